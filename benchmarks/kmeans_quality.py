@@ -1,0 +1,267 @@
+"""Inertia and time of SoftKMeans at temperature 0 against other K-means.
+
+For every dense data set in a folder, with k = the number of classes and five times
+that, three methods are fitted to the same C-contiguous float32 array:
+
+- ours: ``SoftKMeans(k, temperature=0)``, everything else at its default;
+- KMeans: scikit-learn's ``KMeans(k, n_init=10, random_state=seed)``, the reference;
+- bkmeans: breathing K-means, ``BKMeans(n_clusters=k, random_state=seed)`` of the
+  package bkmeans, where that is installed.
+
+Inertia is computed anew for all of them by the same float64 code from the centres:
+squared distance to the nearest centre as the sum of squared differences. Its ratio
+to the inertia of KMeans is below 1 where a method found the better clustering. With
+several seeds a peer's inertia is the mean over them.
+
+A time is the median of one method's fits, the time ratio that over the median of
+KMeans. The methods take turns in one process, after a fit of each to a thousand rows
+to warm up. Problems where every method takes less than a second are repeated at
+least five times.
+
+A data set is a file that the folder's own ``load.py`` reads as ``load(name)`` into
+(X, y, info); in its subfolder ``small`` the label 0 marks noise, which is no class
+but stays in the data. Run as
+
+    python benchmarks/kmeans_quality.py --data FOLDER
+    python benchmarks/kmeans_quality.py --data FOLDER --sets usps small/sipu_s1
+    python benchmarks/kmeans_quality.py --data FOLDER --max-size 1e8 --output FILE.md
+
+``FOLDER`` defaults to the environment variable ``SKRBF_DATA``.
+"""
+
+import argparse
+import importlib.util
+import math
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+from _common import Report, alternate, environment
+from scipy.spatial.distance import cdist
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from skrbf import SoftKMeans
+
+try:
+    from bkmeans import BKMeans
+except ImportError:
+    BKMeans = None
+
+CHUNK = 1 << 22  # distances held at once when inertia is computed
+SHORT, REPEATS_SHORT = 1.0, 5  # seconds; repeats of problems shorter than that
+WORSE = 1.005  # inertia ratios above this are counted
+
+
+def find_sets(folder, wanted):
+    """Names that ``load`` understands, the smaller files first."""
+    files = [*folder.glob("*.npz"), *(folder / "small").glob("*.npz")]
+    files = [file for file in files if not file.stem.endswith(".csr")]
+    files.sort(key=lambda file: (file.stat().st_size, file.name))
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+    if not names:
+        sys.exit(f"No .npz files in {folder}")
+    known = set(names) | {Path(name).name for name in names}
+    if unknown := set(wanted or ()) - known:
+        sys.exit(f"Unknown sets {sorted(unknown)}; {folder} has {names}")
+    return [n for n in names if not wanted or n in wanted or Path(n).name in wanted]
+
+
+def load_function(folder):
+    """The function ``load`` of the data folder."""
+    spec = importlib.util.spec_from_file_location("data_folder", folder / "load.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load
+
+
+def problems(names, load, max_size):
+    """Yield (name, X, k) for each set and both numbers of clusters."""
+    for name in names:
+        X, y, _ = load(name)
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        if name.startswith("small/"):
+            y = y[y != 0]
+        n_classes = len(np.unique(y))
+        for k in (n_classes, 5 * n_classes):
+            if k < len(X) and X.size * k <= max_size:
+                yield name, X, k
+
+
+def methods(k, seed, peers):
+    """Unfitted estimators by name."""
+    found = {
+        "ours": SoftKMeans(k, temperature=0),
+        "KMeans": KMeans(k, n_init=10, random_state=seed),
+    }
+    if "bkmeans" in peers:
+        found["bkmeans"] = BKMeans(n_clusters=k, random_state=seed)
+    return found
+
+
+def fit(name, k, seed, peers, X):
+    """Fit a fresh estimator; a failure is told and gives None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return methods(k, seed, peers)[name].fit(X)
+    except Exception as error:
+        size = f"{X.shape[0]} x {X.shape[1]}, k={k}"
+        print(f"{name}, {size}: {type(error).__name__}: {error}", file=sys.stderr)
+        return None
+
+
+def inertia(X, centers, k):
+    """Sum of squared distances to the nearest centre, in float64."""
+    centers = np.asarray(centers, dtype=np.float64)
+    if centers.shape != (k, X.shape[1]):
+        raise ValueError(f"expected {k} centres, got an array of {centers.shape}")
+    rows = max(1, CHUNK // k)
+    return math.fsum(
+        cdist(X[i : i + rows].astype(np.float64), centers, "sqeuclidean")
+        .min(axis=1)
+        .sum()
+        for i in range(0, len(X), rows)
+    )
+
+
+def compare(X, k, args, peers):
+    """Inertia (mean over seeds) and seconds (median) of every method.
+
+    Returns
+    -------
+    inertias, seconds : dict of str to float
+        A method that failed is missing.
+    """
+    sample = np.ascontiguousarray(X[:: max(1, len(X) // max(1000, 2 * k))])
+    names = [n for n in methods(k, 0, peers) if fit(n, k, 0, peers, sample)]
+
+    seconds, inertias = {name: [] for name in names}, {name: [] for name in names}
+    for seed in args.seeds:
+        actions = {
+            name: lambda name=name, seed=seed: fit(name, k, seed, peers, X)
+            for name in names
+        }
+        times, models = alternate(actions, 1)
+        names = [name for name in names if models[name]]
+        repeats = args.repeats
+        if max((times[name][0] for name in names), default=0) < SHORT:
+            repeats = max(repeats, REPEATS_SHORT)
+        more, _ = alternate({name: actions[name] for name in names}, repeats - 1)
+        for name in names:
+            inertias[name].append(inertia(X, models[name].cluster_centers_, k))
+            seconds[name] += times[name] + more[name]
+    return (
+        {name: float(np.mean(inertias[name])) for name in names},
+        {name: float(np.median(seconds[name])) for name in names},
+    )
+
+
+def ratio(values, name):
+    """A method's value over that of KMeans; None where either is missing."""
+    if name not in values or "KMeans" not in values:
+        return None
+    if values[name] == values["KMeans"]:
+        return 1.0
+    return values[name] / values["KMeans"] if values["KMeans"] else math.inf
+
+
+def summarise(report, rows, method):
+    """Say the geometric mean and worst inertia ratio and the median time ratio."""
+    rows = [row for row in rows if row[f"{method} inertia"] is not None]
+    if not rows:
+        report.say(f"{method}: no problem was solved")
+        return
+    ratios = np.array([row[f"{method} inertia"] for row in rows])
+    times = np.array([row[f"{method} time"] for row in rows])
+    worse = [
+        f"{row['label']} {value:.4f}"
+        for row, value in zip(rows, ratios, strict=True)
+        if value > WORSE
+    ]
+    report.say(
+        f"{method} / KMeans on {len(rows)} problems: inertia ratio "
+        f"geometric mean {np.exp(np.log(ratios).mean()):.4f}, max {ratios.max():.4f}, "
+        f"above {WORSE}: {len(worse)}; time ratio median {np.median(times):.2f}, "
+        f"max {times.max():.2f}"
+        + (f". Above {WORSE}: {', '.join(worse)}" if worse else "")
+    )
+
+
+def run(args, report):
+    """Solve every problem, one row each, and summarise."""
+    report.items(
+        environment("numpy", "scikit-learn", "torch", "entmax", "skrbf", "bkmeans")
+    )
+    peers = [peer for peer in args.peers if peer != "bkmeans" or BKMeans]
+    if len(peers) < len(args.peers):
+        report.say("bkmeans is not installed (pip install bkmeans): left out.")
+    report.say(
+        "Inertia and time are ratios to KMeans(n_init=10); "
+        f"seeds of the peers: {', '.join(map(str, args.seeds))}"
+    )
+
+    names = find_sets(args.data, args.sets)
+    table = report.table(
+        set="<27",
+        n=">7d",
+        d=">5d",
+        k=">4d",
+        inertia_ours=">8.4f",
+        inertia_bkmeans=">8.4f",
+        time_ours=">8.2f",
+        time_bkmeans=">8.2f",
+        ours_ms=">10.1f",
+        KMeans_ms=">10.1f",
+    )
+    rows = []
+    try:
+        for name, X, k in problems(names, load_function(args.data), args.max_size):
+            inertias, seconds = compare(X, k, args, peers)
+            row = {
+                f"{method} {what}": ratio(values, method)
+                for what, values in (("inertia", inertias), ("time", seconds))
+                for method in ("ours", "bkmeans")
+            }
+            ms = {method: 1e3 * value for method, value in seconds.items()}
+            table.add(
+                *(name, *X.shape, k), *row.values(), ms.get("ours"), ms.get("KMeans")
+            )
+            rows.append(row | {"label": f"{name} k={k}"})
+    finally:  # also when the run is cut short
+        for method in ("ours", *(peer for peer in peers if peer != "kmeans")):
+            summarise(report, rows, method)
+
+
+def main():
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    data = os.environ.get("SKRBF_DATA")
+    parser.add_argument("--data", type=Path, default=data, required=not data)
+    parser.add_argument("--sets", nargs="+", help="names; all of them without it")
+    parser.add_argument(
+        "--max-size", type=float, default=math.inf, help="leave out larger n * d * k"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="of the problems that take over 1 s"
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=["kmeans", "bkmeans"],
+        default=["kmeans", "bkmeans"],
+        help="kmeans, the reference, runs always",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--output", help="write the same as Markdown to this file")
+    args = parser.parse_args()
+    with Report("K-means quality", args.output) as report:
+        run(args, report)
+
+
+if __name__ == "__main__":
+    main()

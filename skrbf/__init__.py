@@ -1,0 +1,7 @@
+"""K-means, deep clustering and RBF networks for scikit-learn, on torch."""
+
+from skrbf._soft_kmeans import SoftKMeans
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["SoftKMeans", "__version__"]

@@ -1,0 +1,143 @@
+"""What the estimators share: conversion in, device policy, observation of a fit."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn import get_config
+from sklearn.utils.validation import validate_data
+
+from skrbf._compat import CallbackSupportMixin, begin_callbacks
+from skrbf.engine.compute import Compute
+
+_MIB = 1 << 20
+
+
+class TorchEstimator(CallbackSupportMixin):
+    """Mixin of the estimators that compute with torch and keep numpy."""
+
+    _doc_link_module = "skrbf"
+    _doc_link_template = (
+        "https://skrbf.readthedocs.io/en/stable/generated/"
+        "{estimator_module}.{estimator_name}.html"
+    )
+
+    def _validate(self, X, *, reset):
+        """`X` as float64 or float32, dense C-ordered or CSR; never copied in vain."""
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            order="C",
+        )
+
+    def _compute(self, X, n_clusters, *, fitted=False):
+        """Device, dtype and block size for `X`."""
+        return Compute.resolve(
+            self.device,
+            torch.from_numpy(np.empty(0, X.dtype)).dtype,
+            work=X.shape[0] * X.shape[1] * n_clusters,
+            memory_bytes=get_config()["working_memory"] * _MIB,
+            fall_back=fitted,
+        )
+
+    @contextmanager
+    def _unchanged_on_error(self):
+        """Undo what validation writes before the fit has succeeded."""
+        names = ("n_features_in_", "feature_names_in_")
+        before = {name: vars(self)[name] for name in names if name in vars(self)}
+        try:
+            yield
+        except BaseException:
+            for name in names:
+                vars(self).pop(name, None)
+            vars(self).update(before)
+            raise
+
+
+def to_rows(X, compute):
+    """The rows of a validated array or CSR matrix, shared with it, not copied."""
+    if not sparse.issparse(X):
+        return compute.dense(from_numpy(X))
+    parts = [from_numpy(part) for part in (X.indptr, X.indices, X.data)]
+    return compute.sparse(parts, X.shape[1])
+
+
+def from_numpy(array):
+    """A tensor over the memory of an array, which nobody will write to.
+
+    torch has no read-only tensors and warns of read-only arrays. The engine never
+    writes to its data, so a read-only memory map is passed on by its address.
+    """
+    if array.flags.writeable or array.size == 0:
+        return torch.from_numpy(array)
+    return torch.from_numpy(np.asarray(_Writeable(array)))
+
+
+class _Writeable:
+    """The array interface of a read-only array, less the flag."""
+
+    def __init__(self, array):
+        address, _ = array.__array_interface__["data"]
+        self.array = array  # keeps the memory alive
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (address, False),
+        }
+
+
+class Watch:
+    """Follow a fit: keep its history, print it, and pass it to callbacks.
+
+    Called by the engine after every step; the answer True ends the fit.
+    """
+
+    def __init__(self, estimator, X, y, metadata, attributes):
+        self.estimator = estimator
+        self.records = []
+        self.stopped = False
+        self._given = {"X": X, "y": y, "metadata": metadata}
+        self._attributes = attributes
+        self._context = begin_callbacks(estimator, X, y, metadata)
+
+    def __call__(self, record, centers):
+        """See one step."""
+        if self.stopped:
+            return True
+        self.records.append(record)
+        if self.estimator.verbose:
+            print(  # asked for by verbose
+                f"[{type(self.estimator).__name__}] step {len(self.records)}, "
+                f"{record.phase}: objective {record.objective:.6g}, "
+                f"temperature {record.temperature:.4g}, "
+                f"{record.n_clusters} clusters"
+            )
+        if self._context is None:
+            return False
+        step = self._context.subcontext(task_name=record.phase)
+        step.call_on_fit_task_begin(estimator=self.estimator, **self._given)
+        self.stopped = step.call_on_fit_task_end(
+            estimator=self.estimator,
+            **self._given,
+            reconstruction_attributes=lambda: self._attributes(record, centers),
+        )
+        return self.stopped
+
+    def end(self, attributes):
+        """End the root task, with the fitted attributes."""
+        if self._context is not None:
+            self._context.call_on_fit_task_end(
+                estimator=self.estimator,
+                **self._given,
+                reconstruction_attributes=attributes,
+            )
+
+    def history(self):
+        """The records as a dict of lists, one for each field."""
+        fields = ("phase", "temperature", "objective", "n_clusters")
+        return {name: [getattr(r, name) for r in self.records] for name in fields}

@@ -1,0 +1,548 @@
+"""K-means with soft, calibrated or sparse memberships."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
+from skrbf._estimator import TorchEstimator, Watch, to_rows
+from skrbf.engine import predict as prediction
+from skrbf.engine.em import expectation
+from skrbf.engine.fit import Recipe, fit, largest_variance
+from skrbf.engine.lloyd import assign
+from skrbf.engine.predict import Model
+from skrbf.engine.problem import make_problem
+from skrbf.ops import ASSIGNMENTS, critical_temperature
+from skrbf.ops.seeding import kmeans_plusplus, random_rows
+
+
+class SoftKMeans(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    TorchEstimator,
+    BaseEstimator,
+):
+    r"""K-means as an RBF network: soft memberships at a temperature, K-means at 0.
+
+    Row `i` belongs to cluster `k` with responsibility
+    :math:`r_{ik} = \mathrm{map}(-\|x_i - c_k\|^2 / T)`, a normalised radial basis
+    function of width :math:`\sigma`, :math:`T = 2 \sigma^2`. The centers are weighted
+    means of the rows, and with ``init="grow"`` they do not depend on a seed. As the
+    temperature falls to 0 the network becomes K-means, exactly.
+
+    Read more in the :ref:`User Guide <soft_kmeans>`.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, at most the number of rows.
+
+    temperature : "auto" or float, default="auto"
+        Relative to twice the largest variance of the data along any direction, the
+        temperature at which the softmax centers of any data merge into their mean: 0 is
+        K-means, at 1 and above there is one cluster. It has no unit, and data scaled by
+        any factor give the same result. "auto" is the noise level of the clusters
+        themselves, :math:`T = 2 \sigma^2` with :math:`\sigma^2` the variance per
+        feature within the clusters: memberships are then those of a mixture of
+        equal spherical Gaussians.
+
+    assignment : {"softmax", "entmax15"}, default="softmax"
+        The map. "entmax15" is sparse: a row whose nearest center leads by :math:`2 T`
+        in squared distance belongs to it alone, exactly.
+
+    init : {"grow", "k-means++", "random"}, callable or array-like, default="grow"
+        Where the centers start.
+
+        - "grow" is deterministic. From the mean of all rows the cluster that gains most
+          splits along its main axis, at its critical temperature, until there are
+          `n_clusters`; moves that split some clusters and merge others follow, and
+          those that lower the distortion are kept.
+        - "k-means++" draws rows far from each other, weighted and greedy as in
+          scikit-learn; "random" draws rows by their weight.
+        - An array of shape (n_clusters, n_features) holds the centers themselves; a
+          callable ``init(X, n_clusters, random_state=...)`` returns them.
+
+        Every start but "grow" goes straight to the temperature asked for:
+        ``SoftKMeans(k, temperature=0, init=C)`` is Lloyd's algorithm from `C`.
+
+    n_init : "auto" or int, default="auto"
+        Number of starts, of which the best is kept. "auto" is 10 for "random" and
+        callables, else 1. An array and "grow" are started once.
+
+    max_iter : int, default=300
+        Most iterations of one start.
+
+    tol : float, default=1e-4
+        Soft iterations stop when the squared shifts of the centers sum to less than
+        this part of the mean variance of the features. Hard iterations, at temperature
+        0, go on until no label changes.
+
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and
+        the problem is large enough to gain. Fitted attributes are numpy arrays and
+        work on any machine: `predict` uses the CPU where the device is absent.
+
+    verbose : int, default=0
+        Print a line for every step.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of "k-means++", "random" and callables; "grow" has no use for it.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Centers, those without a row of their own last.
+
+    labels_ : ndarray of shape (n_samples,), int32
+        Label of each row: the same as ``predict(X)``.
+
+    inertia_ : float
+        Weighted sum of squared distances of the rows to the center of their label.
+
+    objective_ : float
+        What the fit minimises: the free energy at `temperature_`, the inertia at 0.
+
+    temperature_ : float
+        `T`, in squared units of the data.
+
+    sigma_ : float
+        Width of the radial basis functions, :math:`\sqrt{T / 2}`.
+
+    critical_temperature_ : float
+        `T` at which all centers merge, for the map in use.
+
+    cluster_weight_ : ndarray of shape (n_clusters,)
+        Sum of weighted responsibilities of each cluster.
+
+    n_iter_ : int
+        Iterations of the best start, after growth and repair.
+
+    history_ : dict of lists
+        For every step its "phase" ("grow", "repair", "descend"), "temperature",
+        "objective" and "n_clusters".
+
+    n_features_in_ : int
+        Number of features seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features, if `X` has names that are all strings.
+
+    See Also
+    --------
+    sklearn.cluster.KMeans : Hard K-means, from random starts.
+    sklearn.mixture.GaussianMixture : Mixtures with covariances of their own.
+
+    Notes
+    -----
+    One iteration costs O(n k d), and holds blocks of responsibilities that fit the
+    cache of the processor and ``sklearn.config_context(working_memory=...)``, never all
+    of them. Growth costs O(n d log k) where splits are balanced.
+
+    References
+    ----------
+    F. de J. Felix Arredondo, A. Ucan-Puc, C. Astengo Noguez (2026), "K-Means as a
+    Radial Basis Function Network", arXiv:2603.04625.
+
+    K. Rose (1998), "Deterministic annealing for clustering, compression,
+    classification, regression, and related optimization problems".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrbf import SoftKMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> model = SoftKMeans(n_clusters=2).fit(X)
+    >>> model.predict([[0, 0], [12, 3]]).tolist() == model.labels_[[0, 3]].tolist()
+    True
+    >>> model.predict_proba([[5.5, 2]]).round(2)
+    array([[0.5, 0.5]])
+    """
+
+    _parameter_constraints = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "temperature": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "assignment": [StrOptions(set(ASSIGNMENTS))],
+        "init": [StrOptions({"grow", "k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "device": [str],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        temperature="auto",
+        assignment="softmax",
+        init="grow",
+        n_init="auto",
+        max_iter=300,
+        tol=1e-4,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_clusters = n_clusters
+        self.temperature = temperature
+        self.assignment = assignment
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Sparse input, and both float types kept."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self):
+        return self.cluster_centers_.shape[0]
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the centers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to cluster. Float32 and float64 are computed as they are.
+        y : Ignored
+            For the scikit-learn convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, not negative; a weight of 2 is the same as the row twice.
+
+        Returns
+        -------
+        self : SoftKMeans
+
+        Raises
+        ------
+        ValueError
+            For rows that are not finite numbers, fewer rows than clusters, weights that
+            are negative or all zero, or a device that is not there.
+        """
+        with self._unchanged_on_error(), torch.inference_mode():
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight):
+        given, metadata = X, {"sample_weight": sample_weight}
+        X = self._validate(X, reset=True)
+        problem = self._problem(X, sample_weight)
+        starts = self._starts(X, problem)
+        recipe, reference = self._recipe(problem)
+
+        def attributes(record, centers):
+            return {
+                "n_features_in_": X.shape[1],
+                "cluster_centers_": centers.cpu().numpy().copy(),
+                "temperature_": record.temperature,
+            }
+
+        watch = Watch(self, given, y, metadata, attributes)
+        fitted = fit(problem, recipe, starts, reference, watch)
+        written = self._attributes(fitted, reference, watch.history())
+        self._warn(fitted)
+        watch.end({**written, "n_features_in_": X.shape[1]})
+        vars(self).update(written)
+        return self
+
+    def _problem(self, X, sample_weight):
+        weight = check_sample_weight(sample_weight, X)
+        if X.shape[0] < self.n_clusters:
+            raise ValueError(
+                f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
+            )
+        compute = self._compute(X, self.n_clusters)
+        if weight is not None:
+            weight = compute.tensor(weight)
+        return make_problem(to_rows(X, compute), weight, compute)
+
+    def _recipe(self, problem):
+        """What to fit, and the unit of its temperature."""
+        recipe = Recipe(
+            self.n_clusters,
+            None if self.temperature == "auto" else float(self.temperature),
+            ASSIGNMENTS[self.assignment],
+            self.max_iter,
+            self.tol,
+        )
+        return recipe, 2.0 * largest_variance(problem)
+
+    def _starts(self, X, problem):
+        """Centers to start from; None to grow them."""
+        if isinstance(self.init, str) and self.init == "grow":
+            return None
+        if not isinstance(self.init, str) and not callable(self.init):
+            return [self._checked(self.init, X, problem)]
+        random_state = check_random_state(self.random_state)
+        n_init = self.n_init
+        if n_init == "auto":
+            n_init = 1 if self.init == "k-means++" else 10
+        return [self._drawn(X, problem, random_state) for _ in range(n_init)]
+
+    def _drawn(self, X, problem, random_state):
+        if callable(self.init):
+            centers = self.init(X, self.n_clusters, random_state=random_state)
+            return self._checked(centers, X, problem)
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        generator = torch.Generator().manual_seed(seed)
+        weight, k = problem.weight, self.n_clusters
+        if self.init == "k-means++":
+            index = kmeans_plusplus(problem.rows, weight, k, generator, problem.mean)
+        else:
+            weight = None if weight is None else weight.cpu()
+            index = random_rows(X.shape[0], weight, k, generator)
+        rows = problem.rows.take(index.to(problem.mean.device))
+        return rows if rows.layout == torch.strided else rows.to_dense()
+
+    def _checked(self, centers, X, problem):
+        centers = check_array(
+            centers, dtype=X.dtype, order="C", copy=True, input_name="init"
+        )
+        if centers.shape[0] != self.n_clusters:
+            raise ValueError(
+                f"The shape of the initial centers {centers.shape} does not match "
+                f"the number of clusters {self.n_clusters}."
+            )
+        if centers.shape[1] != X.shape[1]:
+            raise ValueError(
+                f"The shape of the initial centers {centers.shape} does not match "
+                f"the number of features of the data {X.shape[1]}."
+            )
+        return problem.compute.tensor(centers)
+
+    def _attributes(self, fitted, reference, history):
+        assignment = ASSIGNMENTS[self.assignment]
+        return {
+            "cluster_centers_": fitted.centers.cpu().numpy().copy(),
+            "labels_": fitted.scored.labels.cpu().numpy().copy(),
+            "inertia_": fitted.scored.inertia,
+            "objective_": fitted.scored.objective,
+            "temperature_": fitted.temperature,
+            "sigma_": (fitted.temperature / 2) ** 0.5,
+            "critical_temperature_": critical_temperature(
+                reference / 2, self.n_clusters, assignment
+            ),
+            "cluster_weight_": fitted.scored.weight.cpu().numpy().copy(),
+            "n_iter_": fitted.n_iter,
+            "history_": history,
+        }
+
+    def _warn(self, fitted):
+        asked = len(fitted.centers)
+        distinct = len(fitted.scored.labels.unique())
+        if distinct < asked:
+            warnings.warn(
+                f"Number of distinct clusters ({distinct}) found smaller than "
+                f"n_clusters ({asked}). Possibly due to duplicate points in "
+                "X, or to a temperature at which clusters merge.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if not fitted.converged:
+            warnings.warn(
+                f"SoftKMeans did not converge in max_iter={self.max_iter} iterations; "
+                "increase max_iter, or tol.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def fit_predict(self, X, y=None, sample_weight=None):
+        """Fit, and return `labels_`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X, y=None, sample_weight=None):
+        """Fit, and return the responsibilities of the same rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_clusters)
+        """
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on with a batch of rows.
+
+        The first batch is fitted, and sets the temperature. Every further batch moves
+        each center to the mean of all that it has been responsible for so far.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The first batch needs at least `n_clusters` rows.
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : SoftKMeans
+            With the labels, inertia and objective of this batch.
+        """
+        if not hasattr(self, "cluster_centers_"):
+            return self.fit(X, sample_weight=sample_weight)
+        with torch.inference_mode():
+            return self._partial_fit(X, sample_weight)
+
+    def _partial_fit(self, X, sample_weight):
+        X = self._validate(X, reset=False)
+        weight = check_sample_weight(sample_weight, X)
+        compute = self._compute(X, self.cluster_centers_.shape[0])
+        weight = None if weight is None else compute.tensor(weight)
+        problem = make_problem(to_rows(X, compute), weight, compute)
+        model = self._model(compute)
+        if model.temperature > 0:
+            batch = expectation(
+                problem, model.centers, model.temperature, model.assignment
+            )
+        else:
+            batch = assign(problem, model.centers)
+        seen = torch.tensor(self.cluster_weight_).to(batch.weight)  # (k,)
+        mass = seen + batch.weight
+        total = seen[:, None] * model.centers + batch.total
+        centers = torch.where(mass[:, None] > 0, total / mass[:, None], model.centers)
+        model = model._replace(centers=centers.to(compute.dtype))
+        scored = prediction.score(problem, model)
+        fields = {
+            "phase": "batch",
+            "temperature": model.temperature,
+            "objective": scored.objective,
+            "n_clusters": len(centers),
+        }
+        vars(self).update(
+            cluster_centers_=model.centers.cpu()
+            .numpy()
+            .astype(self.cluster_centers_.dtype),
+            labels_=scored.labels.cpu().numpy().copy(),
+            inertia_=scored.inertia,
+            objective_=scored.objective,
+            cluster_weight_=mass.cpu().numpy().copy(),
+            n_iter_=self.n_iter_ + 1,
+            history_={
+                name: [*values, fields[name]] for name, values in self.history_.items()
+            },
+        )
+        return self
+
+    def _model(self, compute):
+        return Model(
+            compute.tensor(self.cluster_centers_),
+            self.temperature_,
+            ASSIGNMENTS[self.assignment],
+        )
+
+    def _ready(self, X):
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        compute = self._compute(X, self.cluster_centers_.shape[0], fitted=True)
+        return X, to_rows(X, compute), self._model(compute)
+
+    def predict(self, X):
+        """Label of each row: the cluster of the largest responsibility.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+        """
+        X, rows, model = self._ready(X)
+        labels = np.empty(X.shape[0], dtype=np.int32)
+        with torch.inference_mode():
+            for start, stop, block in prediction.labels(rows, model):
+                labels[start:stop] = block.cpu().numpy()
+        return labels
+
+    def predict_proba(self, X):
+        """Responsibilities: how much of each row belongs to each cluster.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_clusters)
+            Rows sum to 1. One-hot at temperature 0.
+        """
+        X, rows, model = self._ready(X)
+        whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
+        with torch.inference_mode():
+            for start, stop, block in prediction.responsibilities(rows, model):
+                whole[start:stop] = block.t().cpu().numpy()
+        return whole
+
+    def transform(self, X):
+        """Responsibilities, as features for what follows in a pipeline.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_clusters)
+            The same as :meth:`predict_proba`.
+        """
+        return self.predict_proba(X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Minus the distortion of rows, as of :class:`sklearn.cluster.KMeans`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+            Minus the weighted sum of squared distances to the nearest center.
+        """
+        X, rows, model = self._ready(X)
+        weight = check_sample_weight(sample_weight, X)
+        compute = self._compute(X, self._n_features_out, fitted=True)
+        weight = None if weight is None else compute.tensor(weight)
+        with torch.inference_mode():
+            return -prediction.distortion(rows, weight, model, compute.accumulate)

@@ -1,0 +1,140 @@
+"""Where and how a computation runs: device, dtype, block size. Knows no algorithm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.rows import Rows, dense_rows, sparse_rows
+
+# "auto" moves to an accelerator only above this many multiply-adds per pass,
+# n_samples * n_features * n_clusters: below it launches and copies dominate.
+_WORTH_AN_ACCELERATOR = 50_000_000
+
+# A block of responsibilities that stays in a core's cache, in bytes, and the
+# fewest rows for which a matrix product is efficient.
+_CACHE_BYTES = 1 << 20
+_ACCELERATOR_BYTES = 1 << 26
+_FEWEST_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Compute:
+    """One decision about device, dtype and block size, with its reason.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where blocks are computed.
+    dtype : torch.dtype
+        Of distances and responsibilities.
+    accumulate : torch.dtype
+        Of sums over blocks: float64 wherever the device has it.
+    block_bytes : int
+        Upper limit of one block of responsibilities, in bytes.
+    why : str
+        The reason for the device, for a person to read.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    accumulate: torch.dtype
+    block_bytes: int
+    why: str
+
+    @classmethod
+    def resolve(
+        cls,
+        device: str,
+        dtype: torch.dtype,
+        *,
+        work: int,
+        memory_bytes: int,
+        fall_back: bool = False,
+    ) -> "Compute":
+        """Choose the device.
+
+        Parameters
+        ----------
+        device : str
+            ``"auto"`` or anything that :class:`torch.device` accepts.
+        dtype : torch.dtype
+            Of the data: float32 or float64.
+        work : int
+            ``n_samples * n_features * n_clusters``, one pass over the data.
+        memory_bytes : int
+            What temporaries may take.
+        fall_back : bool
+            Use the CPU where `device` is not there: a fitted model has no device.
+
+        Raises
+        ------
+        ValueError
+            If the device is not known or not there.
+        """
+        chosen, why = _choose_device(device, work, fall_back)
+        if chosen.type == "mps":  # has no float64
+            dtype = accumulate = torch.float32
+        else:
+            accumulate = torch.float64
+        fast = _CACHE_BYTES if chosen.type == "cpu" else _ACCELERATOR_BYTES
+        # A block lives beside a few temporaries of its own size.
+        return cls(
+            chosen, dtype, accumulate, max(1, min(fast, int(memory_bytes) // 8)), why
+        )
+
+    def tensor(self, array: Any) -> Tensor:
+        """A small numpy array as a tensor of this dtype on this device."""
+        return torch.tensor(array, dtype=self.dtype, device=self.device)
+
+    def dense(self, data: Tensor) -> Rows:
+        """Rows of a dense host tensor (n, d)."""
+        return dense_rows(data, self.device, self.dtype, self.block_rows)
+
+    def sparse(self, parts: Sequence[Tensor], n_features: int) -> Rows:
+        """Rows of a CSR matrix given as (indptr, indices, values) host tensors."""
+        return sparse_rows(parts, n_features, self.device, self.dtype, self.block_rows)
+
+    def generator(self, seed: int) -> torch.Generator:
+        """A generator of this device, of its own."""
+        return torch.Generator(device=self.device).manual_seed(seed)
+
+    def block_rows(self, columns: int) -> int:
+        """Rows of a block whose temporaries have this many columns."""
+        itemsize = torch.finfo(self.dtype).bits // 8
+        return max(1, self.block_bytes // (itemsize * max(1, columns)))
+
+
+def _available() -> list[str]:
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def _choose_device(device: str, work: int, fall_back: bool) -> tuple[torch.device, str]:
+    available = _available()
+    if device == "auto":
+        if len(available) == 1:
+            return torch.device("cpu"), "no accelerator is available"
+        if work < _WORTH_AN_ACCELERATOR:
+            return torch.device("cpu"), "too small a problem to gain from more"
+        return torch.device(available[1]), f"{available[1]} is available"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is not a device; use 'auto' or one of {available}."
+        ) from error
+    name = str(chosen) if chosen.type != "cuda" else f"cuda:{chosen.index or 0}"
+    if name not in available and fall_back:
+        return torch.device("cpu"), f"{device} is not available"
+    if name not in available:
+        raise ValueError(
+            f"device={device!r} is not available here; available are {available}."
+        )
+    return chosen, "as asked"

@@ -1,0 +1,142 @@
+"""Soft K-means at one temperature: fixed-point steps on the free energy."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.problem import Problem
+from skrbf.ops import statistics
+from skrbf.ops.assignment import Assignment
+from skrbf.ops.distances import relative_distances
+from skrbf.ops.schedule import noise_temperature
+from skrbf.ops.statistics import ClusterStatistics
+
+
+class Record(NamedTuple):
+    """One step of a fit, as `history_`, callbacks and verbose output see it."""
+
+    phase: str  # "grow", "repair", "descend"
+    temperature: float
+    objective: float
+    n_clusters: int
+
+
+# Called after every step; a true answer ends the fit where it stands.
+OnStep = Callable[[Record, Tensor], bool]
+
+
+class Soft(NamedTuple):
+    """What a run of fixed-point steps came to."""
+
+    centers: Tensor  # (k, d)
+    temperature: float
+    objective: float  # of the centers before the last step
+    n_iter: int
+    converged: bool
+
+
+def em(
+    problem: Problem,
+    centers: Tensor,
+    temperature: float,
+    assignment: Assignment,
+    *,
+    max_iter: int,
+    tol: float,
+    adapt: bool,
+    on_step: OnStep,
+) -> Soft:
+    """Fixed-point steps until the centers stand still (eq-fixed-point).
+
+    Each step lowers the free energy. With `adapt` the temperature follows the noise
+    level of the clusters, twice the within-cluster variance per feature.
+
+    Parameters
+    ----------
+    tol : float
+        Stop when the sum of squared shifts of the centers falls to this part of the
+        variance per feature, and the temperature changes by less than it.
+    """
+    eps = torch.finfo(centers.dtype).eps
+    enough = tol * problem.scatter / (problem.mass * problem.rows.n_features)
+    objective = float("inf")
+    for n_iter in range(1, max_iter + 1):
+        stats = expectation(problem, centers, temperature, assignment)
+        objective = float(stats.objective)
+        following = _filled(problem, stats, centers)
+        before = temperature
+        if adapt:
+            temperature = self_consistent(problem, stats)
+        shift = float((following - centers).square_().sum(dtype=torch.float64))
+        centers = following
+        stop = on_step(Record("descend", before, objective, len(centers)), centers)
+        still = abs(temperature - before) <= max(tol, 64 * eps) * before
+        rounding = 64 * eps**2 * float(centers.square().sum())
+        if stop or (still and shift <= max(enough, rounding)):
+            return Soft(centers, temperature, objective, n_iter, True)
+        if adapt and not is_soft(problem, temperature):
+            return Soft(centers, 0.0, objective, n_iter, True)
+    return Soft(centers, temperature, objective, max_iter, False)
+
+
+def expectation(
+    problem: Problem, centers: Tensor, temperature: float, assignment: Assignment
+) -> ClusterStatistics:
+    """Statistics of all rows; the objective is the free energy (eq-free-energy)."""
+    compute = problem.compute
+    zero = torch.zeros((), dtype=compute.accumulate, device=compute.device)
+    whole = ClusterStatistics(
+        zero.new_zeros(len(centers)), zero.new_zeros(centers.shape), zero
+    )
+    for start, stop, block in problem.rows.blocks(len(centers)):
+        logits = relative_distances(centers, block, problem.mean, -1.0 / temperature)
+        r, value = assignment.function(logits, logits)  # (k, m), (m,)
+        part = statistics.soft_statistics(
+            r,
+            block,
+            problem.weight_of(start, stop),
+            value,
+            accumulate=compute.accumulate,
+        )
+        whole = statistics.add(whole, part)
+    free_energy = problem.scatter - temperature * whole.objective
+    return whole._replace(objective=free_energy)
+
+
+def self_consistent(problem: Problem, stats: ClusterStatistics) -> float:
+    """The temperature at the noise level of the clusters: 2 sigma^2.
+
+    The weighted distortion about the new means, by the law of total variance.
+    """
+    weight = stats.weight[:, None]
+    mean = torch.where(weight > 0, stats.total / weight, problem.mean)  # (k, d)
+    between = float(stats.weight @ (mean - problem.mean).square_().sum(1))
+    within = max(problem.scatter - between, 0.0) / problem.mass
+    return noise_temperature(within / problem.rows.n_features)
+
+
+def is_soft(problem: Problem, temperature: float) -> bool:
+    """Whether a temperature is above what rounding leaves of the distances."""
+    spread = problem.scatter / problem.mass
+    return temperature > torch.finfo(problem.mean.dtype).eps * spread
+
+
+def _filled(problem: Problem, stats: ClusterStatistics, centers: Tensor) -> Tensor:
+    """The means; a center without any weight goes to the row farthest from all."""
+    following = statistics.centers(stats, centers)
+    for cluster in (stats.weight <= 0).nonzero()[:, 0].tolist():
+        alive = following[
+            torch.arange(len(following), device=centers.device) != cluster
+        ]
+        distance = torch.cat(
+            [
+                relative_distances(alive, block, problem.mean).amin(0)
+                for _, _, block in problem.rows.blocks(len(alive))
+            ]
+        )
+        far = problem.weighted((distance + problem.square).clamp_(min=0)).argmax()
+        row = problem.rows.take(far[None])
+        following[cluster] = (row if row.layout == torch.strided else row.to_dense())[0]
+    return following

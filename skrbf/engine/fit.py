@@ -1,0 +1,161 @@
+"""A whole fit of soft K-means: start, descend, keep the best."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.em import OnStep, Record, Soft, em, is_soft
+from skrbf.engine.grow import grow
+from skrbf.engine.lloyd import Descent, assign, lloyd
+from skrbf.engine.predict import Model, Scored, score
+from skrbf.engine.problem import Problem
+from skrbf.engine.repair import repair
+from skrbf.ops.assignment import Assignment
+from skrbf.ops.axes import leading_eigenpair
+from skrbf.ops.schedule import noise_temperature
+from skrbf.ops.statistics import weighted_sums
+
+_LANCZOS_STEPS = 40
+
+
+class Recipe(NamedTuple):
+    """What to fit, in numbers."""
+
+    n_clusters: int
+    temperature: float | None  # relative to 2 lam; None: the clusters' noise level
+    assignment: Assignment
+    max_iter: int
+    tol: float
+
+
+class Fitted(NamedTuple):
+    """A fit, on its device. Clusters without a row of their own come last."""
+
+    centers: Tensor  # (k, d)
+    scored: Scored
+    temperature: float
+    n_iter: int
+    converged: bool
+
+
+def largest_variance(problem: Problem) -> float:
+    """Leading eigenvalue of the weighted covariance, by products with it only."""
+
+    def product(vector: Tensor) -> Tensor:
+        total = torch.zeros_like(vector)
+        for start, stop, block in problem.rows.blocks(1):
+            along = block @ vector - problem.mean @ vector  # (m,)
+            w = problem.weight_of(start, stop)
+            along = along if w is None else along * w
+            total += weighted_sums(along[None], block)[0] - along.sum() * problem.mean
+        return total / problem.mass
+
+    far = problem.weighted(problem.square).argmax()
+    row = problem.rows.take(far[None])
+    row = (row if row.layout == torch.strided else row.to_dense())[0]
+    return float(leading_eigenpair(product, row - problem.mean, _LANCZOS_STEPS)[1])
+
+
+def fit(
+    problem: Problem,
+    recipe: Recipe,
+    starts: Sequence[Tensor] | None,
+    reference: float,
+    on_step: OnStep,
+) -> Fitted:
+    """Fit from each start, or from grown centers, and keep the lowest objective.
+
+    Parameters
+    ----------
+    starts : sequence of Tensor of shape (k, d) or None
+        None grows the centers, see :func:`skrbf.engine.grow.grow`.
+    reference : float
+        ``2 lam``, the unit of `recipe.temperature`.
+    """
+    if starts is None:
+        starts = [_grown(problem, recipe, on_step)]
+    fits = [_descend(problem, recipe, start, reference, on_step) for start in starts]
+    return min(fits, key=lambda fitted: fitted.scored.objective)
+
+
+def _grown(problem: Problem, recipe: Recipe, on_step: OnStep) -> Tensor:
+    objective, stop = problem.scatter, False
+
+    def on_split(centers: Tensor, temperature: float, gain: float) -> bool:
+        nonlocal objective, stop
+        objective -= gain
+        stop = on_step(Record("grow", temperature, objective, len(centers)), centers)
+        return stop
+
+    centers = grow(problem, recipe.n_clusters, on_split)
+    if stop:
+        return centers
+    missing = recipe.n_clusters - len(centers)
+    if missing:  # fewer distinct rows than clusters
+        centers = torch.cat([centers, centers[:1].repeat(missing, 1)])
+
+    def report(descent: Descent) -> bool:
+        record = Record("repair", 0.0, descent.distortion, recipe.n_clusters)
+        return on_step(record, descent.partition.centers)
+
+    partition = assign(problem, centers)
+    return repair(problem, partition, recipe.max_iter, report).partition.centers
+
+
+def _descend(
+    problem: Problem,
+    recipe: Recipe,
+    centers: Tensor,
+    reference: float,
+    on_step: OnStep,
+) -> Fitted:
+    adapt = recipe.temperature is None
+    if recipe.temperature is None:
+        hard = assign(problem, centers)
+        within = float(problem.weighted(hard.relative + problem.square).sum())
+        per_feature = within / (problem.mass * problem.rows.n_features)
+        temperature = noise_temperature(max(per_feature, 0.0))
+    else:
+        temperature = recipe.temperature * reference
+    if is_soft(problem, temperature):
+        soft = em(
+            problem,
+            centers,
+            temperature,
+            recipe.assignment,
+            max_iter=recipe.max_iter,
+            tol=recipe.tol,
+            adapt=adapt,
+            on_step=on_step,
+        )
+        if soft.temperature > 0:
+            return _finished(problem, recipe, soft, soft.centers, soft.temperature)
+        centers = soft.centers
+
+    def report(descent: Descent) -> bool:
+        record = Record("descend", 0.0, descent.distortion, len(centers))
+        return on_step(record, descent.partition.centers)
+
+    descent = lloyd(problem, assign(problem, centers), recipe.max_iter, report=report)
+    return _finished(problem, recipe, descent, descent.partition.centers, 0.0)
+
+
+def _finished(
+    problem: Problem,
+    recipe: Recipe,
+    run: Soft | Descent,
+    centers: Tensor,
+    temperature: float,
+) -> Fitted:
+    """Score the centers as `predict` will, those without a row moved to the end."""
+    scored = score(problem, Model(centers, temperature, recipe.assignment))
+    used = torch.zeros(len(centers), dtype=torch.bool, device=centers.device)
+    used[scored.labels.long()] = True
+    if not bool(used[: int(used.sum())].all()):
+        order = torch.argsort((~used).int(), stable=True)  # (k,)
+        centers = centers[order]
+        labels = order.argsort()[scored.labels.long()].int()
+        scored = scored._replace(labels=labels, weight=scored.weight[order])
+    return Fitted(centers, scored, temperature, run.n_iter, run.converged)

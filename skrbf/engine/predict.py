@@ -1,0 +1,115 @@
+"""Labels, responsibilities and scores of rows, block by block."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.lloyd import nearest_center
+from skrbf.engine.problem import Problem
+from skrbf.engine.rows import Rows
+from skrbf.ops.assignment import Assignment
+from skrbf.ops.distances import paired_squared_distances, relative_distances
+
+
+class Model(NamedTuple):
+    """All that prediction needs."""
+
+    centers: Tensor  # (k, d)
+    temperature: float
+    assignment: Assignment
+
+
+class Scored(NamedTuple):
+    """Rows held against a model."""
+
+    labels: Tensor  # (n,) int32
+    weight: Tensor  # (k,) sum w r
+    inertia: float  # weighted squared distances to the label's center
+    objective: float  # free energy; the inertia at temperature 0
+
+
+def labels(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield (start, stop, labels (m,)) of every block.
+
+    The label is the first of the largest responsibilities, so that labels and
+    responsibilities agree to the last bit.
+    """
+    offset = model.centers.mean(0)
+    for start, stop, block in rows.blocks(len(model.centers)):
+        if model.temperature == 0:
+            yield start, stop, nearest_center(model.centers, block, offset)[1]
+        else:
+            yield start, stop, _largest(_soft(block, model, offset)[0])
+
+
+def responsibilities(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield (start, stop, responsibilities (k, m)) of every block."""
+    offset = model.centers.mean(0)
+    k = len(model.centers)
+    for start, stop, block in rows.blocks(k):
+        if model.temperature == 0:
+            label = nearest_center(model.centers, block, offset)[1]
+            yield start, stop, _one_hot(label, k, block.dtype)
+        else:
+            yield start, stop, _soft(block, model, offset)[0]
+
+
+def distortion(
+    rows: Rows, weight: Tensor | None, model: Model, dtype: torch.dtype
+) -> float:
+    """Weighted sum of squared distances of the rows to their nearest centers."""
+    offset = model.centers.mean(0)
+    total = 0.0
+    for start, stop, block in rows.blocks(len(model.centers)):
+        label = nearest_center(model.centers, block, offset)[1]
+        distance = paired_squared_distances(model.centers, block, label, dtype)
+        w = None if weight is None else weight[start:stop]
+        total += float((distance if w is None else distance * w).sum())
+    return total
+
+
+def score(problem: Problem, model: Model) -> Scored:
+    """Labels, masses, inertia and objective of the rows of a fit."""
+    offset, dtype = model.centers.mean(0), problem.compute.accumulate
+    k = len(model.centers)
+    found, inertia, energy = [], 0.0, 0.0
+    mass = torch.zeros(k, dtype=dtype, device=offset.device)
+    for start, stop, block in problem.rows.blocks(k):
+        w = problem.weight_of(start, stop)
+        if model.temperature == 0:
+            label = nearest_center(model.centers, block, offset)[1]
+            r = _one_hot(label, k, block.dtype)
+        else:
+            r, value = _soft(block, model, offset)
+            label = _largest(r)
+            # The value is relative to the offset: add ||x - offset||^2.
+            shift = relative_distances(offset[None], block, problem.mean)[0]
+            free = (problem.square[start:stop] + shift).to(dtype)
+            free -= model.temperature * value.to(dtype)
+            energy += float((free if w is None else free * w).sum())
+        mass += (r if w is None else r * w).sum(1)
+        distance = paired_squared_distances(model.centers, block, label, dtype)
+        inertia += float((distance if w is None else distance * w).sum())
+        found.append(label.int())
+    objective = energy if model.temperature > 0 else inertia
+    return Scored(torch.cat(found), mass, inertia, objective)
+
+
+def _soft(block: Tensor, model: Model, offset: Tensor) -> tuple[Tensor, Tensor]:
+    logits = relative_distances(
+        model.centers, block, offset, -1.0 / model.temperature
+    )  # (k, m)
+    return model.assignment.function(logits, logits)
+
+
+def _largest(r: Tensor) -> Tensor:
+    """The first of the largest responsibilities of each row."""
+    label: Tensor = r.max(0)[1]  # (m,)
+    return label
+
+
+def _one_hot(label: Tensor, k: int, dtype: torch.dtype) -> Tensor:
+    r = torch.zeros((k, len(label)), dtype=dtype, device=label.device)
+    return r.scatter_(0, label[None], 1.0)  # (k, m)

@@ -1,0 +1,76 @@
+"""The data of one fit, on its device, and what is computed of them once."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.compute import Compute
+from skrbf.engine.rows import Rows, Subset
+from skrbf.ops.distances import inner_products, relative_distances, squared_norms
+from skrbf.ops.statistics import weighted_sums
+
+
+class Problem(NamedTuple):
+    """Rows, weights and their first two moments.
+
+    Distances are held relative to the weighted mean, as
+    ``||x - c||^2 - ||x - mean||^2``, see :func:`skrbf.ops.relative_distances`.
+    """
+
+    rows: Rows
+    weight: Tensor | None  # (n,), None where all are one
+    mean: Tensor  # (d,)
+    square: Tensor  # (n,) ||x - mean||^2
+    scatter: float  # sum w ||x - mean||^2
+    mass: float  # sum w
+    compute: Compute
+
+    def weight_of(self, start: int, stop: int) -> Tensor | None:
+        """Weights of a block of rows."""
+        return None if self.weight is None else self.weight[start:stop]
+
+    def weighted(self, values: Tensor, index: Tensor | None = None) -> Tensor:
+        """Values of all rows, or of some, times their weights."""
+        if self.weight is None:
+            return values
+        return values * (self.weight if index is None else self.weight[index])
+
+    def subset(self, index: Tensor) -> Rows:
+        """Some of the rows, gathered block by block when they are read."""
+        if len(index) == self.rows.n_rows:
+            return self.rows
+        return Subset(self.rows, index, self.compute.block_rows)
+
+    def distances_to(self, center: Tensor, index: Tensor | None = None) -> Tensor:
+        """Squared distances of all rows, or of some, to one center (d,)."""
+        rows = self.rows if index is None else self.subset(index)
+        parts = [
+            relative_distances(center[None], block, self.mean)[0]
+            for _, _, block in rows.blocks(1)
+        ]
+        square = self.square if index is None else self.square[index]
+        return torch.cat(parts).add_(square).clamp_(min=0)
+
+
+def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem:
+    """Weighted mean, squared distances to it and their sum, in two passes."""
+    d, n = rows.n_features, rows.n_rows
+    total = torch.zeros(d, dtype=compute.accumulate, device=compute.device)
+    for start, stop, block in rows.blocks(d):
+        ones = torch.ones(stop - start, dtype=compute.dtype, device=compute.device)
+        w = ones if weight is None else weight[start:stop]
+        total += weighted_sums(w[None], block)[0]
+    mass = float(n) if weight is None else float(weight.sum(dtype=compute.accumulate))
+    mean = (total / mass).to(compute.dtype)
+    parts = []
+    for _, _, block in rows.blocks(d):
+        if block.layout == torch.strided:
+            parts.append(squared_norms(block - mean))
+        else:
+            cross = inner_products(mean[None], block)[0]
+            parts.append((squared_norms(block) - 2 * cross + mean @ mean).clamp_(min=0))
+    square = torch.cat(parts)
+    share = square if weight is None else square * weight
+    scatter = float(share.sum(dtype=compute.accumulate))
+    return Problem(rows, weight, mean, square, scatter, mass, compute)

@@ -1,0 +1,162 @@
+"""The rows of a table, block by block: dense or CSR, resident or moved when used."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+BlockRows = Callable[[int], int]
+
+
+class Rows(Protocol):
+    """What the loops need of a table of ``n_rows`` x ``n_features``."""
+
+    @property
+    def n_rows(self) -> int: ...
+
+    @property
+    def n_features(self) -> int: ...
+
+    @property
+    def is_sparse(self) -> bool: ...
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Blocks (start, stop, rows) sized for ``columns`` temporaries a row."""
+
+    def take(self, index: Tensor) -> Tensor:
+        """Some rows, in the order of ``index``, in one tensor."""
+
+
+class DenseRows(NamedTuple):
+    """Rows of a dense tensor; a block is a view where the data is resident."""
+
+    data: Tensor
+    device: torch.device
+    dtype: torch.dtype
+    block_rows: BlockRows
+    is_sparse: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        return self.data.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        return self.data.shape[1]
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        for start, stop in _spans(self.n_rows, self.block_rows(columns)):
+            yield start, stop, self.data[start:stop].to(self.device, self.dtype)
+
+    def take(self, index: Tensor) -> Tensor:
+        rows = self.data.index_select(0, index.to(self.data.device))
+        return rows.to(self.device, self.dtype)
+
+
+class SparseRows(NamedTuple):
+    """Rows of a CSR matrix; a block is a CSR tensor, never densified."""
+
+    indptr: Tensor
+    indices: Tensor
+    values: Tensor
+    n_features: int
+    device: torch.device
+    dtype: torch.dtype
+    block_rows: BlockRows
+    is_sparse: bool = True
+
+    @property
+    def n_rows(self) -> int:
+        return self.indptr.shape[0] - 1
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        for start, stop in _spans(self.n_rows, self.block_rows(columns)):
+            first, last = int(self.indptr[start]), int(self.indptr[stop])
+            yield (
+                start,
+                stop,
+                self._csr(
+                    self.indptr[start : stop + 1] - first,
+                    self.indices[first:last],
+                    self.values[first:last],
+                ),
+            )
+
+    def take(self, index: Tensor) -> Tensor:
+        index = index.to(self.indptr.device)
+        first = self.indptr[index]  # (m,)
+        counts = self.indptr[index + 1] - first  # (m,)
+        indptr = torch.nn.functional.pad(counts.cumsum(0), (1, 0))  # (m + 1,)
+        where = torch.arange(int(indptr[-1]), device=index.device)  # (nnz,)
+        where += torch.repeat_interleave(first - indptr[:-1], counts)
+        return self._csr(indptr, self.indices[where], self.values[where])
+
+    def _csr(self, indptr: Tensor, indices: Tensor, values: Tensor) -> Tensor:
+        with warnings.catch_warnings():  # torch calls its CSR tensors "beta", once
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+            return torch.sparse_csr_tensor(
+                indptr,
+                indices,
+                values,
+                (indptr.shape[0] - 1, self.n_features),
+                check_invariants=False,
+            ).to(self.device, self.dtype)
+
+
+class Subset(NamedTuple):
+    """Some rows of a table, gathered block by block."""
+
+    rows: Rows
+    chosen: Tensor  # (m,) row numbers
+    block_rows: BlockRows
+
+    @property
+    def n_rows(self) -> int:
+        return self.chosen.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        return self.rows.n_features
+
+    @property
+    def is_sparse(self) -> bool:
+        return self.rows.is_sparse
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        # The gathered copy counts as a temporary as well.
+        span = self.block_rows(columns + self.n_features)
+        for start, stop in _spans(self.n_rows, span):
+            yield start, stop, self.rows.take(self.chosen[start:stop])
+
+    def take(self, index: Tensor) -> Tensor:
+        return self.rows.take(self.chosen[index])
+
+
+def dense_rows(
+    data: Tensor, device: torch.device, dtype: torch.dtype, block_rows: BlockRows
+) -> DenseRows:
+    """Rows of a host tensor (n, d), moved to the device once where it fits."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if data.numel() * torch.finfo(dtype).bits // 8 < free // 2:
+            data = data.to(device, dtype)
+    return DenseRows(data, device, dtype, block_rows)
+
+
+def sparse_rows(
+    parts: Sequence[Tensor],
+    n_features: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    block_rows: BlockRows,
+) -> SparseRows:
+    """Rows of a CSR matrix given as (indptr, indices, values)."""
+    indptr, indices, values = parts
+    return SparseRows(indptr, indices, values, n_features, device, dtype, block_rows)
+
+
+def _spans(n_rows: int, span: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n_rows, span):
+        yield start, min(start + span, n_rows)

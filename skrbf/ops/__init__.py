@@ -1,0 +1,79 @@
+"""Pure functions on tensors: distances, assignments, statistics, schedules, losses.
+
+Nothing here holds state, chooses a device, checks its arguments or reads a file. Blocks
+are ``(k, n)``: clusters on the leading axis, the rows of a chunk trailing.
+"""
+
+from skrbf.ops.assignment import (
+    ASSIGNMENTS,
+    Assignment,
+    AssignmentFunction,
+    entmax15,
+    entmax15_jacobian_product,
+    one_hot_rows,
+    softmax,
+    softmax_jacobian_product,
+)
+from skrbf.ops.axes import leading_eigenpair
+from skrbf.ops.distances import (
+    inner_products,
+    paired_squared_distances,
+    relative_distances,
+    squared_distances,
+    squared_norms,
+)
+from skrbf.ops.losses import (
+    free_energy,
+    free_energy_gradient,
+    gamma_bound,
+    hard_distortion,
+    weighted_distortion,
+    weighted_distortion_gradient,
+)
+from skrbf.ops.schedule import (
+    critical_temperature,
+    geometric_temperatures,
+    noise_temperature,
+)
+from skrbf.ops.seeding import RowSource, kmeans_plusplus, random_rows
+from skrbf.ops.statistics import (
+    ClusterStatistics,
+    add,
+    centers,
+    soft_statistics,
+    weighted_sums,
+)
+
+__all__ = [
+    "ASSIGNMENTS",
+    "Assignment",
+    "AssignmentFunction",
+    "ClusterStatistics",
+    "RowSource",
+    "add",
+    "centers",
+    "critical_temperature",
+    "entmax15",
+    "entmax15_jacobian_product",
+    "free_energy",
+    "free_energy_gradient",
+    "gamma_bound",
+    "geometric_temperatures",
+    "hard_distortion",
+    "inner_products",
+    "kmeans_plusplus",
+    "leading_eigenpair",
+    "noise_temperature",
+    "one_hot_rows",
+    "paired_squared_distances",
+    "random_rows",
+    "relative_distances",
+    "soft_statistics",
+    "softmax",
+    "softmax_jacobian_product",
+    "squared_distances",
+    "squared_norms",
+    "weighted_distortion",
+    "weighted_distortion_gradient",
+    "weighted_sums",
+]

@@ -1,0 +1,311 @@
+r"""Maps from logits to responsibilities, and what belongs to each map.
+
+The logits of row i are :math:`z_{ik} = -d_{ik} / T`, up to a constant of the row. Each
+map returns the maximiser of :math:`r \cdot z_i + H(r)` over the simplex for an entropy
+H, and with it the value of the maximum, of which the free energy is made.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class AssignmentFunction(Protocol):
+    """What `softmax` and `entmax15` have in common."""
+
+    def __call__(
+        self, logits: Tensor, out: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return responsibilities (k, n) and value (n,) of logits (k, n)."""
+
+
+class Assignment(NamedTuple):
+    """An assignment map with all that depends on the choice of it.
+
+    Attributes
+    ----------
+    name : str
+    function : callable
+        ``function(logits, out=None) -> (responsibilities, value)``.
+    jacobian_product : callable
+        ``jacobian_product(responsibilities, vectors)``: the symmetric Jacobian of the
+        map times one vector per row; all of shape (k, n).
+    critical_factor : callable
+        ``critical_factor(n_clusters)``: the critical temperature of that many
+        coincident centres over softmax's (:eq:`eq-critical-temperature`).
+    """
+
+    name: str
+    function: AssignmentFunction
+    jacobian_product: Callable[[Tensor, Tensor], Tensor]
+    critical_factor: Callable[[int], float]
+
+
+def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    r"""Softmax over the clusters, and the log-partition function.
+
+    The maximiser of :math:`r \cdot z + H(r)` with Shannon's entropy
+    (:eq:`eq-softmax`).
+
+    Parameters
+    ----------
+    logits : Tensor of shape (k, n)
+        Finite. Adding a constant to a row, a column of the block, changes nothing.
+    out : Tensor of shape (k, n), optional
+        Where to write the responsibilities; may be `logits`. Not differentiable then,
+        as usual in torch.
+
+    Returns
+    -------
+    responsibilities : Tensor of shape (k, n)
+        Columns sum to 1. Entries below about ``exp(-60)`` (float32) or ``exp(-681)``
+        (float64) of the largest are exactly 0.
+    value : Tensor of shape (n,)
+        :math:`\log \sum_k \exp z_{ik}`.
+
+    Notes
+    -----
+    O(k n). The flush to zero is for speed: denormal numbers slow the exponential and
+    the matrix product that follows by an order of magnitude on a CPU.
+
+    Examples
+    --------
+    >>> import torch
+    >>> softmax(torch.tensor([[0.0], [0.0]]))
+    (tensor([[0.5000],
+            [0.5000]]), tensor([0.6931]))
+    """
+    if out is not None:
+        return out, _softmax_into(out, logits)
+    responsibilities, value = _Softmax.apply(logits)
+    return responsibilities, value
+
+
+def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    r"""Sparse entmax-1.5 over the clusters, exact, and the value of its problem.
+
+    The maximiser of :math:`r \cdot z + H_{1.5}(r)` with Tsallis' entropy
+    :math:`H_{1.5}(r) = \frac43 \sum_k (r_k - r_k^{3/2})`, which is
+    :math:`r_{ik} = [z_{ik} / 2 - \tau_i]_+^2` (:eq:`eq-entmax`).
+
+    Parameters
+    ----------
+    logits : Tensor of shape (k, n)
+        Finite. Adding a constant to a row, a column of the block, changes nothing.
+    out : Tensor of shape (k, n), optional
+        Where to write the responsibilities; may be `logits`. Not differentiable then,
+        as usual in torch.
+
+    Returns
+    -------
+    responsibilities : Tensor of shape (k, n)
+        Columns sum to 1. A column is exactly one-hot where its largest logit leads by
+        2 or more.
+    value : Tensor of shape (n,)
+
+    Notes
+    -----
+    O(k n) for each of one to five Newton steps; sorting is many times slower. With
+    :math:`s_k = [z_k - t]_+` the threshold t solves :math:`\|s\|_2 = 2`. The norm is
+    convex and decreasing in t, so Newton's method from the left,
+    :math:`t = \max z - 2`, rises monotonically to the root; it needs no step where a
+    column is one-hot, and one where all its logits are equal. Its error after a step of
+    length :math:`\delta` is at most :math:`k \delta^2 / 4`: a step of
+    :math:`2 \sqrt{\epsilon / k}` leaves rounding only.
+
+    References
+    ----------
+    Peters, Niculae, Martins (2019), "Sparse sequence-to-sequence models".
+
+    Examples
+    --------
+    >>> import torch
+    >>> entmax15(torch.tensor([[0.0, 0.0], [0.0, -2.0]]))[0]
+    tensor([[0.5000, 1.0000],
+            [0.5000, 0.0000]])
+    """
+    if out is not None:
+        return out, _entmax15_into(out, logits)
+    responsibilities, value = _Entmax15.apply(logits)
+    return responsibilities, value
+
+
+def softmax_jacobian_product(responsibilities: Tensor, vectors: Tensor) -> Tensor:
+    r"""Jacobian of `softmax` times a vector per row: :math:`r (v - r \cdot v)`.
+
+    Parameters
+    ----------
+    responsibilities, vectors : Tensor of shape (k, n)
+
+    Returns
+    -------
+    Tensor of shape (k, n)
+
+    Notes
+    -----
+    O(k n). See :eq:`eq-distortion-gradient`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> half, vector = torch.tensor([[0.5], [0.5]]), torch.tensor([[1.0], [0.0]])
+    >>> softmax_jacobian_product(half, vector)
+    tensor([[ 0.2500],
+            [-0.2500]])
+    """
+    weighted = responsibilities * vectors
+    return weighted - responsibilities * weighted.sum(0)
+
+
+def entmax15_jacobian_product(responsibilities: Tensor, vectors: Tensor) -> Tensor:
+    r"""Jacobian of `entmax15` times a vector per row.
+
+    :math:`s (v - \tilde v)` with :math:`s = \sqrt r` and
+    :math:`\tilde v = s \cdot v / \sum_k s_k` (:eq:`eq-entmax-gradient`).
+
+    Parameters
+    ----------
+    responsibilities, vectors : Tensor of shape (k, n)
+
+    Returns
+    -------
+    Tensor of shape (k, n)
+        Exactly 0 where the responsibility is.
+
+    Notes
+    -----
+    O(k n).
+
+    Examples
+    --------
+    >>> import torch
+    >>> half, vector = torch.tensor([[0.5], [0.5]]), torch.tensor([[1.0], [0.0]])
+    >>> entmax15_jacobian_product(half, vector)
+    tensor([[ 0.3536],
+            [-0.3536]])
+    """
+    support = responsibilities > 0
+    # Not sqrt(0), whose derivative is infinite.
+    root = torch.where(support, responsibilities, 1.0).sqrt() * support
+    weighted = root * vectors
+    return weighted - root * (weighted.sum(0) / root.sum(0))
+
+
+def one_hot_rows(logits: Tensor) -> Tensor:
+    r"""Rows whose entmax-1.5 responsibilities are certainly one-hot.
+
+    Those whose best distance leads by the margin :math:`2 T`, so by 2 in the logits
+    (:eq:`eq-margin`). For them the soft solution is the K-means assignment.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (k, n)
+
+    Returns
+    -------
+    Tensor of shape (n,), bool
+
+    Notes
+    -----
+    O(k n).
+
+    Examples
+    --------
+    >>> import torch
+    >>> one_hot_rows(torch.tensor([[0.0, 0.0], [-2.0, -1.0]]))
+    tensor([ True, False])
+    """
+    return (logits - logits.amax(0) > -2.0).sum(0) == 1  # (n,)
+
+
+def _softmax_into(out: Tensor, logits: Tensor) -> Tensor:
+    cut = math.log(torch.finfo(logits.dtype).tiny) + 27.0  # leaves room for products
+    peak = logits.amax(0)  # (n,)
+    # exp itself is slow where its result is denormal, so clamp before and flush after.
+    torch.sub(logits, peak, out=out).clamp_min_(cut).exp_()
+    torch.threshold_(out, math.exp(cut + 0.01), 0.0)
+    total = out.sum(0)  # (n,)
+    out.mul_(total.reciprocal())
+    return total.log_().add_(peak)
+
+
+def _entmax15_into(out: Tensor, logits: Tensor) -> Tensor:
+    threshold = logits.amax(0)  # (n,)
+    root = (logits - threshold).add_(2.0).relu_()  # [z - t]_+
+    threshold.sub_(2.0)
+    eps = torch.finfo(root.dtype).eps
+    last_step = 2.0 * math.sqrt(eps / root.shape[0])
+    for _ in range(50):
+        mass = torch.mul(root, root, out=out).sum(0)  # (n,)
+        step = torch.sub(mass, mass.sqrt(), alpha=2.0).div_(root.sum(0)).relu_()
+        longest = float(step.max())
+        if longest <= eps:
+            break
+        root.sub_(step).relu_()
+        threshold.add_(step)
+        if longest <= last_step:
+            mass = torch.mul(root, root, out=out).sum(0)  # (n,)
+            break
+    out.mul_(mass.reciprocal())
+    # r.z = t + r.root and r^(3/2) = r root / 2, so r.z + H(r) is:
+    return threshold.add_(root.mul_(out).sum(0), alpha=1.0 / 3.0).add_(4.0 / 3.0)
+
+
+class _Softmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
+        responsibilities = torch.empty_like(logits)
+        value = _softmax_into(responsibilities, logits)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(responsibilities)
+        return responsibilities, value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> Tensor | None:
+        (responsibilities,) = ctx.saved_tensors
+        return _backward(softmax_jacobian_product, responsibilities, *grads)
+
+
+class _Entmax15(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
+        responsibilities = torch.empty_like(logits)
+        value = _entmax15_into(responsibilities, logits)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(responsibilities)
+        return responsibilities, value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> Tensor | None:
+        (responsibilities,) = ctx.saved_tensors
+        return _backward(entmax15_jacobian_product, responsibilities, *grads)
+
+
+def _backward(
+    jacobian_product: Callable[[Tensor, Tensor], Tensor],
+    responsibilities: Tensor,
+    grad_responsibilities: Tensor | None,
+    grad_value: Tensor | None,
+) -> Tensor | None:
+    # The Jacobian is symmetric, and d value / d z = r.
+    through_value = None if grad_value is None else responsibilities * grad_value
+    if grad_responsibilities is None:
+        return through_value
+    through_map = jacobian_product(responsibilities, grad_responsibilities)
+    return through_map if through_value is None else through_map + through_value
+
+
+ASSIGNMENTS: dict[str, Assignment] = {
+    "softmax": Assignment(
+        "softmax", softmax, softmax_jacobian_product, lambda n_clusters: 1.0
+    ),
+    "entmax15": Assignment(
+        "entmax15",
+        entmax15,
+        entmax15_jacobian_product,
+        lambda n_clusters: math.sqrt(n_clusters),
+    ),
+}

@@ -1,0 +1,217 @@
+"""Squared distances between centres and rows, as one matrix product.
+
+Blocks are ``(k, n)``: clusters lead, rows trail. A reduction over the clusters then
+runs over the leading axis, which torch vectorises well also for small ``k``.
+"""
+
+import torch
+from torch import Tensor
+
+
+def inner_products(centers: Tensor, rows: Tensor) -> Tensor:
+    """Inner products of every centre with every row.
+
+    Parameters
+    ----------
+    centers : Tensor of shape (k, d)
+        Dense.
+    rows : Tensor of shape (n, d)
+        Dense or sparse CSR.
+
+    Returns
+    -------
+    Tensor of shape (k, n)
+        Contiguous for dense rows. For CSR rows it is the transposed view of a
+        contiguous ``(n, k)`` tensor: that is the order in which the product is formed,
+        and the order in which `skrbf.ops.weighted_sums` wants it back.
+
+    Notes
+    -----
+    O(k n d), or O(k nnz) for CSR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> inner_products(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]))
+    tensor([[11.]])
+    """
+    if rows.layout == torch.strided:
+        return centers @ rows.t()  # (k, n)
+    return (rows @ centers.t()).t()  # (k, n)
+
+
+def squared_norms(rows: Tensor) -> Tensor:
+    """Squared Euclidean norm of every row.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, d)
+        Dense or sparse CSR.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+
+    Notes
+    -----
+    O(n d), or O(nnz) for CSR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> squared_norms(torch.tensor([[3.0, 4.0]]))
+    tensor([25.])
+    """
+    if rows.layout == torch.strided:
+        return torch.linalg.vecdot(rows, rows)  # (n,)
+    stored = rows.values().square()  # (nnz,)
+    lengths = rows.crow_indices().diff()  # (n,)
+    return torch.segment_reduce(stored, "sum", lengths=lengths, unsafe=True)  # (n,)
+
+
+def relative_distances(
+    centers: Tensor,
+    rows: Tensor,
+    offset: Tensor | None = None,
+    scale: float = 1.0,
+) -> Tensor:
+    r"""Squared distances, up to a constant of each row, without touching the rows.
+
+    Computes :math:`\|x_i - c_k\|^2 - \|x_i - o\|^2` (:eq:`eq-distances`) as
+    :math:`\|c'_k\|^2 + 2\,o \cdot c'_k - 2\,x_i \cdot c'_k` with
+    :math:`c'_k = c_k - o`. The constant of a row changes neither its nearest centre nor
+    its responsibilities.
+
+    Parameters
+    ----------
+    centers : Tensor of shape (k, d)
+    rows : Tensor of shape (n, d)
+        Dense or sparse CSR, of the dtype and on the device of `centers`.
+    offset : Tensor of shape (d,), optional
+        A point in the middle of the data, usually its mean. Zero if not given.
+    scale : float, default=1.0
+        Factor on the result; ``-1 / T`` gives the logits at temperature ``T`` at no
+        cost.
+
+    Returns
+    -------
+    Tensor of shape (k, n)
+        Laid out as by `inner_products`. May be negative.
+
+    Notes
+    -----
+    O(k n d) and one fused matrix product for dense rows.
+
+    The usual form :math:`\|c\|^2 - 2\,x \cdot c` loses all digits when the data lie far
+    from the origin: both terms grow with :math:`\|o\|^2`. Centring the rows would mend
+    it but needs a copy of them, and makes sparse rows dense. Here only the centres are
+    shifted: the terms that cancel are of size :math:`\|o\| \|c'\|`, so the error
+    is that which rounding the data themselves to the dtype has caused already.
+
+    Examples
+    --------
+    >>> import torch
+    >>> centers, rows = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [2.0]])
+    >>> relative_distances(centers, rows)
+    tensor([[ 0.,  0.],
+            [ 3., -3.]])
+    """
+    if offset is None:
+        shifted, bias = centers, squared_norms(centers)  # (k, d), (k,)
+    else:
+        shifted = centers - offset
+        bias = torch.linalg.vecdot(shifted, centers + offset)  # (k,)
+    if rows.layout == torch.strided:
+        return torch.addmm(
+            bias[:, None], shifted, rows.t(), beta=scale, alpha=-2.0 * scale
+        )  # (k, n)
+    return torch.addmm(
+        bias, rows, shifted.t(), beta=scale, alpha=-2.0 * scale
+    ).t()  # (k, n)
+
+
+def squared_distances(
+    centers: Tensor, rows: Tensor, offset: Tensor | None = None
+) -> Tensor:
+    r"""Squared Euclidean distances (:eq:`eq-distances`), never negative.
+
+    Parameters
+    ----------
+    centers : Tensor of shape (k, d)
+    rows : Tensor of shape (n, d)
+        Dense or sparse CSR.
+    offset : Tensor of shape (d,), optional
+        As in `relative_distances`.
+
+    Returns
+    -------
+    Tensor of shape (k, n)
+
+    Notes
+    -----
+    O(k n d). With an offset, one temporary of the size of the dense block.
+
+    Examples
+    --------
+    >>> import torch
+    >>> squared_distances(torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [2.0]]))
+    tensor([[1., 4.],
+            [4., 1.]])
+    """
+    if offset is None:
+        constant = squared_norms(rows)  # (n,)
+    elif rows.layout == torch.strided:
+        constant = squared_norms(rows - offset)  # (n,)
+    else:
+        cross = inner_products(offset[None, :], rows)[0]  # (n,)
+        constant = squared_norms(rows) - 2.0 * cross + offset.dot(offset)
+    return (relative_distances(centers, rows, offset) + constant).clamp_min(0.0)
+
+
+def paired_squared_distances(
+    centers: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    accumulate: torch.dtype = torch.float64,
+) -> Tensor:
+    r"""Squared distance of each row to the one centre that its label names.
+
+    Parameters
+    ----------
+    centers : Tensor of shape (k, d)
+    rows : Tensor of shape (n, d)
+        Dense or sparse CSR.
+    labels : Tensor of shape (n,), integer
+    accumulate : torch.dtype, default=torch.float64
+        Dtype of the sums, and of the result.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        Never negative.
+
+    Notes
+    -----
+    O(n d), or O(nnz + n + k d) for CSR. Dense rows use the differences themselves,
+    which is exact where the expanded form cancels; CSR rows use the expanded form, with
+    every sum in `accumulate`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> centers, rows = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [5.0]])
+    >>> paired_squared_distances(centers, rows, torch.tensor([0, 1]))
+    tensor([1., 4.], dtype=torch.float64)
+    """
+    if rows.layout == torch.strided:
+        difference = rows.to(accumulate) - centers.to(accumulate)[labels]  # (n, d)
+        return torch.linalg.vecdot(difference, difference)  # (n,)
+    lengths = rows.crow_indices().diff()  # (n,)
+    own = labels.repeat_interleave(lengths, output_size=rows.values().shape[0])
+    value = rows.values().to(accumulate)  # (nnz,)
+    center = centers[own, rows.col_indices()].to(accumulate)  # (nnz,)
+    # Over the stored entries (x - c)^2 - c^2 = x (x - 2 c); the rest of the row is c^2.
+    stored = torch.segment_reduce(
+        value * (value - 2.0 * center), "sum", lengths=lengths, unsafe=True
+    )  # (n,)
+    return (stored + squared_norms(centers.to(accumulate))[labels]).clamp_min(0.0)

@@ -1,0 +1,200 @@
+"""Where to start: random rows, and greedy weighted k-means++."""
+
+import math
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from skrbf.ops.distances import relative_distances, squared_distances
+
+
+class RowSource(Protocol):
+    """What seeding needs of a table that may not be there in one piece."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Yield (start, stop, rows); each row needs `columns` numbers of scratch."""
+
+    def take(self, index: Tensor) -> Tensor:
+        """Return some rows, in the order of `index`."""
+
+
+def random_rows(
+    n_rows: int,
+    sample_weight: Tensor | None,
+    n_clusters: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw rows without replacement, with probability proportional to their weight.
+
+    Parameters
+    ----------
+    n_rows : int
+    sample_weight : Tensor of shape (n_rows,) or None
+    n_clusters : int
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor of shape (n_clusters,), int64
+        Row numbers, on the device of the generator. Never of a row of weight 0; they
+        repeat only where fewer rows than `n_clusters` have weight.
+
+    Notes
+    -----
+    O(n log n). Each row draws the time of its first event at a rate that is its weight;
+    the first rows win: Efraimidis, Spirakis (2006), "Weighted random sampling with a
+    reservoir".
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    >>> random_rows(4, weight, 2, torch.Generator().manual_seed(0)).sort().values
+    tensor([1, 3])
+    """
+    uniform = torch.rand(
+        n_rows, generator=generator, dtype=torch.float64, device=generator.device
+    )
+    times = -uniform.neg_().log1p_()  # (n,) -log(1 - u), exponential
+    if sample_weight is not None:
+        times = times / sample_weight.to(times)  # (n,) infinite where the weight is 0
+        n_rows = int((sample_weight > 0).sum())
+    order = times.argsort(stable=True)[: min(n_rows, n_clusters)]
+    return order.repeat(math.ceil(n_clusters / order.shape[0]))[:n_clusters]  # (k,)
+
+
+def kmeans_plusplus(
+    rows: RowSource,
+    sample_weight: Tensor | None,
+    n_clusters: int,
+    generator: torch.Generator,
+    offset: Tensor,
+    accumulate: torch.dtype = torch.float64,
+) -> Tensor:
+    """Choose starting rows by greedy, weighted k-means++.
+
+    The next row is drawn with probability proportional to its weight times its squared
+    distance (:eq:`eq-distances`) from the rows chosen before; of 2 + log(k) such draws
+    the one is kept that lowers the distortion most, as in scikit-learn.
+
+    Parameters
+    ----------
+    rows : RowSource
+        Blocks dense or sparse CSR.
+    sample_weight : Tensor of shape (n,) or None
+        Not all zero.
+    n_clusters : int
+    generator : torch.Generator
+        Of any device; the draws are the same wherever the rows are.
+    offset : Tensor of shape (d,)
+        A point in the middle of the data, of their dtype and on their device.
+    accumulate : torch.dtype, default=torch.float64
+        Dtype of the sums over rows.
+
+    Returns
+    -------
+    Tensor of shape (n_clusters,), int64
+        Row numbers, never of a row of weight 0. Where fewer rows are distinct, the
+        others are drawn by weight alone.
+
+    Notes
+    -----
+    O(n d k log k) in two passes per centre; three vectors of length n are held.
+    Arthur, Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Table:
+    ...     n_rows = 4
+    ...     data = torch.tensor([[0.0], [0.0], [5.0], [5.0]])
+    ...     def blocks(self, columns):
+    ...         yield 0, 4, self.data
+    ...     def take(self, index):
+    ...         return self.data[index]
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> chosen = kmeans_plusplus(Table(), None, 2, generator, torch.zeros(1))
+    >>> Table.data[chosen].sort(0).values
+    tensor([[0.],
+            [5.]])
+    """
+    if sample_weight is None:
+        sample_weight = torch.ones(
+            rows.n_rows, dtype=offset.dtype, device=offset.device
+        )
+    square = torch.empty_like(sample_weight)  # (n,) ||x - offset||^2
+    for start, stop, block in rows.blocks(1):
+        square[start:stop] = squared_distances(offset[None, :], block, offset)[0]
+    prior = sample_weight.to(accumulate)  # (n,)
+    chosen = _draw(prior, 1, generator)  # (1,)
+    closest = torch.full_like(sample_weight, math.inf)  # (n,)
+    _, closest = _add(rows, prior, chosen, offset, square, closest)
+    n_trials = 2 + int(math.log(n_clusters))
+    while chosen.shape[0] < n_clusters:
+        share = prior * closest  # (n,)
+        if not float(share.sum()) > 0.0:  # every row with weight is chosen, or its twin
+            share = prior.index_fill(0, chosen, 0.0)
+            if not float(share.sum()) > 0.0:
+                share = prior
+        trials = _draw(share, n_trials, generator)  # (t,)
+        best, closest = _add(rows, prior, trials, offset, square, closest)
+        chosen = torch.cat((chosen, best))
+    return chosen
+
+
+def _add(
+    rows: RowSource,
+    prior: Tensor,
+    trials: Tensor,
+    offset: Tensor,
+    square: Tensor,
+    closest: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Find the best of some rows to choose next; distances once it is chosen."""
+    picked = rows.take(trials)  # (t, d)
+    if picked.layout != torch.strided:
+        picked = picked.to_dense()
+    if trials.shape[0] > 1:
+        potential = prior.new_zeros(trials.shape[0])  # (t,)
+        for start, stop, block in rows.blocks(trials.shape[0]):
+            part = slice(start, stop)
+            nearer = relative_distances(picked, block, offset) + square[part]  # (t, m)
+            nearer = torch.minimum(nearer.clamp_min_(0.0), closest[part])
+            potential += nearer @ prior[part].to(nearer)
+        best = potential.argmin(0, keepdim=True)  # (1,)
+        trials, picked = trials[best], picked[best]
+    closer = torch.empty_like(closest)  # (n,)
+    for start, stop, block in rows.blocks(1):
+        part = slice(start, stop)
+        nearer = relative_distances(picked, block, offset)[0] + square[part]  # (m,)
+        torch.minimum(nearer.clamp_min_(0.0), closest[part], out=closer[part])
+    return trials, closer.index_fill_(0, trials, 0.0)
+
+
+def _draw(share: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
+    """Draw row numbers with probability proportional to their share, not all zero.
+
+    The inverse of the distribution function, in two levels of sqrt(n): no sum is long,
+    and a draw touches one group of rows only.
+    """
+    uniform = torch.rand(
+        n_draws, generator=generator, dtype=torch.float64, device=generator.device
+    ).to(share)
+    width = math.isqrt(share.shape[0] - 1) + 1
+    table = torch.nn.functional.pad(share, (0, width * width - share.shape[0]))
+    table = table.view(width, width)
+    ends = table.sum(1).cumsum(0)  # (width,)
+    value = uniform * ends[-1]  # (t,)
+    group = torch.searchsorted(ends, value, right=True)  # (t,)
+    group = group.clamp(max=torch.searchsorted(ends, ends[-1]))
+    value = value - torch.nn.functional.pad(ends, (1, 0))[group]  # (t,)
+    inner = table[group].cumsum(1)  # (t, width)
+    column = torch.searchsorted(inner, value[:, None], right=True)  # (t, 1)
+    column = column.minimum(torch.searchsorted(inner, inner[:, -1:].contiguous()))
+    return group * width + column[:, 0]  # (t,)

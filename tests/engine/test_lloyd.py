@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.cluster import KMeans
+
+from skrbf.engine.lloyd import assign, lloyd, nearest_center, reassign, update
+
+SMALL, LARGE = (60, 3, 7), (4000, 3, 40)  # below and above what is looked at closely
+
+
+def numpy_sums(X, labels, weight, k):
+    one_hot = np.eye(k)[labels] * weight[:, None]
+    return one_hot.sum(0), one_hot.T @ X
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [SMALL, LARGE])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_assign_is_that_of_numpy(rng, make, n, d, k, weighted):
+    X = rng.normal(size=(n, d)) + 100
+    weight = rng.random(n) if weighted else np.ones(n)
+    problem = make(X, weight if weighted else None)
+    partition = assign(problem, torch.from_numpy(X[:k]))
+    distances = ((X[:, None] - X[:k]) ** 2).sum(2)
+    np.testing.assert_array_equal(partition.labels, distances.argmin(1))
+    found = partition.relative + problem.square
+    np.testing.assert_allclose(found, distances.min(1), atol=1e-10)
+    masses, totals = numpy_sums(X, distances.argmin(1), weight, k)
+    np.testing.assert_allclose(partition.weight, masses, rtol=1e-12)
+    np.testing.assert_allclose(partition.total, totals, rtol=1e-12)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_moved", [0, 1, 5, 40])
+def test_what_moved_is_enough(rng, make, n_moved, weighted, container):
+    n, d, k = LARGE
+    X = rng.normal(size=(n, d))
+    problem = make(container(X), rng.random(n) if weighted else None)
+    before = assign(problem, torch.from_numpy(X[:k].copy()))
+    centers = before.centers.clone()
+    centers[rng.permutation(k)[:n_moved]] += torch.from_numpy(
+        rng.normal(size=(n_moved, d))
+    )
+    found, n_changed = reassign(problem, before, centers)
+    expected = assign(problem, centers)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert n_changed == int((expected.labels != before.labels).sum())
+    assert (n_changed > 0) == (n_moved > 0)
+    for name in ("relative", "weight", "total"):
+        torch.testing.assert_close(
+            getattr(found, name), getattr(expected, name), rtol=1e-10, atol=1e-10
+        )
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [SMALL, LARGE])
+def test_centers_that_come_and_go(rng, make, n, d, k):
+    X = rng.normal(size=(n, d))
+    problem = make(X)
+    before = assign(problem, torch.from_numpy(X[:k]))
+    origin = torch.cat([torch.arange(2, k), torch.tensor([-1])])  # two go, one comes
+    centers = torch.cat([before.centers[2:], torch.from_numpy(X[-1:])])
+    found, _ = reassign(problem, before, centers, origin)
+    expected = assign(problem, centers)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    torch.testing.assert_close(found.total, expected.total, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(found.weight, expected.weight)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [SMALL, LARGE])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_lloyd_is_that_of_scikit_learn(rng, make, distortion, n, d, k, weighted):
+    X = rng.normal(size=(n, d))
+    weight = rng.random(n) if weighted else None
+    problem = make(X, weight)
+    found = lloyd(problem, assign(problem, torch.from_numpy(X[:k])), 500)
+    expected = KMeans(k, init=X[:k], n_init=1, tol=0, max_iter=500)
+    expected.fit(X, sample_weight=weight)
+    assert found.converged
+    np.testing.assert_array_equal(found.partition.labels, expected.labels_)
+    np.testing.assert_allclose(found.distortion, expected.inertia_, rtol=1e-9)
+    centers = found.partition.centers
+    np.testing.assert_allclose(centers, expected.cluster_centers_, rtol=1e-9)
+    assert distortion(X, centers, weight) == pytest.approx(found.distortion, rel=1e-9)
+
+
+def test_blocks_are_the_whole(rng, make):
+    X = rng.normal(size=(4000, 3))
+    start = torch.from_numpy(X[:30])
+    whole, small = make(X), make(X, memory=30_000)
+    assert len(list(small.rows.blocks(30))) > 100
+    a = lloyd(whole, assign(whole, start), 100)
+    b = lloyd(small, assign(small, start), 100)
+    np.testing.assert_array_equal(a.partition.labels, b.partition.labels)
+    assert a.n_iter == b.n_iter
+    torch.testing.assert_close(a.partition.centers, b.partition.centers)
+
+
+def test_the_first_of_equal_centers_wins():
+    rows = torch.zeros((6000, 2))
+    for k in (2, 8):
+        near, label = nearest_center(torch.ones((k, 2)), rows, torch.zeros(2))
+        assert (label == 0).all()
+        assert (near == 2).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 9))
+def test_the_distortion_of_the_update_is_that_of_the_rows(seed, k):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(30, 2)) + 50
+    weight = rng.random(30)
+    problem = _problem(X, weight)
+    partition = assign(problem, torch.from_numpy(X[:k]))
+    centers, found = update(problem, partition)
+    expected = weight @ ((X - centers.numpy()[partition.labels]) ** 2).sum(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def _problem(X, weight):
+    from skrbf.engine.compute import Compute
+    from skrbf.engine.problem import make_problem
+
+    compute = Compute.resolve("cpu", torch.float64, work=0, memory_bytes=1 << 30)
+    rows = compute.dense(torch.from_numpy(X))
+    return make_problem(rows, compute.tensor(weight), compute)
+
+
+def test_an_empty_cluster_takes_the_farthest_row(make):
+    X = np.array([[0.0], [1.0], [2.0], [50.0]])
+    problem = make(X)
+    start = assign(problem, torch.tensor([[1.0], [200.0]], dtype=torch.float64))
+    assert start.weight.tolist() == [4, 0]
+    found = lloyd(problem, start, 10)
+    assert found.partition.centers[:, 0].tolist() == [1, 50]
+
+
+def test_copies_of_a_row_fill_one_cluster_only(make):
+    X = np.array([[0.0], [0.0], [9.0], [9.0], [9.0]])
+    problem = make(X)
+    start = assign(problem, torch.tensor([[0.0], [100.0], [200.0]]).double())
+    found = lloyd(problem, start, 10)
+    assert sorted(found.partition.weight.tolist()) == [0, 2, 3]
+    assert found.distortion == pytest.approx(0, abs=1e-12)
+
+
+def test_a_run_that_cannot_win_gives_up(rng, make):
+    X = rng.normal(size=(3000, 2))
+    problem = make(X)
+    start = assign(problem, torch.from_numpy(X[:20]))
+    free = lloyd(problem, start, 300)
+    beaten = lloyd(problem, start, 300, beat=0.5 * free.distortion)
+    assert beaten.n_iter < free.n_iter / 2
+    assert not beaten.converged

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from skrbf.engine.compute import Compute
+from skrbf.engine.fit import largest_variance
+
+
+def table(X, memory):
+    compute = Compute.resolve("cpu", torch.float64, work=0, memory_bytes=memory)
+    if not sparse.issparse(X):
+        return compute.dense(torch.from_numpy(X))
+    parts = [torch.from_numpy(part) for part in (X.indptr, X.indices, X.data)]
+    return compute.sparse(parts, X.shape[1])
+
+
+def whole(block):
+    return block.to_dense().numpy()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_blocks_are_the_rows_in_order(rng, kind):
+    X = rng.normal(size=(101, 7)) * (rng.random((101, 7)) < 0.3)
+    rows = table(kind(X), 8_000)
+    blocks = list(rows.blocks(10))
+    assert len(blocks) > 5
+    assert [b[0] for b in blocks[1:]] == [b[1] for b in blocks[:-1]]
+    np.testing.assert_array_equal(np.concatenate([whole(b[2]) for b in blocks]), X)
+    assert (rows.n_rows, rows.n_features) == X.shape
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_some_rows(rng, kind):
+    X = rng.normal(size=(50, 7)) * (rng.random((50, 7)) < 0.3)
+    index = rng.integers(0, 50, 30)
+    found = table(kind(X), 1 << 20).take(torch.from_numpy(index))
+    np.testing.assert_array_equal(whole(found), X[index])
+
+
+def test_memory_bounds_the_blocks():
+    for memory in (1_000, 100_000, 1 << 30):
+        compute = Compute.resolve("cpu", torch.float32, work=0, memory_bytes=memory)
+        assert compute.block_rows(10) * 10 * 4 <= max(memory / 8, 40)
+
+
+def test_the_device_is_checked():
+    kwargs = {"work": 0, "memory_bytes": 1 << 20}
+    with pytest.raises(ValueError, match=r"not a device.*'cpu'"):
+        Compute.resolve("gpu", torch.float32, **kwargs)
+    with pytest.raises(ValueError, match=r"xpu.*not available.*'cpu'"):
+        Compute.resolve("xpu", torch.float32, **kwargs)
+    fitted = Compute.resolve("xpu", torch.float32, **kwargs, fall_back=True)
+    assert fitted.device.type == "cpu"
+    assert "not available" in fitted.why
+
+
+@pytest.mark.parametrize("d", [1, 3, 60])
+def test_largest_variance(rng, make, d):
+    X = rng.normal(size=(200, d)) * np.linspace(1, 3, d) + 1000
+    weight = rng.random(200)
+    expected = np.linalg.eigvalsh(np.cov(X.T, aweights=weight, bias=True).reshape(d, d))
+    found = largest_variance(make(X, weight))
+    assert found == pytest.approx(expected[-1], rel=1e-6)

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from skrbf.ops import (
+    inner_products,
+    paired_squared_distances,
+    relative_distances,
+    squared_distances,
+    squared_norms,
+)
+
+TOLERANCE = {torch.float32: 2e-6, torch.float64: 4e-15}
+
+
+@pytest.fixture
+def centers(rng):
+    return torch.from_numpy(rng.normal(size=(5, 7)))
+
+
+def test_inner_products_and_norms(layout, sparse_array, centers):
+    rows = layout(sparse_array)
+    expected = centers.numpy() @ sparse_array.T
+    np.testing.assert_allclose(inner_products(centers, rows), expected, atol=1e-14)
+    expected = (sparse_array**2).sum(1)
+    np.testing.assert_allclose(squared_norms(rows), expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("with_offset", [False, True])
+def test_distances_match_scipy(layout, sparse_array, centers, dtype, with_offset):
+    rows, centers = layout(sparse_array).to(dtype), centers.to(dtype)
+    offset = torch.linspace(-1, 1, 7, dtype=dtype) if with_offset else None
+    origin = np.zeros((1, 7)) if offset is None else offset.double()[None].numpy()
+    array = sparse_array.astype(centers.numpy().dtype).astype(np.float64)
+    expected = cdist(centers.double(), array, "sqeuclidean")  # (k, n)
+    constant = cdist(origin, array, "sqeuclidean")  # (1, n)
+    tolerance = {"atol": 30 * TOLERANCE[dtype], "rtol": TOLERANCE[dtype]}
+
+    true = squared_distances(centers, rows, offset)
+    assert true.dtype == dtype
+    np.testing.assert_allclose(true, expected, **tolerance)
+    relative = relative_distances(centers, rows, offset)
+    np.testing.assert_allclose(relative, expected - constant, **tolerance)
+    scaled = relative_distances(centers, rows, offset, scale=-0.25)
+    np.testing.assert_allclose(scaled, -0.25 * (expected - constant), **tolerance)
+
+
+def test_offset_keeps_the_digits_of_data_far_from_the_origin(rng):
+    offset = np.full(16, 3000.0, np.float32)
+    array = (offset + rng.normal(size=(200, 16))).astype(np.float32)
+    centers = (offset + rng.normal(size=(4, 16))).astype(np.float32)
+    exact = cdist(centers.astype(float), array.astype(float), "sqeuclidean")
+    exact -= exact[0]  # differences between centres, all that an assignment sees
+
+    def error(offset):
+        found = relative_distances(
+            torch.from_numpy(centers), torch.from_numpy(array), offset
+        )
+        return np.abs((found - found[0]).double().numpy() - exact).max()
+
+    # Rounding the data themselves moves a distance by about eps |o| |c - x| = 0.01.
+    assert error(torch.from_numpy(offset)) < 0.02
+    assert error(None) > 1.0
+
+
+def test_rows_are_not_written_to(layout, sparse_array, centers):
+    rows = layout(sparse_array.copy())
+    before = rows.to_dense().clone()
+    relative_distances(centers, rows, centers[0])
+    squared_distances(centers, rows, centers[0])
+    paired_squared_distances(centers, rows, torch.zeros(60, dtype=torch.long))
+    assert torch.equal(rows.to_dense(), before)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    exponent=st.integers(-3, 6),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 9)),
+)
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_never_negative_and_nearly_zero_for_equal_points(seed, exponent, shape):
+    k, n, d = shape
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n + k, d, generator=generator) + 10.0**exponent
+    offset = rows.mean(0)
+    distances = squared_distances(rows[:k], rows, offset)  # (k, n + k)
+    assert (distances >= 0).all()
+    # Up to rounding the data to float32: eps |o| |c - o|, and eps of the squares.
+    scale = (rows - offset).square().sum(1).amax()
+    slack = 16 * 1.2e-7 * d * (10.0**exponent * scale.sqrt() + scale)
+    assert (distances.diagonal() <= slack).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_paired_distances(layout, sparse_array, centers, dtype, rng):
+    rows, centers = layout(sparse_array).to(dtype), centers.to(dtype)
+    labels = torch.from_numpy(rng.integers(5, size=60))
+    array = sparse_array.astype(centers.numpy().dtype).astype(np.float64)
+    expected = ((array - centers.double().numpy()[labels]) ** 2).sum(1)
+    found = paired_squared_distances(centers, rows, labels)
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    found = paired_squared_distances(centers, rows, labels, torch.float32)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_paired_distances_are_exact_differences_for_dense_rows():
+    rows = torch.tensor([[1e6, 1e6], [1e6 + 1, 1e6]])
+    labels = torch.tensor([0, 0])
+    found = paired_squared_distances(rows[:1], rows, labels)
+    assert found.tolist() == [0.0, 1.0]
+
+
+def test_gradient_with_respect_to_centers(rng):
+    rows = torch.from_numpy(rng.normal(size=(6, 3)))
+    centers = torch.from_numpy(rng.normal(size=(2, 3))).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda c: relative_distances(c, rows, rows.mean(0), -0.5), centers
+    )
+
+
+def test_blocks_of_dense_rows_are_contiguous(rng):
+    rows = torch.from_numpy(rng.normal(size=(6, 3)))
+    assert relative_distances(rows[:2], rows).stride() == (6, 1)

@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
+from sklearn.datasets import make_blobs
+
+from skrbf.ops import kmeans_plusplus, random_rows
+from skrbf.ops.seeding import _draw
+
+
+class Table:
+    """Rows in blocks of at most `span`, dense or through `layout`."""
+
+    def __init__(self, array, span=10**9, layout=torch.from_numpy):
+        self.array, self.span, self.layout = array, span, layout
+        self.n_rows = len(array)
+        self.columns = 0
+
+    def blocks(self, columns):
+        self.columns = max(columns, self.columns)
+        for start in range(0, self.n_rows, self.span):
+            part = self.array[start : start + self.span]
+            yield start, start + len(part), self.layout(part)
+
+    def take(self, index):
+        return self.layout(self.array[index.numpy()])
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def seed_rows(array, k, seed=0, weight=None, **kwargs):
+    table = Table(array, **kwargs)
+    offset = torch.from_numpy(array.mean(0))
+    return kmeans_plusplus(table, weight, k, generator(seed), offset)
+
+
+def potential(array, chosen):
+    return ((array[:, None] - array[chosen]) ** 2).sum(-1).min(1).sum()
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+def test_draws_follow_the_shares(n):
+    share = torch.from_numpy(np.random.default_rng(n).random(n))
+    share[1::3] = 0.0
+    drawn = _draw(share, 20_000, generator())
+    counts = np.bincount(drawn.numpy(), minlength=n)
+    assert counts[1::3].sum() == 0
+    expected = 20_000 * (share / share.sum()).numpy()
+    inside = expected > 0
+    if inside.sum() > 1:
+        assert scipy.stats.chisquare(counts[inside], expected[inside]).pvalue > 1e-3
+
+
+def test_draws_at_the_ends_never_hit_a_zero(monkeypatch):
+    share = torch.zeros(16, dtype=torch.float64)  # four groups of four
+    share[6], share[9] = 0.1, 0.7
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    monkeypatch.setattr(torch, "rand", lambda *args, **kwargs: ends)
+    assert _draw(share, 2, generator()).tolist() == [6, 9]
+
+
+def test_random_rows_are_distinct_and_follow_the_weights():
+    weight = torch.tensor([4.0, 0.0, 1.0, 3.0, 2.0], dtype=torch.float64)
+    draws = torch.stack([random_rows(5, weight, 2, generator(s)) for s in range(4000)])
+    assert (draws[:, 0] != draws[:, 1]).all()
+    first = np.bincount(draws[:, 0].numpy(), minlength=5)
+    share = weight.numpy() / 10
+    assert first[1] == 0
+    keep = share > 0
+    assert scipy.stats.chisquare(first[keep], 4000 * share[keep]).pvalue > 1e-3
+    # The second: sum over the first of p_first p_second / (1 - p_first).
+    pair = share[:, None] * share / (1 - share[:, None])
+    np.fill_diagonal(pair, 0.0)
+    second = np.bincount(draws[:, 1].numpy(), minlength=5)
+    expected = 4000 * pair.sum(0)[keep]
+    assert scipy.stats.chisquare(second[keep], expected).pvalue > 1e-3
+
+
+def test_random_rows_without_weights():
+    assert random_rows(6, None, 6, generator()).sort().values.tolist() == [*range(6)]
+
+
+def test_random_rows_repeat_only_when_they_must():
+    weight = torch.tensor([0.0, 1.0, 1.0, 0.0])
+    found = random_rows(4, weight, 4, generator())
+    assert found.bincount(minlength=4).tolist() == [0, 2, 2, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_row_of_each_far_blob(seed):
+    array, label = make_blobs(400, 5, centers=8, cluster_std=0.05, random_state=seed)
+    chosen = seed_rows(array, 8, seed)
+    assert sorted(label[chosen]) == [*range(8)]
+
+
+def test_as_good_as_scikit_learn():
+    array, _ = make_blobs(300, 3, centers=10, cluster_std=2.0, random_state=0)
+    ours = [potential(array, seed_rows(array, 10, seed)) for seed in range(40)]
+    theirs = [
+        potential(array, sklearn_kmeans_plusplus(array, 10, random_state=seed)[1])
+        for seed in range(40)
+    ]
+    assert np.mean(ours) < 1.05 * np.mean(theirs)
+
+
+@pytest.mark.parametrize("span", [1, 7, 60])
+def test_blocks_and_layout_do_not_matter(layout, sparse_array, span, rng):
+    weight = torch.from_numpy(rng.random(60))
+    expected = seed_rows(sparse_array, 6, weight=weight)
+    found = seed_rows(sparse_array, 6, weight=weight, span=span, layout=layout)
+    assert torch.equal(found, expected)
+
+
+def test_weights_are_repetitions_in_what_is_minimised(rng):
+    # A heavy far row must be chosen; weightless far rows must not.
+    array = rng.normal(size=(200, 2))
+    array[0], array[1] = 30.0, -1000.0
+    weight = torch.ones(200, dtype=torch.float64)
+    weight[0], weight[1] = 1000.0, 0.0
+    for seed in range(10):
+        chosen = seed_rows(array, 3, seed, weight).tolist()
+        assert 0 in chosen
+        assert 1 not in chosen
+
+
+def test_fewer_distinct_rows_than_clusters():
+    array = np.repeat([[1.0, 2.0], [3.0, 4.0]], 4, axis=0)
+    weight = torch.ones(8, dtype=torch.float64)
+    weight[3] = 0.0
+    chosen = seed_rows(array, 5, weight=weight)
+    assert len(set(chosen.tolist())) == 5
+    assert 3 not in chosen
+    assert len(np.unique(array[chosen[:2]], axis=0)) == 2
+    chosen = seed_rows(array, 8, weight=weight)
+    assert len(set(chosen.tolist())) == 7
+
+
+def test_chosen_rows_are_not_chosen_again_when_distances_are_all_rounding(rng):
+    array = (1e4 + rng.normal(size=(12, 5))).astype(np.float32)
+    for seed in range(10):
+        chosen = kmeans_plusplus(
+            Table(array), None, 12, generator(seed), torch.zeros(5)
+        )
+        assert len(set(chosen.tolist())) == 12
+
+
+def test_scratch_is_one_column_per_trial_and_float32_stays():
+    array = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    table = Table(array, span=9)
+    chosen = kmeans_plusplus(table, None, 20, generator(), torch.zeros(2))
+    assert table.columns == 4  # 2 + floor(log 20)
+    assert len(set(chosen.tolist())) == 20
+
+
+def test_repeatable_and_global_state_untouched(rng):
+    array = rng.normal(size=(50, 2))
+    before = torch.get_rng_state()
+    assert torch.equal(seed_rows(array, 5, 3), seed_rows(array, 5, 3))
+    assert not torch.equal(seed_rows(array, 5, 3), seed_rows(array, 5, 4))
+    random_rows(50, None, 3, generator())
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,99 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from skrbf.ops import (
+    ClusterStatistics,
+    add,
+    centers,
+    soft_statistics,
+    softmax,
+    weighted_sums,
+)
+
+
+@pytest.fixture
+def problem(sparse_array, rng):
+    r, _ = softmax(torch.from_numpy(rng.normal(size=(4, 60))))
+    weight = torch.from_numpy(rng.random(60))
+    objective = torch.from_numpy(rng.normal(size=60))
+    return r, sparse_array, weight, objective
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matches_numpy(layout, csr, problem, weighted, transposed):
+    r, array, weight, objective = problem
+    weight = weight if weighted else None
+    rows = layout(array)
+    rows_t = csr(array.T) if transposed else None
+    found = soft_statistics(r, rows, weight, objective, rows_t=rows_t)
+    w = np.ones(60) if weight is None else weight.numpy()
+    expected = r.numpy() * w
+    np.testing.assert_allclose(found.weight, expected.sum(1), rtol=1e-14)
+    np.testing.assert_allclose(found.total, expected @ array, atol=1e-14)
+    np.testing.assert_allclose(found.objective, objective.numpy() @ w, rtol=1e-13)
+    assert found.objective.shape == ()
+    sums = weighted_sums(r, rows, rows_t)
+    np.testing.assert_allclose(sums, r.numpy() @ array, atol=1e-14)
+
+
+@pytest.mark.parametrize("accumulate", [torch.float32, torch.float64])
+def test_accumulates_in_the_dtype_asked_for(problem, accumulate):
+    r, array, weight, objective = problem
+    found = soft_statistics(
+        r.float(),
+        torch.from_numpy(array).float(),
+        weight.float(),
+        objective.float(),
+        accumulate=accumulate,
+    )
+    assert {part.dtype for part in found} == {accumulate}
+
+
+def test_the_sum_over_chunks_is_the_whole(problem):
+    r, array, weight, objective = problem
+    rows = torch.from_numpy(array)
+    whole = soft_statistics(r, rows, weight, objective)
+    cuts = [0, 1, 20, 33, 60]
+    parts = [
+        soft_statistics(r[:, a:b], rows[a:b], weight[a:b], objective[a:b])
+        for a, b in pairwise(cuts)
+    ]
+    total = parts[0]
+    for part in parts[1:]:
+        total = add(total, part)
+    for found, expected in zip(total, whole, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-14)
+
+
+def test_integer_weights_are_repetitions(problem):
+    r, array, _, objective = problem
+    rows, times = torch.from_numpy(array), torch.arange(60) % 3
+    weighted = soft_statistics(r, rows, times.double(), objective)
+    index = torch.arange(60).repeat_interleave(times)
+    repeated = soft_statistics(r[:, index], rows[index], None, objective[index])
+    for found, expected in zip(weighted, repeated, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-14)
+
+
+def test_float64_sums_keep_what_float32_loses():
+    block = (torch.ones(1, 1), torch.ones(1, 1), None, torch.ones(1))
+    many = ClusterStatistics(
+        *(torch.full_like(part, 2.0**24) for part in soft_statistics(*block))
+    )
+    assert add(many, soft_statistics(*block)).weight.item() == 2.0**24 + 1
+
+
+def test_centers_are_weighted_means_and_empty_ones_stay():
+    statistics = ClusterStatistics(
+        torch.tensor([4.0, 0.0, 1e-300], dtype=torch.float64),
+        torch.tensor([[2.0, 6.0], [0.0, 0.0], [3e-300, 0.0]], dtype=torch.float64),
+        torch.tensor(0.0, dtype=torch.float64),
+    )
+    fallback = torch.tensor([[9.0, 9.0], [7.0, 8.0], [9.0, 9.0]])
+    found = centers(statistics, fallback)
+    assert found.dtype == torch.float32
+    assert found.tolist() == [[0.5, 1.5], [7.0, 8.0], [3.0, 0.0]]

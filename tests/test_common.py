@@ -1,0 +1,178 @@
+"""scikit-learn's own checks: all of them, none expected to fail, none skipped."""
+
+import inspect
+from unittest import SkipTest
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array, csr_matrix
+from sklearn.base import clone
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skrbf import SoftKMeans
+
+ESTIMATORS = [
+    SoftKMeans(),
+    SoftKMeans(assignment="entmax15"),
+    SoftKMeans(temperature=0),
+]
+
+# Since scikit-learn 1.8. No check is expected to fail, so none may be marked so.
+STRICT = (
+    {"xfail_strict": True}
+    if "xfail_strict" in inspect.signature(parametrize_with_checks).parameters
+    else {}
+)
+
+# What scikit-learn checks of its own estimators only, in 1.7 and ever since.
+CORE_CHECKS = {
+    "check_dataframe_column_names_consistency",
+    "check_get_feature_names_out_error",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_inplace_ensure_writeable",
+    "check_param_validation",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+}
+# Newer ones of the same kind join by their name.
+OWN_CHECKS = CORE_CHECKS | {
+    name
+    for name in dir(estimator_checks)
+    if name.startswith("check_")
+    and any(
+        kind in name
+        for kind in ("column_names", "feature_names", "output_transform", "set_output")
+    )
+}
+
+# These two take whatever has predict_proba for a classifier of their four classes,
+# up to scikit-learn 1.9 at least: they read a tag that only classifiers have.
+SPARSE_CHECKS = ["check_estimator_sparse_array", "check_estimator_sparse_matrix"]
+
+pytestmark = [
+    # Some of the checks' data has fewer distinct rows than there are clusters.
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # Those of set_output mix frames and arrays.
+    pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names"),
+]
+
+
+def name_of(check):
+    return getattr(check, "func", check).__name__
+
+
+def run(check, *args):
+    try:
+        check(*args)
+    except SkipTest as reason:
+        pytest.fail(f"skipped: {reason}")
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=lambda _: {}, **STRICT)
+def test_estimator(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else the array API is not checked
+    if name_of(check) in SPARSE_CHECKS:
+
+        def without_proba(obj, name):
+            return name != "predict_proba" and hasattr(obj, name)
+
+        monkeypatch.setattr(estimator_checks, "hasattr", without_proba, raising=False)
+    run(check, estimator)
+
+
+@pytest.mark.parametrize("name", SPARSE_CHECKS)
+def test_scikit_learn_still_takes_predict_proba_for_a_classifier(name):
+    """Where this fails, the exception in `test_estimator` can go."""
+    with pytest.raises(AssertionError) as error:
+        getattr(estimator_checks, name)("SoftKMeans", SoftKMeans())
+    cause = "'NoneType' object has no attribute 'multi_class'"
+    assert cause in str(error.value.__cause__)
+
+
+@pytest.mark.parametrize("format", ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"])
+@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("container", [csr_array, csr_matrix])
+def test_predict_proba_of_all_sparse_formats(container, index_dtype, format):
+    """What `test_estimator` left out."""
+    X = np.random.default_rng(0).random((40, 3))
+    X[X < 0.6] = 0
+    rows = container(X).asformat(format)
+    for name in ("indices", "indptr"):
+        if hasattr(rows, name):
+            setattr(rows, name, getattr(rows, name).astype(index_dtype))
+    est = SoftKMeans(temperature=0.1).fit(rows)
+    np.testing.assert_allclose(est.predict_proba(rows), est.predict_proba(X), atol=1e-9)
+    np.testing.assert_allclose(est.fit(X).predict_proba(rows), est.predict_proba(X))
+
+
+@pytest.mark.parametrize("name", sorted(OWN_CHECKS))
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_scikit_learn_s_own(estimator, name):
+    run(getattr(estimator_checks, name), type(estimator).__name__, estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_no_parameter_is_tuned_for_the_checks(estimator):
+    changed = {
+        name: value
+        for name, value in estimator.get_params().items()
+        if value != SoftKMeans().get_params()[name]
+    }
+    assert changed in ({}, {"assignment": "entmax15"}, {"temperature": 0})
+
+
+def test_the_checks_that_others_are_excused_from_are_there():
+    checks = {
+        name_of(check)
+        for _, check in estimator_checks.estimator_checks_generator(SoftKMeans())
+    }
+    assert checks >= {
+        "check_clustering",
+        "check_estimators_partial_fit_n_features",
+        "check_fit_idempotent",
+        "check_methods_sample_order_invariance",
+        "check_methods_subset_invariance",
+        "check_readonly_memmap_input",
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+        "check_transformer_preserve_dtypes",
+    }
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_sample_weight_equivalence_float32(estimator, container):
+    """As scikit-learn's check, which runs in float64 only."""
+    rng = np.random.default_rng(42)
+    X = rng.random((15, 30)).astype(np.float32)
+    weight = rng.integers(0, 5, size=15)
+    repeated = container(X.repeat(weight, axis=0))
+    order = rng.permutation(15)
+
+    a = clone(estimator).fit(repeated)
+    b = clone(estimator).fit(container(X[order]), sample_weight=weight[order])
+
+    assert a.predict_proba(X).dtype == np.float32
+    np.testing.assert_allclose(b.predict_proba(X), a.predict_proba(X), atol=1e-4)
+    np.testing.assert_array_equal(b.predict(X), a.predict(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_clusters", [1, 8])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_subset_invariance(estimator, n_clusters, dtype):
+    """As scikit-learn's check, which runs in float64 with one cluster only."""
+    X = 3 * np.random.default_rng(0).random((40, 3)).astype(dtype)
+    estimator = clone(estimator).set_params(n_clusters=n_clusters).fit(X)
+
+    rows = np.vstack([estimator.predict_proba(row[None]) for row in X])
+    labels = np.hstack([estimator.predict(row[None]) for row in X])
+
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(rows, estimator.predict_proba(X), atol=tolerance)
+    np.testing.assert_array_equal(labels, estimator.predict(X))

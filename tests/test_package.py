@@ -1,0 +1,106 @@
+"""The package as a whole: names, import, pickles that travel."""
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import skrbf
+
+
+def run(code, *args, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *args],
+        capture_output=True,
+        check=True,
+        timeout=120,
+        **kwargs,
+    ).stdout
+
+
+def test_public_names():
+    assert "SoftKMeans" in skrbf.__all__
+    assert sorted(set(skrbf.__all__)) == sorted(skrbf.__all__)
+    for name in skrbf.__all__:
+        assert getattr(skrbf, name).__doc__
+
+
+def test_version():
+    assert re.fullmatch(r"\d+\.\d+(\.\d+)?([.a-z].*)?", skrbf.__version__)
+
+
+def test_nothing_happens_at_import():
+    code = """
+import logging, os, random, sys, warnings
+import numpy as np, torch, sklearn
+import sklearn.base, sklearn.cluster, sklearn.pipeline, scipy.sparse
+
+def state():
+    return (
+        random.getstate(),
+        [np.asarray(part).tolist() for part in np.random.get_state()],
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+        torch.get_num_interop_threads(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.benchmark,
+        np.geterr(),
+        np.get_printoptions(),
+        sklearn.get_config(),
+        dict(os.environ),
+        logging.root.level,
+        list(logging.root.handlers),
+        warnings.filters[:],
+    )
+
+before, loaded = state(), set(sys.modules)
+import skrbf
+assert state() == before
+assert not torch.cuda.is_initialized()
+new = set(sys.modules) - loaded
+assert not new & {"matplotlib", "pandas", "polars", "rich", "dask"}
+"""
+    assert run(code) == b""
+
+
+def test_a_pickle_travels_to_another_process():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    est = skrbf.SoftKMeans(4, assignment="entmax15").fit(X)
+    code = """
+import pickle, sys
+est, X = pickle.load(sys.stdin.buffer)
+sys.stdout.buffer.write(pickle.dumps((est.predict_proba(X), est.fit(X).inertia_)))
+"""
+    r, inertia = pickle.loads(run(code, input=pickle.dumps((est, X))))
+    np.testing.assert_array_equal(r, est.predict_proba(X))
+    assert inertia == est.inertia_
+
+
+def test_a_pickle_holds_no_tensor():
+    est = skrbf.SoftKMeans(3).fit(np.random.default_rng(0).normal(size=(60, 3)))
+    assert b"torch" not in pickle.dumps(est)
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1"])
+def test_the_same_result_in_another_process(hash_seed):
+    code = """
+import numpy as np, sys
+from skrbf import SoftKMeans
+X = np.random.default_rng(0).normal(size=(200, 4))
+for params in ({}, {"init": "k-means++", "temperature": 0, "random_state": 0}):
+    sys.stdout.buffer.write(SoftKMeans(6, **params).fit(X).cluster_centers_.tobytes())
+"""
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    here = b"".join(
+        skrbf.SoftKMeans(6, **params).fit(X).cluster_centers_.tobytes()
+        for params in ({}, {"init": "k-means++", "temperature": 0, "random_state": 0})
+    )
+    assert run(code, env={**os.environ, "PYTHONHASHSEED": hash_seed}) == here

@@ -1,0 +1,210 @@
+"""What SoftKMeans accepts: containers, dtypes, layouts, weights, chunks."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
+from sklearn import config_context
+
+from skrbf import SoftKMeans
+
+NAMES = ["a", "b", "c", "d"]
+KINDS = {
+    "softmax": {"temperature": 0.05},
+    "entmax15": {"temperature": 0.05, "assignment": "entmax15"},
+    "hard": {"temperature": 0},
+    "auto": {},
+}
+all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+CONTAINERS = {
+    "list": np.ndarray.tolist,
+    "fortran": np.asfortranarray,
+    "negative strides": lambda X: X[::-1, ::-1].copy()[::-1, ::-1],
+    "strided": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "pandas": lambda X: pd.DataFrame(X, columns=NAMES),
+    "polars": lambda X: pl.DataFrame(X, schema=NAMES),
+    "torch": torch.from_numpy,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS.keys())
+@all_kinds
+def test_containers(make_data, kind, container, dtype):
+    X = make_data("blobs").astype(dtype)
+    if container in (CONTAINERS["list"], CONTAINERS["polars"]):
+        dtype = np.float64  # as in all of scikit-learn
+    X = X.astype(dtype)
+    plain, other = SoftKMeans(5, **kind).fit(X), SoftKMeans(5, **kind)
+
+    labels = other.fit_predict(container(X))
+
+    assert_array_equal(labels, plain.labels_)
+    assert_array_equal(other.cluster_centers_, plain.cluster_centers_)
+    assert other.cluster_centers_.dtype == dtype
+    r = other.predict_proba(container(X))
+    assert type(r) is np.ndarray
+    assert r.dtype == dtype
+    assert_array_equal(r, plain.predict_proba(X))
+    assert_array_equal(other.predict(container(X)), labels)
+    assert other.score(container(X)) == plain.score(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("container", [csr_array, csr_matrix, csc_array, coo_array])
+@all_kinds
+def test_sparse_is_dense(make_data, kind, container, dtype):
+    X = make_data("blobs").astype(dtype)
+    X[np.abs(X) < 3] = 0
+    new = container(X[::3])
+    dense, sparse = SoftKMeans(5, **kind).fit(X), SoftKMeans(5, **kind)
+
+    sparse.fit(container(X))
+
+    tolerance = 1e-3 if dtype == np.float32 else 1e-8
+    assert_array_equal(sparse.labels_, dense.labels_)
+    assert_allclose(sparse.cluster_centers_, dense.cluster_centers_, atol=tolerance)
+    assert sparse.cluster_centers_.dtype == dtype
+    assert_array_equal(sparse.predict(new), dense.predict(X[::3]))
+    r = dense.predict_proba(X[::3])
+    assert_allclose(sparse.predict_proba(new), r, atol=tolerance)
+    assert_allclose(dense.predict_proba(new), r, atol=tolerance)
+    assert_allclose(sparse.score(new), dense.score(X[::3]), rtol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, bool])
+def test_integers_become_float64(make_data, dtype):
+    X = (make_data("blobs") * 3 + 100).astype(dtype)
+    if dtype is bool:
+        X = make_data("uniform") > 0.5
+    with_float = SoftKMeans(3).fit(X.astype(np.float64))
+
+    est = SoftKMeans(3).fit(X)
+
+    assert est.cluster_centers_.dtype == est.predict_proba(X).dtype == np.float64
+    assert_array_equal(est.cluster_centers_, with_float.cluster_centers_)
+
+
+@all_kinds
+def test_a_read_only_memory_map_is_fine_and_left_alone(make_data, tmp_path, kind):
+    X = make_data("blobs")
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+
+    est = SoftKMeans(5, **kind).fit(mapped)
+    r = est.predict_proba(mapped)
+
+    assert_array_equal(r, SoftKMeans(5, **kind).fit(X).predict_proba(X))
+    assert_array_equal(np.load(tmp_path / "X.npy"), X)
+
+
+@all_kinds
+def test_the_input_is_left_alone(make_data, kind):
+    X, weight = make_data("blobs"), np.arange(300.0)
+    init = X[:5].copy()
+    kept = X.copy(), weight.copy(), init.copy()
+
+    SoftKMeans(5, init=init, **kind).fit(X, sample_weight=weight).predict_proba(X)
+    SoftKMeans(5, **kind).fit(X, sample_weight=weight).score(X, sample_weight=weight)
+
+    for now, before in zip((X, weight, init), kept, strict=True):
+        assert_array_equal(now, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@all_kinds
+def test_weights_are_repetition(make_data, matched, kind, container, dtype):
+    X = make_data("blobs", 120).astype(dtype)
+    rng = np.random.default_rng(0)
+    weight, order = rng.integers(0, 5, len(X)), rng.permutation(len(X))
+    repeated = container(X.repeat(weight, axis=0))
+
+    a = SoftKMeans(5, **kind).fit(repeated)
+    b = SoftKMeans(5, **kind).fit(container(X[order]), sample_weight=weight[order])
+
+    tolerance = 1e-4 if dtype == np.float32 else 1e-8
+    assert_allclose(b.cluster_centers_, a.cluster_centers_, tolerance, atol=tolerance)
+    assert_array_equal(b.predict(X), a.predict(X))
+    for name in ("inertia_", "objective_", "temperature_", "critical_temperature_"):
+        assert_allclose(getattr(b, name), getattr(a, name), tolerance, err_msg=name)
+    score = b.score(X, sample_weight=weight)
+    assert_allclose(score, a.score(repeated), tolerance)
+
+
+@pytest.mark.parametrize("init", ["grow", "k-means++", "random"])
+@all_kinds
+def test_rows_of_no_weight_have_no_influence(make_data, kind, init):
+    X = make_data("blobs", 200)
+    weight = np.random.default_rng(0).integers(0, 2, len(X))
+    moved = np.where(weight[:, None] > 0, X, 1e3 - X)
+    est = SoftKMeans(5, init=init, random_state=0, **kind)
+
+    a = est.fit(X, sample_weight=weight).cluster_centers_
+    b = est.fit(moved, sample_weight=weight).cluster_centers_
+
+    assert_allclose(b, a, rtol=1e-7)
+
+
+@all_kinds
+def test_only_the_ratio_of_weights_counts(make_data, kind):
+    X = make_data("blobs")
+    weight = np.random.default_rng(0).exponential(size=len(X))
+    a = SoftKMeans(5, **kind).fit(X, sample_weight=weight)
+    b = SoftKMeans(5, **kind).fit(X, sample_weight=2**20 * weight)
+    assert_allclose(b.cluster_centers_, a.cluster_centers_, rtol=1e-10)
+    assert_allclose(b.inertia_, 2**20 * a.inertia_, rtol=1e-10)
+    assert_array_equal(b.labels_, a.labels_)
+
+
+def test_a_heavy_row_gets_its_own_cluster():
+    X = np.array([[0.0], [1.0], [3.0], [5.2]])
+    est = SoftKMeans(2, temperature=0).fit(X)
+    assert_allclose(est.cluster_centers_[est.labels_, 0], [0.5, 0.5, 4.1, 4.1])
+    est.fit(X, sample_weight=[1, 1, 1, 1000])
+    assert_allclose(est.cluster_centers_[est.labels_, 0], [4 / 3] * 3 + [5.2])
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize("init", ["grow", "k-means++"])
+@all_kinds
+def test_chunks_are_the_whole(make_data, kind, init, container):
+    X = container(make_data("blobs", 200))
+    weight = np.random.default_rng(0).exponential(size=200)
+    est = SoftKMeans(5, init=init, random_state=0, **kind)
+
+    whole = est.fit(X, sample_weight=weight).cluster_centers_
+    labels, objective, r = est.labels_, est.objective_, est.predict_proba(X)
+    with config_context(working_memory=1e-3):  # about three rows
+        in_chunks = est.predict_proba(X)
+        est.fit(X, sample_weight=weight)
+
+    assert_allclose(in_chunks, r, atol=1e-12)
+    assert_allclose(est.cluster_centers_, whole, rtol=1e-6)
+    assert_allclose(est.objective_, objective, rtol=1e-9)
+    assert_array_equal(est.labels_, labels)
+
+
+def test_sample_weight_may_be_a_list_or_a_series(make_data):
+    X = make_data("blobs")
+    plain = SoftKMeans(4).fit(X)
+    for weight in ([1] * len(X), np.ones(len(X), np.int8), pd.Series(np.ones(len(X)))):
+        est = SoftKMeans(4).fit(X, sample_weight=weight)
+        assert_array_equal(est.labels_, plain.labels_)
+        assert_allclose(est.cluster_centers_, plain.cluster_centers_, rtol=1e-12)
+
+
+def test_fit_predict_and_fit_transform(make_data):
+    X = make_data("blobs")
+    weight = np.random.default_rng(0).exponential(size=len(X))
+    est = SoftKMeans(4).fit(X, sample_weight=weight)
+
+    labels = SoftKMeans(4).fit_predict(X, sample_weight=weight)
+    r = SoftKMeans(4).fit_transform(X, sample_weight=weight)
+
+    assert_array_equal(labels, est.labels_)
+    assert_array_equal(r, est.transform(X))
+    assert not np.allclose(r, SoftKMeans(4).fit_transform(X))

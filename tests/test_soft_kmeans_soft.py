@@ -1,0 +1,259 @@
+"""SoftKMeans above temperature 0: responsibilities, free energy, temperatures."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
+
+from skrbf import SoftKMeans
+
+both_maps = pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+all_inits = pytest.mark.parametrize("init", ["grow", "k-means++", "random"])
+
+
+def soft(n_clusters=6, **params):
+    return SoftKMeans(n_clusters, random_state=0, **params)
+
+
+@both_maps
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [0, 1e-3, 0.05, 0.3, "auto"])
+@pytest.mark.parametrize("name", ["blobs", "uniform"])
+def test_responsibilities(make_data, reference, name, temperature, dtype, assignment):
+    X = make_data(name).astype(dtype)
+    est = soft(temperature=temperature, assignment=assignment).fit(X)
+    new = make_data(name, seed=1).astype(dtype)
+
+    expected = reference.responsibilities(
+        new, est.cluster_centers_, est.temperature_, assignment
+    )
+    r = est.predict_proba(new)
+
+    assert r.dtype == dtype
+    assert r.shape == (len(new), 6)
+    assert_allclose(r, expected, atol=2e-4 if dtype == np.float32 else 1e-10)
+    assert_allclose(r.sum(axis=1), 1, rtol=1e-5 if dtype == np.float32 else 1e-12)
+    assert (r >= 0).all()
+    assert_array_equal(est.transform(new), r)
+
+
+@both_maps
+@all_inits
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [0, 0.05, 0.5, "auto"])
+def test_labels_are_one_thing(make_data, init, temperature, dtype, assignment):
+    X = make_data("blobs").astype(dtype)
+    est = soft(temperature=temperature, assignment=assignment, init=init)
+    labels = est.fit_predict(X)
+
+    assert labels is est.labels_ or (labels == est.labels_).all()
+    assert labels.dtype == np.int32
+    assert_array_equal(labels, est.predict(X))
+    assert_array_equal(labels, est.predict_proba(X).argmax(axis=1))
+    assert_array_equal(np.unique(labels), np.arange(labels.max() + 1))
+
+
+@both_maps
+def test_labels_are_one_thing_where_rows_tie(assignment):
+    X = np.stack(np.meshgrid(range(8), range(8)), -1).reshape(-1, 2).repeat(2, axis=0)
+    for temperature in (0, 0.1, "auto"):
+        est = soft(4, temperature=temperature, assignment=assignment).fit(X)
+        assert_array_equal(est.labels_, est.predict(X))
+        assert_array_equal(est.labels_, est.predict_proba(X).argmax(axis=1))
+
+
+@both_maps
+@pytest.mark.parametrize("tol", [1e-4, 1e-9])
+@pytest.mark.parametrize("init", ["grow", "k-means++", "array"])
+@pytest.mark.parametrize("name", ["aniso", "blobs", "uneven"])
+def test_the_result_is_a_fixed_point(make_data, reference, name, init, tol, assignment):
+    X = make_data(name)
+    est = soft(
+        temperature=0.04,
+        assignment=assignment,
+        init=X[:6] if init == "array" else init,
+        tol=tol,
+        max_iter=10_000,
+    ).fit(X)
+
+    moved = reference.step(X, est.cluster_centers_, est.temperature_, assignment)
+    shift = ((moved - est.cluster_centers_) ** 2).sum()
+
+    assert shift <= tol * X.var(axis=0).mean()
+
+
+@both_maps
+def test_the_result_is_a_fixed_point_with_weights(make_data, reference, assignment):
+    X = make_data("blobs")
+    weight = np.random.default_rng(0).exponential(size=len(X))
+    est = soft(temperature=0.1, assignment=assignment, tol=1e-12, max_iter=10_000)
+    est.fit(X, sample_weight=weight)
+
+    moved = reference.step(
+        X, est.cluster_centers_, est.temperature_, assignment, weight
+    )
+
+    assert_allclose(moved, est.cluster_centers_, atol=1e-5)
+
+
+@both_maps
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("temperature", [0, 0.02, 0.4, "auto"])
+def test_objective(make_data, reference, temperature, weighted, assignment):
+    X = make_data("blobs")
+    weight = np.random.default_rng(0).exponential(size=len(X)) if weighted else None
+    est = soft(temperature=temperature, assignment=assignment)
+    est.fit(X, sample_weight=weight)
+
+    expected = reference.free_energy(
+        X, est.cluster_centers_, est.temperature_, assignment, weight
+    )
+
+    assert type(est.objective_) is float
+    assert_allclose(est.objective_, expected, rtol=1e-8)
+
+
+@both_maps
+@pytest.mark.parametrize("init", ["grow", "k-means++", "array"])
+@pytest.mark.parametrize("temperature", [0, 0.05, "auto"])
+def test_history(make_data, temperature, init, assignment):
+    X = make_data("uniform")
+    init = X[:6] if init == "array" else init
+    est = soft(temperature=temperature, assignment=assignment, init=init).fit(X)
+    history = est.history_
+    T, objective = np.array(history["temperature"]), np.array(history["objective"])
+    n_clusters = np.array(history["n_clusters"])
+    slack = 1e-9 * np.abs(objective).max()
+
+    assert len({len(column) for column in history.values()}) == 1
+    assert_allclose(T[-1], est.temperature_, rtol=1e-3)
+    assert n_clusters[-1] == 6
+    assert est.n_iter_ >= 1
+    same = (T[1:] == T[:-1]) & (n_clusters[1:] == n_clusters[:-1])
+    assert (np.diff(objective)[same] <= slack).all()
+    if temperature != "auto":
+        assert est.objective_ <= objective[-1] + slack
+
+
+@both_maps
+@pytest.mark.parametrize("temperature", [0, 0.05])
+def test_each_step_lowers_the_objective(make_data, temperature, assignment):
+    X = make_data("uniform")
+    est = soft(temperature=temperature, assignment=assignment, init=X[:6]).fit(X)
+    objective = est.history_["objective"]
+
+    assert len(objective) >= 3
+    assert (np.diff(objective) <= 1e-9 * abs(objective[0])).all()
+    assert objective[2] < objective[1] < objective[0]
+
+
+@both_maps
+def test_growing_splits_from_the_critical_temperature_down(
+    make_data, reference, assignment
+):
+    X = make_data("blobs")
+    est = soft(temperature=0.01, assignment=assignment).fit(X)
+    T, n_clusters = est.history_["temperature"], est.history_["n_clusters"]
+
+    assert_allclose(T[0], 2 * reference.largest_variance(X), rtol=0.01)
+    assert n_clusters[0] <= 2
+    assert set(range(2, 7)) <= set(n_clusters)
+    assert (np.diff(n_clusters) >= 0).all()
+    assert T[-1] == pytest.approx(est.temperature_)
+    assert T[-1] < 0.1 * T[0]
+
+
+@both_maps
+def test_only_grow_anneals(make_data, assignment):
+    X = make_data("blobs")
+    for init in ("k-means++", "random", X[:6]):
+        est = soft(temperature=0.01, assignment=assignment, init=init).fit(X)
+        assert_allclose(est.history_["temperature"], est.temperature_, rtol=1e-12)
+        assert set(est.history_["n_clusters"]) == {6}
+
+
+@both_maps
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_temperatures(make_data, reference, weighted, assignment):
+    X = make_data("aniso")
+    weight = np.random.default_rng(0).exponential(size=len(X)) if weighted else None
+    est = soft(temperature=0.07, assignment=assignment).fit(X, sample_weight=weight)
+    critical = 2 * reference.largest_variance(X, weight)
+
+    assert_allclose(est.temperature_, 0.07 * critical, rtol=1e-6)
+    assert_allclose(2 * est.sigma_**2, est.temperature_, rtol=1e-12)
+    if assignment == "entmax15":
+        critical *= np.sqrt(6)
+    assert_allclose(est.critical_temperature_, critical, rtol=1e-6)
+
+
+@both_maps
+@pytest.mark.parametrize("sigma", [0.3, 1.0])
+@pytest.mark.parametrize("n_features", [2, 8])
+def test_auto_finds_the_noise(reference, n_features, sigma, assignment):
+    angle = 2 * np.pi * np.arange(5) / 5
+    centers = np.zeros((5, n_features))
+    centers[:, :2] = 7 * np.column_stack([np.cos(angle), np.sin(angle)])
+    X, y = make_blobs(2000, centers=centers, cluster_std=sigma, random_state=0)
+    est = soft(5, assignment=assignment).fit(X)
+
+    assert adjusted_rand_score(y, est.labels_) > 0.95
+    assert_allclose(est.sigma_, sigma, rtol=0.1)
+    r = reference.responsibilities(
+        X, est.cluster_centers_, est.temperature_, assignment
+    )
+    variance = (r * reference.distances(X, est.cluster_centers_)).sum() / X.size
+    assert_allclose(est.temperature_, 2 * variance, rtol=0.05)
+
+
+@pytest.mark.parametrize("init", ["grow", "k-means++"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_above_the_critical_temperature_all_is_one_blob(make_data, init):
+    X = make_data("blobs")
+    est = soft(temperature=1.5, init=init, tol=1e-12, max_iter=1000).fit(X)
+
+    mean = np.broadcast_to(X.mean(axis=0), (6, 4))
+    assert_allclose(est.cluster_centers_, mean, atol=1e-4)
+    assert_allclose(est.predict_proba(X), 1 / 6, atol=1e-4)
+
+
+def test_below_the_critical_temperature_it_is_not(make_data):
+    X = make_data("blobs")
+    est = soft(2, temperature=0.8, tol=1e-9, max_iter=1000).fit(X)
+    assert np.ptp(est.cluster_centers_, axis=0).max() > 0.5 * X.std()
+
+
+def test_entmax_is_exactly_sparse(make_data):
+    X = make_data("blobs")
+    softmax = soft(temperature=0.05).fit(X).predict_proba(X)
+    entmax15 = soft(temperature=0.05, assignment="entmax15").fit(X).predict_proba(X)
+
+    assert (softmax > 0).all()
+    assert (entmax15 == 0).mean() > 0.3
+    assert ((entmax15 > 0) & (entmax15 < 1)).any()
+
+
+@both_maps
+@pytest.mark.parametrize("name", ["aniso", "blobs", "uniform"])
+def test_the_cold_limit_is_kmeans(make_data, name, assignment):
+    X = make_data(name)
+    est = SoftKMeans(7, temperature=1e-9, init=X[:7], assignment=assignment).fit(X)
+    hard = KMeans(7, init=X[:7], n_init=1, tol=0).fit(X)
+
+    assert_array_equal(est.labels_, hard.labels_)
+    assert_allclose(est.cluster_centers_, hard.cluster_centers_, rtol=1e-5)
+    assert_allclose(est.objective_, hard.inertia_, rtol=1e-5)
+
+
+@both_maps
+def test_warmer_is_softer(make_data, assignment):
+    """Mean largest responsibility: 1 at 0, falling with the temperature."""
+    X, peaks = make_data("uniform"), []
+    for t in (0, 0.05, 0.2, 0.5):
+        est = soft(temperature=t, assignment=assignment).fit(X)
+        peaks.append(est.predict_proba(X).max(axis=1).mean())
+    assert peaks[0] == 1
+    assert (np.diff(peaks) < 0).all()
+    assert peaks[-1] < 0.9
