@@ -231,7 +231,7 @@ axes[0, 0].set(xscale="log", xlim=(temperatures[0], temperatures[-1]))
 axes[0, 0].set(xticks=[1, 0.1, 0.01], xticklabels=["1", "0.1", "0.01"], ylim=(0, None))
 axes[1, 0].set_yticks(range(1, K + 1))
 axes[2, 0].set(yscale="log", yticks=[1, 2, 5, 10], yticklabels=["1", "2", "5", "10"])
-axes[2, 0].yaxis.minorticks_off()
+axes[2, 0].set_yticks([], minor=True)
 handles = [
     Line2D([], [], color="k", ls=":", label="critical temperature"),
     Patch(color="0.85", label="centers part"),

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -498,19 +499,26 @@ class SoftKMeans(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features)
+            Dense. For sparse rows :meth:`transform` returns the same.
 
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_clusters)
             Rows sum to 1. One-hot at temperature 0.
+
+        Raises
+        ------
+        TypeError
+            For sparse rows: scikit-learn's checks take whatever answers to
+            `predict_proba` there for a classifier of their own classes.
         """
-        X, rows, model = self._ready(X)
-        whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        with torch.inference_mode():
-            for start, stop, block in prediction.responsibilities(rows, model):
-                whole[start:stop] = block.t().cpu().numpy()
-        return whole
+        if issparse(X):
+            raise TypeError(
+                "predict_proba takes dense rows, and X is sparse; use transform, which "
+                "returns the same responsibilities."
+            )
+        return self.transform(X)
 
     def transform(self, X):
         """Responsibilities, as features for what follows in a pipeline.
@@ -524,7 +532,12 @@ class SoftKMeans(
         responsibilities : ndarray of shape (n_samples, n_clusters)
             The same as :meth:`predict_proba`.
         """
-        return self.predict_proba(X)
+        X, rows, model = self._ready(X)
+        whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
+        with torch.inference_mode():
+            for start, stop, block in prediction.responsibilities(rows, model):
+                whole[start:stop] = block.t().cpu().numpy()
+        return whole
 
     def score(self, X, y=None, sample_weight=None):
         """Minus the distortion of rows, as of :class:`sklearn.cluster.KMeans`.

@@ -50,10 +50,6 @@ OWN_CHECKS = CORE_CHECKS | {
     )
 }
 
-# These two take whatever has predict_proba for a classifier of their four classes,
-# up to scikit-learn 1.9 at least: they read a tag that only classifiers have.
-SPARSE_CHECKS = ["check_estimator_sparse_array", "check_estimator_sparse_matrix"]
-
 pytestmark = [
     # Some of the checks' data has fewer distinct rows than there are clusters.
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -76,29 +72,13 @@ def run(check, *args):
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=lambda _: {}, **STRICT)
 def test_estimator(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else the array API is not checked
-    if name_of(check) in SPARSE_CHECKS:
-
-        def without_proba(obj, name):
-            return name != "predict_proba" and hasattr(obj, name)
-
-        monkeypatch.setattr(estimator_checks, "hasattr", without_proba, raising=False)
     run(check, estimator)
-
-
-@pytest.mark.parametrize("name", SPARSE_CHECKS)
-def test_scikit_learn_still_takes_predict_proba_for_a_classifier(name):
-    """Where this fails, the exception in `test_estimator` can go."""
-    with pytest.raises(AssertionError) as error:
-        getattr(estimator_checks, name)("SoftKMeans", SoftKMeans())
-    cause = "'NoneType' object has no attribute 'multi_class'"
-    assert cause in str(error.value.__cause__)
 
 
 @pytest.mark.parametrize("format", ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"])
 @pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
 @pytest.mark.parametrize("container", [csr_array, csr_matrix])
-def test_predict_proba_of_all_sparse_formats(container, index_dtype, format):
-    """What `test_estimator` left out."""
+def test_all_sparse_formats(container, index_dtype, format):
     X = np.random.default_rng(0).random((40, 3))
     X[X < 0.6] = 0
     rows = container(X).asformat(format)
@@ -106,8 +86,10 @@ def test_predict_proba_of_all_sparse_formats(container, index_dtype, format):
         if hasattr(rows, name):
             setattr(rows, name, getattr(rows, name).astype(index_dtype))
     est = SoftKMeans(temperature=0.1).fit(rows)
-    np.testing.assert_allclose(est.predict_proba(rows), est.predict_proba(X), atol=1e-9)
-    np.testing.assert_allclose(est.fit(X).predict_proba(rows), est.predict_proba(X))
+    np.testing.assert_allclose(est.transform(rows), est.predict_proba(X), atol=1e-9)
+    np.testing.assert_allclose(est.fit(X).transform(rows), est.predict_proba(X))
+    with pytest.raises(TypeError, match="sparse; use transform"):
+        est.predict_proba(rows)
 
 
 @pytest.mark.parametrize("name", sorted(OWN_CHECKS))

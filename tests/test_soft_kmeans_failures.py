@@ -78,7 +78,7 @@ def test_bad_data(fitted, fitted_state, X, message):
         with pytest.raises((ValueError, TypeError), match=message):
             method(X)
     assert fitted_state(fitted) == before
-    for method in (fitted.predict, fitted.predict_proba, fitted.score):
+    for method in (fitted.predict, fitted.transform, fitted.score):
         if "n_clusters" not in message:
             with pytest.raises((ValueError, TypeError), match=message):
                 method(X)

@@ -139,6 +139,7 @@ def _descend(
         return on_step(record, descent.partition.centers)
 
     descent = lloyd(problem, assign(problem, centers), recipe.max_iter, report=report)
+    report(descent)
     return _finished(problem, recipe, descent, descent.partition.centers, 0.0)
 
 

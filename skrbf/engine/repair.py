@@ -18,9 +18,10 @@ _REMAINS = 0.5
 _SETTLE = 1
 _FINISH = 30
 _TOL = 1e-3
-# Several moves at once are cheaper, one at a time finds more where clusters are few.
-_TOGETHER = 5
+# Many moves at once are cheaper; few, and then one, find more where clusters are few.
 _FEW_CLUSTERS = 20
+_TOGETHER = 5
+_TOGETHER_OF_FEW = 2
 
 Report = Callable[[Descent], bool]
 # A cluster is known by the sum of its rows: what was found out of it holds as long as
@@ -57,10 +58,10 @@ def repair(
     if k > 1:
         best = lloyd(problem, partition, max_iter, tol=_TOL)
         known: dict[_Key, Split | None] = {}
-        if k >= 2 * _TOGETHER:
-            best = _sweep(problem, best, _TOGETHER, known, report)
-        if k < _FEW_CLUSTERS:
-            best = _sweep(problem, best, 1, known, report)
+        few = k < _FEW_CLUSTERS
+        for together in (_TOGETHER_OF_FEW, 1) if few else (_TOGETHER,):
+            if together < k:
+                best = _sweep(problem, best, together, known, report)
         partition = best.partition
     return lloyd(problem, partition, max_iter)
 
