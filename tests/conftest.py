@@ -10,6 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp, softmax
 from sklearn.datasets import load_digits, load_iris, load_wine, make_blobs
+from threadpoolctl import threadpool_limits
 
 # scikit-learn has callbacks since 1.9; without them there is nothing to collect.
 collect_ignore = (
@@ -17,6 +18,13 @@ collect_ignore = (
     if importlib.util.find_spec("sklearn.callback")
     else ["test_soft_kmeans_callbacks.py"]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """On small data a second thread mostly waits, spinning where cores are shared."""
+    with threadpool_limits(1):
+        yield
 
 
 def _aniso(n_samples, seed):

@@ -11,9 +11,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import ortho_group
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits
 
 from skrbf import SoftKMeans
 
@@ -216,13 +218,15 @@ def test_max_iter_too_small_is_named(make_data, temperature, init):
     assert_array_equal(est.labels_, est.predict(X))
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("init", ["grow", "k-means++", "random"])
 @all_kinds
-def test_repeatable(make_data, kind, init):
-    X = make_data("blobs")
-    a, b = (
-        SoftKMeans(6, init=init, random_state=7, **kind).fit(X.copy()) for _ in "ab"
-    )
+def test_repeatable(make_data, kind, init, n_threads):
+    X = make_data("blobs", 3000 if n_threads > 1 else 300)
+    est = SoftKMeans(6, init=init, n_init=1, random_state=7, **kind)
+    with threadpool_limits(n_threads):
+        assert torch.get_num_threads() == n_threads
+        a, b = (clone(est).fit(X.copy()) for _ in "ab")
     for name in ("cluster_centers_", "labels_", "inertia_", "objective_", "n_iter_"):
         assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
     assert a.history_ == b.history_

@@ -65,7 +65,7 @@ def fit(
     reference: float,
     on_step: OnStep,
 ) -> Fitted:
-    """Fit from each start, or from grown centers, and keep the lowest objective.
+    """Fit from each start, or from grown centers, and keep the best.
 
     Parameters
     ----------
@@ -77,6 +77,8 @@ def fit(
     if starts is None:
         starts = [_grown(problem, recipe, on_step)]
     fits = [_descend(problem, recipe, start, reference, on_step) for start in starts]
+    if recipe.temperature is None:  # free energies of several temperatures: no order
+        return min(fits, key=lambda fitted: fitted.scored.inertia)
     return min(fits, key=lambda fitted: fitted.scored.objective)
 
 
