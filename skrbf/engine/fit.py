@@ -154,8 +154,7 @@ def _finished(
 ) -> Fitted:
     """Score the centers as `predict` will, those without a row moved to the end."""
     scored = score(problem, Model(centers, temperature, recipe.assignment))
-    used = torch.zeros(len(centers), dtype=torch.bool, device=centers.device)
-    used[scored.labels.long()] = True
+    used = torch.bincount(scored.labels, minlength=len(centers)) > 0  # (k,)
     if not bool(used[: int(used.sum())].all()):
         order = torch.argsort((~used).int(), stable=True)  # (k,)
         centers = centers[order]

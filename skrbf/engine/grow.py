@@ -33,7 +33,6 @@ def grow(problem: Problem, n_clusters: int, on_split: OnSplit) -> Tensor:
         ``k < n_clusters`` where the data have fewer distinct rows.
     """
     centers = problem.mean[None].repeat(n_clusters, 1)  # (n_clusters, d)
-    everything = torch.arange(problem.rows.n_rows, device=problem.mean.device)
     temperature = float("inf")
     queue: list[tuple[float, int, _Leaf]] = []
 
@@ -43,7 +42,7 @@ def grow(problem: Problem, n_clusters: int, on_split: OnSplit) -> Tensor:
             entry = (-cut.critical_temperature, slot, _Leaf(index, cut))
             heapq.heappush(queue, entry)
 
-    consider(0, everything)
+    consider(0, torch.arange(problem.rows.n_rows, device=centers.device))
     used = 1
     while used < n_clusters and queue:
         _, slot, leaf = heapq.heappop(queue)

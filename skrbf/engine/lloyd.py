@@ -50,7 +50,7 @@ class Descent(NamedTuple):
 def assign(problem: Problem, centers: Tensor) -> Partition:
     """Assign every row to its nearest center, the first of several."""
     compute, k = problem.compute, len(centers)
-    labels, relative = [], []
+    labels, relative = problem.empty(torch.int32), problem.empty(compute.dtype)
     weight = torch.zeros(k, dtype=compute.accumulate, device=compute.device)
     total = weight.new_zeros((k, centers.shape[1]))
     for start, stop, block in problem.rows.blocks(k):
@@ -58,9 +58,9 @@ def assign(problem: Problem, centers: Tensor) -> Partition:
         part = _label_sums(block, label, problem.weight_of(start, stop), k)
         weight += part[0]
         total += part[1]
-        labels.append(label.int())
-        relative.append(nearest)
-    return Partition(centers, torch.cat(labels), torch.cat(relative), weight, total)
+        labels[start:stop] = label
+        relative[start:stop] = nearest
+    return Partition(centers, labels, relative, weight, total)
 
 
 def nearest_center(
@@ -84,7 +84,12 @@ def nearest_center(
 
 
 def reassign(
-    problem: Problem, previous: Partition, centers: Tensor, origin: Tensor | None = None
+    problem: Problem,
+    previous: Partition,
+    centers: Tensor,
+    origin: Tensor | None = None,
+    *,
+    reuse: bool = False,
 ) -> tuple[Partition, int]:
     """Assign to new centers, given an assignment to old ones.
 
@@ -93,6 +98,8 @@ def reassign(
     origin : Tensor of shape (k,) or None
         The old index of each new center, -1 for a new one, where centers were added
         or dropped; None where each keeps its index.
+    reuse : bool
+        Write over the rows of `previous`, which is of no use then.
 
     Returns
     -------
@@ -111,10 +118,9 @@ def reassign(
     # The label -1, of rows whose center is gone, finds the last entry.
     lost = torch.cat([~stood, stood.new_ones(1)])  # (k + 1,)
     whole = not 0 < 2 * len(moved) <= k
-    labels, relative = (
-        torch.empty_like(previous.labels),
-        torch.empty_like(previous.relative),
-    )
+    labels, relative = previous.labels, previous.relative
+    if not reuse:
+        labels, relative = torch.empty_like(labels), torch.empty_like(relative)
     weight, total = previous.weight.clone(), previous.total.clone()
     n_changed = 0
     for start, stop, block in problem.rows.blocks(k if whole else len(moved)):
@@ -183,7 +189,7 @@ def lloyd(
     partition = _filled(problem, start)
     centers, now = update(problem, partition)
     for n_iter in range(1, max_iter + 1):
-        partition, n_changed = reassign(problem, partition, centers)
+        partition, n_changed = reassign(problem, partition, centers, reuse=n_iter > 1)
         if n_changed == 0:
             return Descent(partition, now, n_iter, True)
         partition = _filled(problem, partition)
@@ -250,7 +256,7 @@ def _renumbered(partition: Partition, origin: Tensor) -> Partition:
     centers[~there] = float("nan")  # equal to none
     return Partition(
         centers,
-        numbers[partition.labels.long()],
+        numbers.index_select(0, partition.labels),
         partition.relative,
         torch.where(there, partition.weight[index], 0),
         torch.where(there[:, None], partition.total[index], 0),

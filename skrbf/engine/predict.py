@@ -74,7 +74,7 @@ def score(problem: Problem, model: Model) -> Scored:
     """Labels, masses, inertia and objective of the rows of a fit."""
     offset, dtype = model.centers.mean(0), problem.compute.accumulate
     k = len(model.centers)
-    found, inertia, energy = [], 0.0, 0.0
+    found, inertia, energy = problem.empty(torch.int32), 0.0, 0.0
     mass = torch.zeros(k, dtype=dtype, device=offset.device)
     for start, stop, block in problem.rows.blocks(k):
         w = problem.weight_of(start, stop)
@@ -92,9 +92,9 @@ def score(problem: Problem, model: Model) -> Scored:
         mass += (r if w is None else r * w).sum(1)
         distance = paired_squared_distances(model.centers, block, label, dtype)
         inertia += float((distance if w is None else distance * w).sum())
-        found.append(label.int())
+        found[start:stop] = label
     objective = energy if model.temperature > 0 else inertia
-    return Scored(torch.cat(found), mass, inertia, objective)
+    return Scored(found, mass, inertia, objective)
 
 
 def _soft(block: Tensor, model: Model, offset: Tensor) -> tuple[Tensor, Tensor]:

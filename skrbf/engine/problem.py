@@ -26,6 +26,10 @@ class Problem(NamedTuple):
     mass: float  # sum w
     compute: Compute
 
+    def empty(self, dtype: torch.dtype) -> Tensor:
+        """Room for one number of each row."""
+        return torch.empty(self.rows.n_rows, dtype=dtype, device=self.compute.device)
+
     def weight_of(self, start: int, stop: int) -> Tensor | None:
         """Weights of a block of rows."""
         return None if self.weight is None else self.weight[start:stop]
@@ -63,14 +67,14 @@ def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem
         total += weighted_sums(w[None], block)[0]
     mass = float(n) if weight is None else float(weight.sum(dtype=compute.accumulate))
     mean = (total / mass).to(compute.dtype)
-    parts = []
-    for _, _, block in rows.blocks(d):
+    square = torch.empty(n, dtype=compute.dtype, device=compute.device)
+    for start, stop, block in rows.blocks(d):
         if block.layout == torch.strided:
-            parts.append(squared_norms(block - mean))
+            square[start:stop] = squared_norms(block - mean)
         else:
             cross = inner_products(mean[None], block)[0]
-            parts.append((squared_norms(block) - 2 * cross + mean @ mean).clamp_(min=0))
-    square = torch.cat(parts)
+            part = squared_norms(block) - 2 * cross + mean @ mean
+            square[start:stop] = part.clamp_(min=0)
     share = square if weight is None else square * weight
     scatter = float(share.sum(dtype=compute.accumulate))
     return Problem(rows, weight, mean, square, scatter, mass, compute)

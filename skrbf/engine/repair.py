@@ -166,21 +166,23 @@ def _merge_costs(
         cheap = ward.amin(1).argsort()[: 2 * count + 6]
         flag = torch.zeros(k, dtype=torch.bool, device=gap.device)
         flag[cheap] = True
-        index = flag[partition.labels.long()].nonzero()[:, 0]
+        index = flag.index_select(0, partition.labels).nonzero()[:, 0]
     else:
         cheap = torch.arange(k, device=problem.mean.device)
     rows = problem.rows if index is None else problem.subset(index)
-    label = partition.labels.long() if index is None else partition.labels[index].long()
-    second = torch.empty(
-        len(label), dtype=problem.mean.dtype, device=problem.mean.device
-    )
-    for start, stop, block in rows.blocks(k):
-        distances = relative_distances(partition.centers, block, problem.mean)
-        distances.scatter_(0, label[None, start:stop], float("inf"))
-        second[start:stop] = distances.amin(0)
+    labels = partition.labels if index is None else partition.labels[index]
     own = partition.relative if index is None else partition.relative[index]
-    extra = problem.weighted((second - own).clamp_(min=0), index)
-    cost = torch.bincount(label, extra, k)[cheap]
+    total = torch.zeros(k, dtype=torch.float64, device=own.device)
+    for start, stop, block in rows.blocks(k):
+        label = labels[start:stop].long()
+        distances = relative_distances(partition.centers, block, problem.mean)
+        distances.scatter_(0, label[None], float("inf"))
+        extra = (distances.amin(0) - own[start:stop]).clamp_(min=0)
+        part = slice(start, stop) if index is None else index[start:stop]
+        if problem.weight is not None:
+            extra *= problem.weight[part]
+        total += torch.bincount(label, extra, k)
+    cost = total[cheap]
     pairs = zip(cost.tolist(), cheap.tolist(), strict=True)
     return {cluster: cost for cost, cluster in sorted(pairs)}
 

@@ -131,10 +131,10 @@ def kmeans_plusplus(
     square = torch.empty_like(sample_weight)  # (n,) ||x - offset||^2
     for start, stop, block in rows.blocks(1):
         square[start:stop] = squared_distances(offset[None, :], block, offset)[0]
-    prior = sample_weight.to(accumulate)  # (n,)
-    chosen = _draw(prior, 1, generator)  # (1,)
+    prior = sample_weight
+    chosen = _draw(prior, 1, generator, accumulate)  # (1,)
     closest = torch.full_like(sample_weight, math.inf)  # (n,)
-    _, closest = _add(rows, prior, chosen, offset, square, closest)
+    _add(rows, prior, chosen, offset, square, closest)
     n_trials = 2 + int(math.log(n_clusters))
     while chosen.shape[0] < n_clusters:
         share = prior * closest  # (n,)
@@ -142,8 +142,8 @@ def kmeans_plusplus(
             share = prior.index_fill(0, chosen, 0.0)
             if not float(share.sum()) > 0.0:
                 share = prior
-        trials = _draw(share, n_trials, generator)  # (t,)
-        best, closest = _add(rows, prior, trials, offset, square, closest)
+        trials = _draw(share, n_trials, generator, accumulate)  # (t,)
+        best = _add(rows, prior, trials, offset, square, closest)
         chosen = torch.cat((chosen, best))
     return chosen
 
@@ -155,8 +155,8 @@ def _add(
     offset: Tensor,
     square: Tensor,
     closest: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Find the best of some rows to choose next; distances once it is chosen."""
+) -> Tensor:
+    """Choose the best of some rows, and write its distances into `closest`."""
     picked = rows.take(trials)  # (t, d)
     if picked.layout != torch.strided:
         picked = picked.to_dense()
@@ -169,15 +169,17 @@ def _add(
             potential += nearer @ prior[part].to(nearer)
         best = potential.argmin(0, keepdim=True)  # (1,)
         trials, picked = trials[best], picked[best]
-    closer = torch.empty_like(closest)  # (n,)
     for start, stop, block in rows.blocks(1):
         part = slice(start, stop)
         nearer = relative_distances(picked, block, offset)[0] + square[part]  # (m,)
-        torch.minimum(nearer.clamp_min_(0.0), closest[part], out=closer[part])
-    return trials, closer.index_fill_(0, trials, 0.0)
+        torch.minimum(nearer.clamp_min_(0.0), closest[part], out=closest[part])
+    closest.index_fill_(0, trials, 0.0)
+    return trials
 
 
-def _draw(share: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
+def _draw(
+    share: Tensor, n_draws: int, generator: torch.Generator, accumulate: torch.dtype
+) -> Tensor:
     """Draw row numbers with probability proportional to their share, not all zero.
 
     The inverse of the distribution function, in two levels of sqrt(n): no sum is long,
@@ -185,16 +187,16 @@ def _draw(share: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
     """
     uniform = torch.rand(
         n_draws, generator=generator, dtype=torch.float64, device=generator.device
-    ).to(share)
+    ).to(share.device, accumulate)
     width = math.isqrt(share.shape[0] - 1) + 1
     table = torch.nn.functional.pad(share, (0, width * width - share.shape[0]))
     table = table.view(width, width)
-    ends = table.sum(1).cumsum(0)  # (width,)
+    ends = table.sum(1, dtype=accumulate).cumsum(0)  # (width,)
     value = uniform * ends[-1]  # (t,)
     group = torch.searchsorted(ends, value, right=True)  # (t,)
     group = group.clamp(max=torch.searchsorted(ends, ends[-1]))
     value = value - torch.nn.functional.pad(ends, (1, 0))[group]  # (t,)
-    inner = table[group].cumsum(1)  # (t, width)
+    inner = table[group].cumsum(1, dtype=accumulate)  # (t, width)
     column = torch.searchsorted(inner, value[:, None], right=True)  # (t, 1)
     column = column.minimum(torch.searchsorted(inner, inner[:, -1:].contiguous()))
     return group * width + column[:, 0]  # (t,)

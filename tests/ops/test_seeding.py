@@ -45,7 +45,7 @@ def potential(array, chosen):
 def test_draws_follow_the_shares(n):
     share = torch.from_numpy(np.random.default_rng(n).random(n))
     share[1::3] = 0.0
-    drawn = _draw(share, 20_000, generator())
+    drawn = _draw(share, 20_000, generator(), torch.float64)
     counts = np.bincount(drawn.numpy(), minlength=n)
     assert counts[1::3].sum() == 0
     expected = 20_000 * (share / share.sum()).numpy()
@@ -59,7 +59,7 @@ def test_draws_at_the_ends_never_hit_a_zero(monkeypatch):
     share[6], share[9] = 0.1, 0.7
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     monkeypatch.setattr(torch, "rand", lambda *args, **kwargs: ends)
-    assert _draw(share, 2, generator()).tolist() == [6, 9]
+    assert _draw(share, 2, generator(), torch.float64).tolist() == [6, 9]
 
 
 def test_random_rows_are_distinct_and_follow_the_weights():
