@@ -310,7 +310,14 @@ class SoftKMeans(
         generator = torch.Generator().manual_seed(seed)
         weight, k = problem.weight, self.n_clusters
         if self.init == "k-means++":
-            index = kmeans_plusplus(problem.rows, weight, k, generator, problem.mean)
+            index = kmeans_plusplus(
+                problem.rows,
+                weight,
+                k,
+                generator,
+                problem.mean,
+                problem.compute.accumulate,
+            )
         else:
             weight = None if weight is None else weight.cpu()
             index = random_rows(X.shape[0], weight, k, generator)

@@ -131,10 +131,10 @@ def kmeans_plusplus(
     square = torch.empty_like(sample_weight)  # (n,) ||x - offset||^2
     for start, stop, block in rows.blocks(1):
         square[start:stop] = squared_distances(offset[None, :], block, offset)[0]
-    prior = sample_weight
+    prior = sample_weight  # (n,)
     chosen = _draw(prior, 1, generator, accumulate)  # (1,)
     closest = torch.full_like(sample_weight, math.inf)  # (n,)
-    _add(rows, prior, chosen, offset, square, closest)
+    _add(rows, prior, chosen, offset, square, closest, accumulate)
     n_trials = 2 + int(math.log(n_clusters))
     while chosen.shape[0] < n_clusters:
         share = prior * closest  # (n,)
@@ -143,7 +143,7 @@ def kmeans_plusplus(
             if not float(share.sum()) > 0.0:
                 share = prior
         trials = _draw(share, n_trials, generator, accumulate)  # (t,)
-        best = _add(rows, prior, trials, offset, square, closest)
+        best = _add(rows, prior, trials, offset, square, closest, accumulate)
         chosen = torch.cat((chosen, best))
     return chosen
 
@@ -155,13 +155,14 @@ def _add(
     offset: Tensor,
     square: Tensor,
     closest: Tensor,
+    accumulate: torch.dtype,
 ) -> Tensor:
     """Choose the best of some rows, and write its distances into `closest`."""
     picked = rows.take(trials)  # (t, d)
     if picked.layout != torch.strided:
         picked = picked.to_dense()
     if trials.shape[0] > 1:
-        potential = prior.new_zeros(trials.shape[0])  # (t,)
+        potential = prior.new_zeros(trials.shape[0], dtype=accumulate)  # (t,)
         for start, stop, block in rows.blocks(trials.shape[0]):
             part = slice(start, stop)
             nearer = relative_distances(picked, block, offset) + square[part]  # (t, m)

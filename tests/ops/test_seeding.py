@@ -6,7 +6,7 @@ from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 from sklearn.datasets import make_blobs
 
 from skrbf.ops import kmeans_plusplus, random_rows
-from skrbf.ops.seeding import _draw
+from skrbf.ops.seeding import _add, _draw
 
 
 class Table:
@@ -162,3 +162,19 @@ def test_repeatable_and_global_state_untouched(rng):
     assert not torch.equal(seed_rows(array, 5, 3), seed_rows(array, 5, 4))
     random_rows(50, None, 3, generator())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_candidates_are_compared_in_the_accumulating_dtype():
+    """One far row first, then forty small terms that float32 would lose beside it."""
+    array = np.array([[0, 1e4], [0, 0]] + 40 * [[1, 0]], dtype=np.float32)
+    square = torch.from_numpy((array**2).sum(1))
+    best = _add(
+        Table(array, span=1),
+        torch.ones(42),
+        torch.tensor([1, 2]),  # forty terms of 1 against one
+        torch.zeros(2),
+        square,
+        torch.full((42,), torch.inf),
+        torch.float64,
+    )
+    assert best.tolist() == [2]
