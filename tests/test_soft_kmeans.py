@@ -53,8 +53,9 @@ def test_lloyd_from_an_array_is_kmeans(make_data, name, container, weighted, dty
 @pytest.mark.parametrize("n_clusters", [2, 6, 25])
 @pytest.mark.parametrize("name", ["digits", "iris", "wine"])
 def test_lloyd_is_kmeans_on_measured_data(make_data, name, n_clusters):
-    X = make_data(name)
     rng = np.random.default_rng(n_clusters)
+    X = make_data(name)
+    X = X + rng.normal(scale=1e-6, size=X.shape)  # whole numbers tie, and rounding wins
     init = X[rng.choice(len(X), n_clusters, replace=False)]
 
     soft, hard = lloyd(init).fit(X), kmeans(init).fit(X)
@@ -119,15 +120,19 @@ def test_inertia_and_score(make_data, reference, weighted, temperature):
         assert_allclose(soft.objective_, inertia, rtol=1e-10)
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("name", "n_clusters"), [*((n, 8) for n in GENERATED)])
-def test_grow_is_no_worse_than_ten_starts(make_data, name, n_clusters, seed):
-    X = make_data(name, 600, seed)
+@pytest.mark.parametrize("n_clusters", [3, 8, 30])
+@pytest.mark.parametrize("name", GENERATED)
+def test_grow_is_no_worse_than_ten_starts(make_data, name, n_clusters):
+    ratios = []
+    for seed in range(6):
+        X = make_data(name, 600, seed)
+        grown = SoftKMeans(n_clusters, temperature=0).fit(X)
+        best = KMeans(n_clusters, n_init=10, random_state=seed).fit(X)
+        ratios.append(grown.inertia_ / best.inertia_)
 
-    grown = SoftKMeans(n_clusters, temperature=0).fit(X)
-    best = KMeans(n_clusters, n_init=10, random_state=seed).fit(X)
-
-    assert grown.inertia_ <= best.inertia_ * 1.005
+    # Neither finds the best of all each time: single ratios scatter about 1.
+    assert np.exp(np.mean(np.log(ratios))) <= 1.002
+    assert max(ratios) <= 1.02
 
 
 @pytest.mark.parametrize(("name", "n_clusters"), [("digits", 10), ("wine", 3)])

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from skrbf.engine.em import OnStep, Record, Soft, em, is_soft
 from skrbf.engine.grow import grow
-from skrbf.engine.lloyd import Descent, assign, lloyd
+from skrbf.engine.lloyd import Descent, assign, lloyd, update
 from skrbf.engine.predict import Model, Scored, score
-from skrbf.engine.problem import Problem
+from skrbf.engine.problem import Problem, centered
 from skrbf.engine.repair import repair
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.axes import leading_eigenpair
@@ -18,6 +18,7 @@ from skrbf.ops.schedule import noise_temperature
 from skrbf.ops.statistics import weighted_sums
 
 _LANCZOS_STEPS = 40
+_FEW_FEATURES = 300
 
 
 class Recipe(NamedTuple):
@@ -41,7 +42,18 @@ class Fitted(NamedTuple):
 
 
 def largest_variance(problem: Problem) -> float:
-    """Leading eigenvalue of the weighted covariance, by products with it only."""
+    """Leading eigenvalue of the weighted covariance.
+
+    By products with it only, where it is large or the rows are sparse.
+    """
+    d = problem.rows.n_features
+    if d <= _FEW_FEATURES and not problem.rows.is_sparse:
+        covariance = problem.mean.new_zeros((d, d))
+        for start, stop, block in problem.rows.blocks(2 * d):
+            shift = block - problem.mean  # (m, d)
+            w = problem.weight_of(start, stop)
+            covariance += (shift if w is None else shift * w[:, None]).t() @ shift
+        return float(torch.linalg.eigvalsh(covariance)[-1]) / problem.mass
 
     def product(vector: Tensor) -> Tensor:
         total = torch.zeros_like(vector)
@@ -83,27 +95,30 @@ def fit(
 
 
 def _grown(problem: Problem, recipe: Recipe, on_step: OnStep) -> Tensor:
-    objective, stop = problem.scatter, False
+    stop = False
+    mean = problem.mean
+    problem = centered(problem)
+    back = mean - problem.mean  # (d,)
 
-    def on_split(centers: Tensor, temperature: float, gain: float) -> bool:
-        nonlocal objective, stop
-        objective -= gain
-        stop = on_step(Record("grow", temperature, objective, len(centers)), centers)
+    def on_split(centers: Tensor, temperature: float, distortion: float) -> bool:
+        nonlocal stop
+        record = Record("grow", temperature, distortion, len(centers))
+        stop = on_step(record, centers + back)
         return stop
 
-    centers = grow(problem, recipe.n_clusters, on_split)
+    partition = grow(problem, recipe.n_clusters, on_split)
+    centers, _ = update(problem, partition)
     if stop:
-        return centers
+        return centers + back
     missing = recipe.n_clusters - len(centers)
     if missing:  # fewer distinct rows than clusters
-        centers = torch.cat([centers, centers[:1].repeat(missing, 1)])
+        return torch.cat([centers, centers[:1].repeat(missing, 1)]) + back
 
     def report(descent: Descent) -> bool:
         record = Record("repair", 0.0, descent.distortion, recipe.n_clusters)
-        return on_step(record, descent.partition.centers)
+        return on_step(record, descent.centers + back)
 
-    partition = assign(problem, centers)
-    return repair(problem, partition, recipe.max_iter, report).partition.centers
+    return repair(problem, partition, recipe.max_iter, report).centers + back
 
 
 def _descend(
@@ -116,7 +131,7 @@ def _descend(
     adapt = recipe.temperature is None
     if recipe.temperature is None:
         hard = assign(problem, centers)
-        within = float(problem.weighted(hard.relative + problem.square).sum())
+        within = update(problem, hard)[1]
         per_feature = within / (problem.mass * problem.rows.n_features)
         temperature = noise_temperature(max(per_feature, 0.0))
     else:

@@ -1,58 +1,50 @@
-"""Growth: a tree of splits in the order of falling critical temperature."""
+"""Growth: clusters split in the order of falling critical temperature."""
 
-import heapq
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from skrbf.engine.lloyd import Partition, assign, update
 from skrbf.engine.problem import Problem
-from skrbf.engine.split import Split, split
+from skrbf.engine.split import split
 
-
-class _Leaf(NamedTuple):
-    members: Tensor  # (m,) row numbers
-    split: Split
-
-
-# Sees the centers so far, the temperature and the fall of the distortion of every
-# split; a true answer ends the growth.
+# Sees the centers so far, the temperature and the distortion after every round of
+# splits; a true answer ends the growth.
 OnSplit = Callable[[Tensor, float, float], bool]
 
+# The temperature falls by this factor, at most, in a round.
+_COOLING = 0.3
 
-def grow(problem: Problem, n_clusters: int, on_split: OnSplit) -> Tensor:
-    """Centers grown from the weighted mean, one unstable cluster after the other.
 
-    As the temperature falls from the critical one of all data, the cluster whose own
-    critical temperature is met next splits along its main axis.
+def grow(problem: Problem, n_clusters: int, on_split: OnSplit) -> Partition:
+    """Centers grown from the weighted mean.
+
+    The temperature falls from the critical one of all data, and the clusters whose own
+    critical temperature it passes split along their main axis.
 
     Returns
     -------
-    Tensor of shape (k, d)
-        ``k < n_clusters`` where the data have fewer distinct rows.
+    Partition
+        Of ``k < n_clusters`` clusters where the data have fewer distinct rows.
     """
-    centers = problem.mean[None].repeat(n_clusters, 1)  # (n_clusters, d)
+    partition = assign(problem, problem.mean[None])
+    centers, _ = update(problem, partition)
     temperature = float("inf")
-    queue: list[tuple[float, int, _Leaf]] = []
-
-    def consider(slot: int, index: Tensor) -> None:
-        cut = split(problem, index, centers[slot])
-        if cut is not None and cut.gain > 0:
-            entry = (-cut.critical_temperature, slot, _Leaf(index, cut))
-            heapq.heappush(queue, entry)
-
-    consider(0, torch.arange(problem.rows.n_rows, device=centers.device))
-    used = 1
-    while used < n_clusters and queue:
-        _, slot, leaf = heapq.heappop(queue)
-        # A cluster that is born unstable splits at once: the temperature only falls.
-        temperature = min(temperature, leaf.split.critical_temperature)
-        centers[slot], centers[used] = leaf.split.left, leaf.split.right
-        used += 1
-        if on_split(centers[:used].clone(), temperature, leaf.split.gain):
+    while len(centers) < n_clusters:
+        cuts = split(problem, partition, centers)
+        critical = torch.where(cuts.gain > 0, cuts.critical_temperature, 0)  # (k,)
+        order = torch.argsort(critical, descending=True, stable=True)
+        hot = critical[order]
+        unstable = (hot > 0) & (hot >= _COOLING * hot[0])
+        chosen = order[unstable][: n_clusters - len(centers)]
+        if len(chosen) == 0:
             break
-        if used < n_clusters:
-            for place, side in ((slot, ~leaf.split.side), (used - 1, leaf.split.side)):
-                consider(place, leaf.members[side])
-    return centers[:used]
+        temperature = min(temperature, float(critical[chosen[-1]]))
+        centers = torch.cat([centers, cuts.right[chosen]])
+        centers[chosen] = cuts.left[chosen]
+        partition = assign(problem, centers)
+        centers, distortion = update(problem, partition)
+        if on_split(centers, temperature, distortion):
+            break
+    return partition

@@ -36,7 +36,7 @@ def labels(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     The label is the first of the largest responsibilities, so that labels and
     responsibilities agree to the last bit.
     """
-    offset = model.centers.mean(0)
+    offset = _middle(model)
     for start, stop, block in rows.blocks(len(model.centers)):
         if model.temperature == 0:
             yield start, stop, nearest_center(model.centers, block, offset)[1]
@@ -46,7 +46,7 @@ def labels(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
 
 def responsibilities(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, responsibilities (k, m)) of every block."""
-    offset = model.centers.mean(0)
+    offset = _middle(model)
     k = len(model.centers)
     for start, stop, block in rows.blocks(k):
         if model.temperature == 0:
@@ -60,7 +60,7 @@ def distortion(
     rows: Rows, weight: Tensor | None, model: Model, dtype: torch.dtype
 ) -> float:
     """Weighted sum of squared distances of the rows to their nearest centers."""
-    offset = model.centers.mean(0)
+    offset = _middle(model)
     total = 0.0
     for start, stop, block in rows.blocks(len(model.centers)):
         label = nearest_center(model.centers, block, offset)[1]
@@ -72,7 +72,7 @@ def distortion(
 
 def score(problem: Problem, model: Model) -> Scored:
     """Labels, masses, inertia and objective of the rows of a fit."""
-    offset, dtype = model.centers.mean(0), problem.compute.accumulate
+    offset, dtype = _middle(model), problem.compute.accumulate
     k = len(model.centers)
     found, inertia, energy = problem.empty(torch.int32), 0.0, 0.0
     mass = torch.zeros(k, dtype=dtype, device=offset.device)
@@ -95,6 +95,11 @@ def score(problem: Problem, model: Model) -> Scored:
         found[start:stop] = label
     objective = energy if model.temperature > 0 else inertia
     return Scored(found, mass, inertia, objective)
+
+
+def _middle(model: Model) -> Tensor:
+    """A point amid the centers (d,), the same in whatever order they stand."""
+    return (model.centers.amin(0) + model.centers.amax(0)) / 2
 
 
 def _soft(block: Tensor, model: Model, offset: Tensor) -> tuple[Tensor, Tensor]:

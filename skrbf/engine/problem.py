@@ -25,6 +25,12 @@ class Problem(NamedTuple):
     scatter: float  # sum w ||x - mean||^2
     mass: float  # sum w
     compute: Compute
+    centered: bool = False
+
+    @property
+    def offset(self) -> Tensor | None:
+        """The mean, None where it is zero since the rows are centered."""
+        return None if self.centered else self.mean
 
     def empty(self, dtype: torch.dtype) -> Tensor:
         """Room for one number of each row."""
@@ -40,6 +46,11 @@ class Problem(NamedTuple):
             return values
         return values * (self.weight if index is None else self.weight[index])
 
+    def row(self, index: Tensor) -> Tensor:
+        """One row, dense."""
+        row = self.rows.take(index[None])
+        return (row if row.layout == torch.strided else row.to_dense())[0]  # (d,)
+
     def subset(self, index: Tensor) -> Rows:
         """Some of the rows, gathered block by block when they are read."""
         if len(index) == self.rows.n_rows:
@@ -50,7 +61,7 @@ class Problem(NamedTuple):
         """Squared distances of all rows, or of some, to one center (d,)."""
         rows = self.rows if index is None else self.subset(index)
         parts = [
-            relative_distances(center[None], block, self.mean)[0]
+            relative_distances(center[None], block, self.offset)[0]
             for _, _, block in rows.blocks(1)
         ]
         square = self.square if index is None else self.square[index]
@@ -78,3 +89,19 @@ def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem
     share = square if weight is None else square * weight
     scatter = float(share.sum(dtype=compute.accumulate))
     return Problem(rows, weight, mean, square, scatter, mass, compute)
+
+
+# Tables of up to this many numbers are centered by a copy of them.
+_COPY = 1 << 20
+
+
+def centered(problem: Problem) -> Problem:
+    """The same problem about its mean, where a copy of the rows is cheap."""
+    rows = problem.rows
+    if rows.is_sparse or rows.n_rows * rows.n_features > _COPY:
+        return problem
+    every = torch.arange(rows.n_rows, device=problem.mean.device)
+    moved = problem.compute.dense(rows.take(every).sub_(problem.mean))
+    return problem._replace(
+        rows=moved, mean=torch.zeros_like(problem.mean), centered=True
+    )

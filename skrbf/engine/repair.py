@@ -1,38 +1,39 @@
-"""Split-and-merge moves: leave a local optimum of hard K-means for a better one."""
+"""Split-and-merge moves: leave a local optimum of hard K-means for a better one.
+
+A move takes the center of one cluster away and gives it to another, which is cut in
+two. What the distortion is right after each of the k (k - 1) moves is known exactly
+from one pass over the rows; what is left of it after Lloyd iterations is tried out.
+"""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from skrbf.engine.lloyd import Descent, Partition, lloyd, reassign, update
+from skrbf.engine.lloyd import Descent, Partition, assign, lloyd
 from skrbf.engine.problem import Problem
-from skrbf.engine.split import Split, split
-from skrbf.ops.distances import relative_distances, squared_distances
+from skrbf.engine.race import best_of, spread_starts
+from skrbf.engine.split import Splits, split
+from skrbf.ops.distances import nearest, relative_distances
 
-# A split is tried where it gains this part at least of what the cheapest merge costs.
-_WORTH = 0.15
-# Of the cost of a merge, as long as no center has moved, this part at least remains.
-_REMAINS = 0.5
-# Iterations before a merge is chosen, and after it; they stop early below _TOL.
-_SETTLE = 1
+# At first a third of the centers move at once, after each failure half as many, where
+# the split gains this part of the merge's cost.
+_TOGETHER = 1 / 3
+_WORTH = 0.3
+# Below this number of clusters moves are made one by one: twice as many as there are
+# clusters compete, but not more than so many. Up to this number of clusters, so many
+# other starts compete as well.
+_FEW, _CANDIDATES = 20, 24
+_VERY_FEW, _SPREAD = 7, 32
+# So many that do best in a few iterations go to the end.
+_FINALISTS = 2
+# Iterations after a move; they stop early below these tolerances.
 _FINISH = 30
-_TOL = 1e-3
-# Many moves at once are cheaper; few, and then one, find more where clusters are few.
-_FEW_CLUSTERS = 20
-_TOGETHER = 5
-_TOGETHER_OF_FEW = 2
+_TOL = 3e-3
+_TOL_SINGLE = 1e-3
 
 Report = Callable[[Descent], bool]
-# A cluster is known by the sum of its rows: what was found out of it holds as long as
-# its rows stay.
-_Key = tuple[float, ...]
-
-
-class _Move(NamedTuple):
-    cluster: int
-    split: Split
-    key: _Key
+_Move = tuple[int, int]  # (cluster to split, cluster to merge with its neighbours)
 
 
 def repair(
@@ -43,10 +44,6 @@ def repair(
 ) -> Descent:
     """Split and merge clusters as long as the distortion falls.
 
-    A move splits the widest clusters, lets the centers settle, and merges as many
-    others: those whose rows lose least by going to their second nearest center
-    (eq-swap). It is kept when the distortion that follows is lower.
-
     Parameters
     ----------
     max_iter : int
@@ -55,151 +52,155 @@ def repair(
         Sees each state that is kept; a true answer ends the repair.
     """
     k = partition.n_clusters
+    best = lloyd(problem, partition, max_iter, tol=_TOL)
     if k > 1:
-        best = lloyd(problem, partition, max_iter, tol=_TOL)
-        known: dict[_Key, Split | None] = {}
-        few = k < _FEW_CLUSTERS
-        for together in (_TOGETHER_OF_FEW, 1) if few else (_TOGETHER,):
-            if together < k:
-                best = _sweep(problem, best, together, known, report)
-        partition = best.partition
-    return lloyd(problem, partition, max_iter)
+        best = _with_other_starts(problem, best)
+        best = _sweep(problem, best, report)
+    return lloyd(problem, best.partition, max_iter)
 
 
-def _sweep(
-    problem: Problem,
-    best: Descent,
-    together: int,
-    known: dict[_Key, Split | None],
-    report: Report | None,
-) -> Descent:
-    """Try the splits, the widest clusters first, until none is left that helps."""
-    failed: set[_Key] = set()
-    moves = _Moves(problem, best.partition, known)
-    while chosen := moves.best(together, failed):
-        trial = _try(problem, best, chosen)
-        if trial is not None and trial.distortion < best.distortion * (1 - 1e-6):
+def _with_other_starts(problem: Problem, best: Descent) -> Descent:
+    """Where clusters are few, other starts are cheap and moves are not enough."""
+    k = len(best.centers)
+    starts = spread_starts(problem, k, _SPREAD) if k <= _VERY_FEW else None
+    if starts is None:
+        return best
+    return (
+        _better(problem, best, best_of(problem, starts, _FINALISTS), _TOL_SINGLE)
+        or best
+    )
+
+
+def _better(
+    problem: Problem, best: Descent, starts: Tensor, tol: float
+) -> Descent | None:
+    """Where Lloyd iterations from one of the sets of centers lead, if that is lower."""
+    for centers in starts:
+        start = assign(problem, centers)
+        trial = lloyd(problem, start, _FINISH, tol=tol, beat=best.distortion)
+        if trial.distortion < best.distortion * (1 - 1e-6):
+            return trial
+    return None
+
+
+def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
+    """Many moves at once, then fewer, then one, until that does not help."""
+    k = len(best.centers)
+    together = 1 if k < _FEW else int(k * _TOGETHER)
+    trial: Descent | None = best
+    while together:
+        if trial is not None:
             best = trial
-            moves = _Moves(problem, best.partition, known)
-            if report is not None and report(best):
-                break
+            cuts = split(problem, best.partition, best.centers)
+            moves = _ranked(problem, best.centers, cuts)
+        chosen = _apart(moves, together)
+        if not chosen:
+            break
+        together = len(chosen)
+        if together > 1:
+            starts, tol = _moved(best.centers, cuts, chosen)[None], _TOL
         else:
-            failed.update(move.key for move in chosen)
+            starts, tol = _most_promising(problem, best.centers, cuts, moves)
+        trial = _better(problem, best, starts, tol)
+        if trial is None:
+            together //= 2
+        elif report is not None and report(trial):
+            return trial
     return best
 
 
-class _Moves:
-    """The splits of a partition that could pay for a merge."""
+def _ranked(problem: Problem, centers: Tensor, cuts: Splits) -> list[_Move]:
+    """Moves, those with the lowest distortion right after them first."""
+    k = len(centers)
+    gain, cost = move_costs(problem, centers, cuts)
+    worth = 0.0 if k < _FEW else _WORTH
+    change = torch.where(gain[:, None] > worth * cost, cost - gain[:, None], torch.inf)
+    change[cuts.gain <= 0] = torch.inf
+    count = int(torch.isfinite(change).sum())
+    order = change.flatten().argsort(stable=True)[: min(count, 20 * k)]
+    return [divmod(place, k) for place in order.tolist()]
 
-    def __init__(
-        self, problem: Problem, partition: Partition, known: dict[_Key, Split | None]
-    ) -> None:
-        self.problem, self.partition, self.known = problem, partition, known
-        distance = (partition.relative + problem.square).clamp_(min=0)
-        scatter = torch.bincount(
-            partition.labels, problem.weighted(distance), partition.n_clusters
-        )  # (k,) no split gains more
-        self.scatter: list[float] = scatter.tolist()
-        self.order = torch.argsort(scatter, descending=True, stable=True).tolist()
-        self.least = _WORTH * min(_merge_costs(problem, partition, 1).values())
-        self.keys: list[_Key] = [tuple(row) for row in partition.total.tolist()]
-        self.centers, _ = update(problem, partition)
 
-    def best(self, count: int, failed: set[_Key]) -> list[_Move]:
-        """The next `count` splits that have not failed yet."""
-        moves: list[_Move] = []
-        for cluster in self.order:
-            if len(moves) == count or self.scatter[cluster] <= self.least:
+def _apart(moves: list[_Move], count: int) -> list[_Move]:
+    """The first moves that have no cluster in common."""
+    used: set[int] = set()
+    chosen: list[_Move] = []
+    for move in moves:
+        if used.isdisjoint(move):
+            chosen.append(move)
+            used.update(move)
+            if len(chosen) == count:
                 break
-            key = self.keys[cluster]
-            if key in failed:
-                continue
-            if key not in self.known:
-                index = self.partition.rows_of(cluster)
-                self.known[key] = split(self.problem, index, self.centers[cluster])
-            cut = self.known[key]
-            if cut is not None and cut.gain > self.least:
-                moves.append(_Move(cluster, cut, key))
-            else:
-                failed.add(key)
-        return moves
+    return chosen
 
 
-def _try(problem: Problem, best: Descent, moves: list[_Move]) -> Descent | None:
-    """Split, let the centers settle, merge as many, and let them settle again."""
-    k, device = best.partition.n_clusters, problem.mean.device
-    centers, _ = update(problem, best.partition)
-    index = torch.tensor([move.cluster for move in moves], device=device)
-    centers[index] = torch.stack([move.split.left for move in moves])
-    centers = torch.cat([centers, torch.stack([move.split.right for move in moves])])
-    origin = torch.arange(len(centers), device=device)
-    origin[k:] = -1
-    partition, _ = reassign(problem, best.partition, centers, origin)
-    wide = lloyd(problem, partition, _SETTLE, tol=_TOL)
-    costs = _merge_costs(problem, wide.partition, len(moves))
-    drop = _apart(wide.partition, costs, len(moves))
-    if best.distortion - wide.distortion < _REMAINS * sum(costs[j] for j in drop):
-        return None
-    keep = torch.ones(len(centers), dtype=torch.bool, device=device)
-    keep[drop] = False
-    origin = keep.nonzero()[:, 0]
-    centers, _ = update(problem, wide.partition)
-    partition, _ = reassign(problem, wide.partition, centers[origin], origin)
-    return lloyd(problem, partition, _FINISH, tol=_TOL, beat=best.distortion)
+def _moved(centers: Tensor, cuts: Splits, moves: list[_Move]) -> Tensor:
+    centers = centers.clone()
+    for cut, merged in moves:
+        centers[cut], centers[merged] = cuts.left[cut], cuts.right[cut]
+    return centers
 
 
-def _merge_costs(
-    problem: Problem, partition: Partition, count: int
-) -> dict[int, float]:
-    """What the distortion grows by when a cluster's rows go to their second nearest.
+def _most_promising(
+    problem: Problem, centers: Tensor, cuts: Splits, moves: list[_Move]
+) -> tuple[Tensor, float]:
+    """Sets of centers after one move, and the tolerance of what is to follow."""
+    k = len(centers)
+    if k >= _FEW:
+        return _moved(centers, cuts, moves[:1])[None], _TOL
+    moves = moves[: min(2 * k, _CANDIDATES)]
+    starts = [_moved(centers, cuts, [move]) for move in moves]
+    return best_of(problem, torch.stack(starts), _FINALISTS), _TOL_SINGLE
 
-    Of the clusters that are cheap to merge by Ward's formula, ascending (eq-swap).
+
+def move_costs(
+    problem: Problem, centers: Tensor, cuts: Splits
+) -> tuple[Tensor, Tensor]:
+    """What every move does to the distortion before any center has followed (eq-swap).
+
+    Returns
+    -------
+    gain : Tensor of shape (k,)
+        Fall of the distortion when a cluster gets the two centers of its split.
+    cost : Tensor of shape (k, k)
+        Rise when, after the split of the first, the center of the second is dropped:
+        its rows go to the nearest center that is left. A bound from above: a third
+        center, behind the split one, is not looked for. Infinite on the diagonal.
+
+    Notes
+    -----
+    O(n k d), as three or four Lloyd iterations.
     """
-    k = partition.n_clusters
-    flag = None
-    index = None
-    if k > 4 * count + 12:
-        shift = partition.centers - problem.mean
-        gap = squared_distances(shift, shift).fill_diagonal_(float("inf"))  # (k, k)
-        weight = partition.weight.to(gap.dtype)
-        ward = gap * (weight * weight[:, None]) / (weight + weight[:, None])
-        cheap = ward.amin(1).argsort()[: 2 * count + 6]
-        flag = torch.zeros(k, dtype=torch.bool, device=gap.device)
-        flag[cheap] = True
-        index = flag.index_select(0, partition.labels).nonzero()[:, 0]
-    else:
-        cheap = torch.arange(k, device=problem.mean.device)
-    rows = problem.rows if index is None else problem.subset(index)
-    labels = partition.labels if index is None else partition.labels[index]
-    own = partition.relative if index is None else partition.relative[index]
-    total = torch.zeros(k, dtype=torch.float64, device=own.device)
-    for start, stop, block in rows.blocks(k):
-        label = labels[start:stop].long()
-        distances = relative_distances(partition.centers, block, problem.mean)
-        distances.scatter_(0, label[None], float("inf"))
-        extra = (distances.amin(0) - own[start:stop]).clamp_(min=0)
-        part = slice(start, stop) if index is None else index[start:stop]
-        if problem.weight is not None:
-            extra *= problem.weight[part]
-        total += torch.bincount(label, extra, k)
-    cost = total[cheap]
-    pairs = zip(cost.tolist(), cheap.tolist(), strict=True)
-    return {cluster: cost for cost, cluster in sorted(pairs)}
-
-
-def _apart(partition: Partition, costs: dict[int, float], count: int) -> list[int]:
-    """The cheapest clusters to merge, no two of them neighbours."""
-    order = list(costs)
-    if count == 1:
-        return order[:1]
-    gap = squared_distances(partition.centers[order], partition.centers)
-    gap[range(len(order)), order] = float("inf")
-    near = dict(zip(order, gap.argmin(1).tolist(), strict=True))
-    drop: list[int] = []
-    for cluster in order:
-        if len(drop) < count and not any(
-            near[cluster] == other or near[other] == cluster for other in drop
-        ):
-            drop.append(cluster)
-    rest = (cluster for cluster in order if cluster not in drop)
-    return drop + [next(rest) for _ in range(count - len(drop))]
+    k = len(centers)
+    gain = torch.zeros(k, dtype=problem.compute.accumulate, device=centers.device)
+    cost = gain.new_zeros((k, k))  # (dropped, split)
+    possible = cuts.gain[:, None] > 0
+    halves = torch.cat(
+        [torch.where(possible, side, centers) for side in (cuts.left, cuts.right)]
+    )
+    for start, stop, block in problem.rows.blocks(4 * k):
+        distances = relative_distances(centers, block, problem.offset)  # (k, m)
+        first, own = nearest(distances.clone())  # (m,), (m,)
+        second, other = nearest(distances.scatter_(0, own[None], torch.inf))
+        to_halves = relative_distances(halves, block, problem.offset)  # (2 k, m)
+        half = to_halves.reshape(2, k, -1).amin(0).t().contiguous()  # (m, k)
+        near = torch.minimum(half, first[:, None])  # (m, k)
+        rise = torch.minimum(half, second[:, None])  # (m, k)
+        # Rows whose second nearest center is the split one, and those of that cluster
+        # itself, have its halves only.
+        rise.scatter_(1, other[:, None], half.gather(1, other[:, None]))
+        rise.sub_(near)
+        fall = near.sub_(first[:, None]).neg_()  # (m, k)
+        own_half = half.gather(1, own[:, None])[:, 0]  # (m,)
+        kept = torch.minimum(own_half, second)
+        fall.scatter_(1, own[:, None], (first - kept)[:, None])
+        own_rise = own_half - kept
+        w = problem.weight_of(start, stop)
+        if w is not None:
+            own_rise *= w
+            rise *= w[:, None]
+            fall *= w[:, None]
+        gain += fall.sum(0)
+        cost.index_add_(0, own, rise.to(cost.dtype))
+        cost.view(-1).index_add_(0, other * k + own, own_rise.to(cost.dtype))
+    return gain, cost.t().fill_diagonal_(torch.inf)

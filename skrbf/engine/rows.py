@@ -9,6 +9,9 @@ from torch import Tensor
 
 BlockRows = Callable[[int], int]
 
+# What a dense block itself may take, in sizes of its temporaries.
+_CACHED = 8
+
 
 class Rows(Protocol):
     """What the loops need of a table of ``n_rows`` x ``n_features``."""
@@ -47,7 +50,9 @@ class DenseRows(NamedTuple):
         return self.data.shape[1]
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        for start, stop in _spans(self.n_rows, self.block_rows(columns)):
+        # The rows of a block are read several times: they had better stay in a cache.
+        span = min(self.block_rows(columns), _CACHED * self.block_rows(self.n_features))
+        for start, stop in _spans(self.n_rows, span):
             yield start, stop, self.data[start:stop].to(self.device, self.dtype)
 
     def take(self, index: Tensor) -> Tensor:

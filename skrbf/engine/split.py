@@ -1,148 +1,154 @@
-"""One cluster in two: the main axis, the critical temperature, the gain."""
+"""Every cluster in two: main axes, critical temperatures, gains."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from skrbf.engine.lloyd import Partition
 from skrbf.engine.problem import Problem
-from skrbf.ops.axes import leading_eigenpair
+from skrbf.ops.statistics import label_sums
 
-# Up to this many features the axis comes from the covariance, above from products.
-_FEW_FEATURES = 32
-_LANCZOS_STEPS = 6
+# Products with the covariances of the clusters, to find their main axes.
+_POWER_STEPS = 3
 
-# Clusters of up to this many numbers are gathered whole, larger ones by blocks.
-_GATHER = 1 << 21
-
-
-class Split(NamedTuple):
-    """A cluster cut across its main axis, and what the cut is worth."""
-
-    left: Tensor  # (d,)
-    right: Tensor  # (d,)
-    side: Tensor  # (m,) bool, True for the rows of ``right``
-    gain: float  # fall of the hard distortion
-    critical_temperature: float  # twice the variance along the main axis
+# Places along the main axis where a cut is tried.
+_BINS = 64
 
 
-class _Deviations(NamedTuple):
-    """The rows of one cluster, as deviations from its center."""
+class Splits(NamedTuple):
+    """Clusters cut across their main axes, and what the cuts are worth."""
 
-    blocks: Callable[[], Iterable[tuple[int, int, Tensor]]]
-    center: Tensor  # (d,) still to be taken off the blocks
-
-    def along(self, axis: Tensor) -> Tensor:
-        """Coordinates along an axis."""
-        parts = [block @ axis for _, _, block in self.blocks()]
-        whole = parts[0] if len(parts) == 1 else torch.cat(parts)  # (m,)
-        return whole - self.center @ axis
-
-    def total(self, weight: Tensor) -> Tensor:
-        """Weighted sum."""
-        total = weight.sum() * -self.center  # (d,)
-        for start, stop, block in self.blocks():
-            total += torch.mm(weight[None, start:stop], block)[0]
-        return total
-
-    def covariance(self, weight: Tensor | None) -> Tensor:
-        """Sum of outer products."""
-        d = len(self.center)
-        total = self.center.new_zeros((d, d))
-        for start, stop, block in self.blocks():
-            deviation = _dense(block) - self.center  # (m, d)
-            part = deviation
-            if weight is not None:
-                part = deviation * weight[start:stop, None]
-            total += part.t() @ deviation
-        return total
+    left: Tensor  # (k, d)
+    right: Tensor  # (k, d)
+    gain: Tensor  # (k,) fall of the hard distortion, 0 where all rows coincide
+    critical_temperature: Tensor  # (k,) twice the variance along the main axis
 
 
-def _deviations(problem: Problem, index: Tensor, center: Tensor) -> _Deviations:
-    d = problem.rows.n_features
-    if len(index) * d > _GATHER:
-        subset = problem.subset(index)
-        return _Deviations(lambda: subset.blocks(d), center)
-    block = problem.rows.take(index)
-    if block.layout == torch.strided:
-        block, center = block - center, torch.zeros_like(center)
-    return _Deviations(lambda: ((0, len(index), block),), center)
+def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
+    """Cut every cluster across its main axis (eq-split), all at once.
 
-
-def split(problem: Problem, index: Tensor, center: Tensor) -> Split | None:
-    """Cut the cluster of rows ``index`` across its main axis (eq-split).
+    Where the distortion falls most, out of some places along the axis.
 
     Parameters
     ----------
-    index : Tensor of shape (m,)
-    center : Tensor of shape (d,)
-        Mean of the cluster.
+    centers : Tensor of shape (k, d)
+        Means of the clusters of `partition`.
 
-    Returns
-    -------
-    Split or None
-        None where all rows coincide.
+    Notes
+    -----
+    O(n d) on the CPU, whatever the number of clusters.
     """
-    if len(index) < 2:
-        return None
-    weight = None if problem.weight is None else problem.weight[index]
-    rows = _deviations(problem, index, center)
-    mass = float(len(index) if weight is None else weight.sum())
-    if len(center) <= _FEW_FEATURES:
-        values, vectors = torch.linalg.eigh(rows.covariance(weight))
-        axis, spread = vectors[:, -1], float(values[-1]) / mass
-    else:
-        axis, spread = _leading(problem, rows, index, center, weight, mass)
-    axis = axis * axis[axis.abs().argmax()].sign()  # else left and right are chance
-    if not spread > 0:
-        return None
-    return _cut(rows, weight, axis, center, mass, spread)
+    weight = partition.weight.to(centers.dtype)
+    axis, variance = main_axes(problem, partition, centers)
+    place, variance = _best_cut(problem, partition, centers, axis, variance.sqrt())
+    mass, total = _halves(problem, partition, centers, axis, place)
+    left, right = total / mass[..., None]
+    between = torch.linalg.vecdot(right - left, right - left)
+    gain = mass[0] * mass[1] / weight * between  # (k,)
+    return Splits(left, right, gain.nan_to_num_(), 2 * variance)
 
 
-def _leading(
+def main_axes(
+    problem: Problem, partition: Partition, centers: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A direction in which each cluster is long (k, d), and about its variance (k,).
+
+    A few power iterations: the longest direction where it stands out, and one of the
+    longest where it does not.
+    """
+    k, d = centers.shape
+    number = torch.arange(1, d + 1, dtype=centers.dtype, device=centers.device)
+    axis = torch.cos(number * number).expand(k, d)  # that no covariance singles out
+    axis = axis / torch.linalg.vector_norm(axis, dim=1, keepdim=True)
+    for _ in range(_POWER_STEPS):
+        product = _product(problem, partition, centers, axis)
+        # Squares of products with a covariance may leave the range of float32.
+        length = torch.linalg.vector_norm(product.double(), dim=1, keepdim=True)
+        axis = torch.where(length > 0, product / length, axis).to(axis.dtype)
+    return axis, (length[:, 0] / partition.weight).nan_to_num_().to(axis.dtype)
+
+
+def _product(
+    problem: Problem, partition: Partition, centers: Tensor, axis: Tensor
+) -> Tensor:
+    """Scatter matrices of the clusters times a vector each (k, d)."""
+    k = len(centers)
+    total, shift = torch.zeros_like(centers), centers.new_zeros(k)
+    for start, stop, block, label, along in _along(problem, partition, centers, axis):
+        w = problem.weight_of(start, stop)
+        part = label_sums(block, label, along if w is None else along * w, k)
+        shift += part[0]
+        total += part[1]
+    return total.sub_(centers * shift[:, None])
+
+
+def _best_cut(
     problem: Problem,
-    rows: _Deviations,
-    index: Tensor,
-    center: Tensor,
-    weight: Tensor | None,
-    mass: float,
-) -> tuple[Tensor, float]:
-    """Main axis and variance along it, by products from the row farthest out."""
-    distance = problem.weighted(problem.distances_to(center, index), index)
-    far = _dense(problem.rows.take(index[distance.argmax()][None]))[0]
-
-    def product(vector: Tensor) -> Tensor:
-        along = rows.along(vector)  # (m,)
-        return rows.total(along if weight is None else along * weight)  # (d,)
-
-    axis, spread = leading_eigenpair(product, far - center, _LANCZOS_STEPS)
-    return axis, float(spread) / mass
-
-
-def _cut(
-    rows: _Deviations,
-    weight: Tensor | None,
+    partition: Partition,
+    centers: Tensor,
     axis: Tensor,
-    center: Tensor,
-    mass: float,
-    spread: float,
-) -> Split | None:
-    middle: Tensor | float = 0.0
-    for _ in range(2):
-        side = rows.along(axis) > middle  # (m,)
-        share = side.to(center.dtype) if weight is None else side * weight  # (m,)
-        right_mass = float(share.sum())
-        left_mass = mass - right_mass
-        if not (left_mass > 0 and right_mass > 0):
-            return None
-        total = rows.total(share)  # (d,) the deviations of the halves balance
-        right, left = total / right_mass, total / -left_mass
-        axis = right - left
-        middle = ((right + left) / 2) @ axis
-    gain = left_mass * right_mass / mass * float(axis @ axis)
-    return Split(center + left, center + right, side, gain, 2 * spread)
+    width: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Where along its axis (k,) a cluster falls apart best, and its variance there.
+
+    The places are dense about the center and reach far: u / (1 - |u|) standard
+    deviations from it, for equally spaced u between -1 and 1.
+    """
+    k, accumulate = len(centers), problem.compute.accumulate
+    mass = torch.zeros(k * _BINS, dtype=accumulate, device=centers.device)
+    first, square = torch.zeros_like(mass), mass.new_zeros(k)
+    for start, stop, _, label, along in _along(problem, partition, centers, axis):
+        deviation = (along / width[label]).nan_to_num_()  # (m,)
+        u = deviation / (1 + deviation.abs())
+        place = ((u + 1) * (_BINS / 2)).long().clamp_(max=_BINS - 1)
+        place += label * _BINS
+        w = problem.weight_of(start, stop)
+        mass += torch.bincount(place, w, k * _BINS)
+        w = deviation if w is None else deviation * w
+        first += torch.bincount(place, w, k * _BINS)
+        square += torch.bincount(label, w * deviation, k)
+    mass = mass.view(k, _BINS).cumsum(1)
+    first = first.view(k, _BINS).cumsum(1)
+    whole, sum_of_all = mass[:, -1:], first[:, -1:]
+    excess = first - sum_of_all * (mass / whole)
+    between = (excess.square() / (mass * (whole - mass))).nan_to_num_(posinf=0)
+    u = (between[:, :-1].argmax(1) + 1) * (2 / _BINS) - 1  # (k,)
+    variance = (square / whole[:, 0]).nan_to_num_().to(width.dtype) * width.square()
+    return (u / (1 - u.abs())).to(width.dtype) * width, variance
 
 
-def _dense(block: Tensor) -> Tensor:
-    return block if block.layout == torch.strided else block.to_dense()
+def _halves(
+    problem: Problem,
+    partition: Partition,
+    centers: Tensor,
+    axis: Tensor,
+    place: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Masses (2, k) and sums (2, k, d) on either side of a plane in each cluster."""
+    k, d = centers.shape
+    mass, total = centers.new_zeros(2 * k), centers.new_zeros((2 * k, d))
+    for start, stop, block, label, along in _along(problem, partition, centers, axis):
+        side = label + k * (along > place[label])  # (m,)
+        part = label_sums(block, side, problem.weight_of(start, stop), 2 * k)
+        mass += part[0]
+        total += part[1]
+    return mass.view(2, k), total.view(2, k, d)
+
+
+def _along(
+    problem: Problem, partition: Partition, centers: Tensor, axis: Tensor
+) -> Iterator[tuple[int, int, Tensor, Tensor, Tensor]]:
+    """Blocks with labels and coordinates along the axis of the own cluster."""
+    k, d = centers.shape
+    dense = not problem.rows.is_sparse
+    columns = 2 * d if dense and centers.device.type == "cpu" else 2 * k
+    bias = torch.linalg.vecdot(centers, axis)  # (k,)
+    for start, stop, block in problem.rows.blocks(columns):
+        label = partition.labels[start:stop].long()
+        if dense:
+            along = torch.linalg.vecdot(block, axis.index_select(0, label))  # (m,)
+        else:
+            along = (block @ axis.t()).gather(1, label[:, None])[:, 0]  # (m,)
+        yield start, stop, block, label, along.sub_(bias.index_select(0, label))

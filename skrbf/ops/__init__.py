@@ -17,6 +17,7 @@ from skrbf.ops.assignment import (
 from skrbf.ops.axes import leading_eigenpair
 from skrbf.ops.distances import (
     inner_products,
+    nearest,
     paired_squared_distances,
     relative_distances,
     squared_distances,
@@ -35,11 +36,12 @@ from skrbf.ops.schedule import (
     geometric_temperatures,
     noise_temperature,
 )
-from skrbf.ops.seeding import RowSource, kmeans_plusplus, random_rows
+from skrbf.ops.seeding import RowSource, kmeans_plusplus, random_rows, spread_rows
 from skrbf.ops.statistics import (
     ClusterStatistics,
     add,
     centers,
+    label_sums,
     soft_statistics,
     weighted_sums,
 )
@@ -62,7 +64,9 @@ __all__ = [
     "hard_distortion",
     "inner_products",
     "kmeans_plusplus",
+    "label_sums",
     "leading_eigenpair",
+    "nearest",
     "noise_temperature",
     "one_hot_rows",
     "paired_squared_distances",
@@ -71,6 +75,7 @@ __all__ = [
     "soft_statistics",
     "softmax",
     "softmax_jacobian_product",
+    "spread_rows",
     "squared_distances",
     "squared_norms",
     "weighted_distortion",

@@ -7,7 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from skrbf.ops.distances import relative_distances, squared_distances
+from skrbf.ops.distances import relative_distances, squared_distances, squared_norms
+
+# Powers of the reciprocals of the golden ratio and of the plastic number.
+_GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927
 
 
 class RowSource(Protocol):
@@ -146,6 +149,62 @@ def kmeans_plusplus(
         best = _add(rows, prior, trials, offset, square, closest, accumulate)
         chosen = torch.cat((chosen, best))
     return chosen
+
+
+def spread_rows(
+    rows: Tensor, sample_weight: Tensor, n_clusters: int, n_sets: int
+) -> Tensor:
+    """Choose several sets of starting rows, far from each other, without a seed.
+
+    As k-means++ without trials, its random numbers replaced by a sequence that fills
+    the unit interval evenly (Roberts' additive recurrence): the sets differ as much as
+    they can, and they are the same each time.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, d)
+        Centered, in an order that means something: neighbours are alike.
+    sample_weight : Tensor of shape (n,)
+        Not all zero.
+    n_clusters : int
+    n_sets : int
+
+    Returns
+    -------
+    Tensor of shape (n_sets, n_clusters, d)
+
+    Notes
+    -----
+    O(n d k n_sets); holds n numbers for each set.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rows = torch.tensor([[-2.0], [-2.0], [2.0], [2.0]])
+    >>> spread_rows(rows, torch.ones(4), 2, 2)
+    tensor([[[-2.],
+             [ 2.]],
+    <BLANKLINE>
+            [[ 2.],
+             [-2.]]])
+    """
+    square = squared_norms(rows)  # (n,)
+    number = torch.arange(n_sets, dtype=torch.float64, device=rows.device)  # (s,)
+    share = sample_weight.to(torch.float64).expand(n_sets, -1)  # (s, n)
+    closest = torch.full_like(square, math.inf).expand(n_sets, -1)  # (s, n)
+    chosen: list[Tensor] = []  # of (s, d)
+    for step in range(n_clusters):
+        ends = share.cumsum(1)  # (s, n)
+        shift = 0.0 if step == 0 else step * _PLASTIC
+        spot = (number * (_GOLDEN if step else 1.0) + 0.5) / (1 if step else n_sets)
+        value = ((spot + shift) % 1.0)[:, None] * ends[:, -1:]  # (s, 1)
+        place = torch.searchsorted(ends, value, right=True)[:, 0]
+        picked = rows[place.clamp_(max=rows.shape[0] - 1)]  # (s, d)
+        chosen.append(picked)
+        distance = (relative_distances(picked, rows) + square).clamp_min_(0.0)
+        closest = torch.minimum(closest, distance)  # (s, n)
+        share = closest * sample_weight.to(torch.float64)
+    return torch.stack(chosen, 1)
 
 
 def _add(

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from skrbf.engine.lloyd import assign, lloyd, nearest_center, reassign, update
+from skrbf.engine.lloyd import assign, lloyd, update
+from skrbf.engine.problem import centered
 
-SMALL, LARGE = (60, 3, 7), (4000, 3, 40)  # below and above what is looked at closely
+# One block and several, with few and many clusters.
+SIZES = [(60, 3, 7), (9000, 3, 40), (3000, 4, 210)]
 
 
 def numpy_sums(X, labels, weight, k):
@@ -16,7 +18,7 @@ def numpy_sums(X, labels, weight, k):
     return one_hot.sum(0), one_hot.T @ X
 
 
-@pytest.mark.parametrize(("n", "d", "k"), [SMALL, LARGE])
+@pytest.mark.parametrize(("n", "d", "k"), SIZES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_assign_is_that_of_numpy(rng, make, n, d, k, weighted):
     X = rng.normal(size=(n, d)) + 100
@@ -25,51 +27,12 @@ def test_assign_is_that_of_numpy(rng, make, n, d, k, weighted):
     partition = assign(problem, torch.from_numpy(X[:k]))
     distances = ((X[:, None] - X[:k]) ** 2).sum(2)
     np.testing.assert_array_equal(partition.labels, distances.argmin(1))
-    found = partition.relative + problem.square
-    np.testing.assert_allclose(found, distances.min(1), atol=1e-10)
     masses, totals = numpy_sums(X, distances.argmin(1), weight, k)
     np.testing.assert_allclose(partition.weight, masses, rtol=1e-12)
     np.testing.assert_allclose(partition.total, totals, rtol=1e-12)
 
 
-@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n_moved", [0, 1, 5, 40])
-def test_what_moved_is_enough(rng, make, n_moved, weighted, container):
-    n, d, k = LARGE
-    X = rng.normal(size=(n, d))
-    problem = make(container(X), rng.random(n) if weighted else None)
-    before = assign(problem, torch.from_numpy(X[:k].copy()))
-    centers = before.centers.clone()
-    centers[rng.permutation(k)[:n_moved]] += torch.from_numpy(
-        rng.normal(size=(n_moved, d))
-    )
-    found, n_changed = reassign(problem, before, centers)
-    expected = assign(problem, centers)
-    np.testing.assert_array_equal(found.labels, expected.labels)
-    assert n_changed == int((expected.labels != before.labels).sum())
-    assert (n_changed > 0) == (n_moved > 0)
-    for name in ("relative", "weight", "total"):
-        torch.testing.assert_close(
-            getattr(found, name), getattr(expected, name), rtol=1e-10, atol=1e-10
-        )
-
-
-@pytest.mark.parametrize(("n", "d", "k"), [SMALL, LARGE])
-def test_centers_that_come_and_go(rng, make, n, d, k):
-    X = rng.normal(size=(n, d))
-    problem = make(X)
-    before = assign(problem, torch.from_numpy(X[:k]))
-    origin = torch.cat([torch.arange(2, k), torch.tensor([-1])])  # two go, one comes
-    centers = torch.cat([before.centers[2:], torch.from_numpy(X[-1:])])
-    found, _ = reassign(problem, before, centers, origin)
-    expected = assign(problem, centers)
-    np.testing.assert_array_equal(found.labels, expected.labels)
-    torch.testing.assert_close(found.total, expected.total, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(found.weight, expected.weight)
-
-
-@pytest.mark.parametrize(("n", "d", "k"), [SMALL, LARGE])
+@pytest.mark.parametrize(("n", "d", "k"), SIZES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_lloyd_is_that_of_scikit_learn(rng, make, distortion, n, d, k, weighted):
     X = rng.normal(size=(n, d))
@@ -83,6 +46,7 @@ def test_lloyd_is_that_of_scikit_learn(rng, make, distortion, n, d, k, weighted)
     np.testing.assert_allclose(found.distortion, expected.inertia_, rtol=1e-9)
     centers = found.partition.centers
     np.testing.assert_allclose(centers, expected.cluster_centers_, rtol=1e-9)
+    np.testing.assert_array_equal(found.centers, centers)
     assert distortion(X, centers, weight) == pytest.approx(found.distortion, rel=1e-9)
 
 
@@ -96,14 +60,6 @@ def test_blocks_are_the_whole(rng, make):
     np.testing.assert_array_equal(a.partition.labels, b.partition.labels)
     assert a.n_iter == b.n_iter
     torch.testing.assert_close(a.partition.centers, b.partition.centers)
-
-
-def test_the_first_of_equal_centers_wins():
-    rows = torch.zeros((6000, 2))
-    for k in (2, 8):
-        near, label = nearest_center(torch.ones((k, 2)), rows, torch.zeros(2))
-        assert (label == 0).all()
-        assert (near == 2).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -126,6 +82,31 @@ def _problem(X, weight):
     compute = Compute.resolve("cpu", torch.float64, work=0, memory_bytes=1 << 30)
     rows = compute.dense(torch.from_numpy(X))
     return make_problem(rows, compute.tensor(weight), compute)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_about_the_mean_it_is_the_same(rng, make, weighted):
+    X = rng.normal(size=(2000, 3)) + 1e3
+    whole = make(X, rng.random(2000) if weighted else None)
+    moved = centered(whole)
+    start = torch.from_numpy(X[:9])
+    a = lloyd(whole, assign(whole, start), 100)
+    b = lloyd(moved, assign(moved, start - whole.mean), 100)
+    assert moved.offset is None
+    np.testing.assert_allclose(moved.rows.data, X - whole.mean.numpy())
+    np.testing.assert_array_equal(a.partition.labels, b.partition.labels)
+    np.testing.assert_allclose(a.centers, b.centers + whole.mean)
+    assert a.distortion == pytest.approx(b.distortion, rel=1e-8)
+    np.testing.assert_array_equal(whole.rows.data, X)  # a copy was moved
+
+
+def test_large_and_sparse_tables_are_not_copied(rng, make, monkeypatch):
+    X = rng.normal(size=(200, 3))
+    problem = make(sparse.csr_array(X))
+    assert centered(problem) is problem
+    monkeypatch.setattr("skrbf.engine.problem._COPY", 599)
+    problem = make(X)
+    assert centered(problem) is problem
 
 
 def test_an_empty_cluster_takes_the_farthest_row(make):

@@ -4,22 +4,49 @@ import torch
 from sklearn.datasets import make_blobs
 
 from skrbf.engine.lloyd import assign, lloyd, update
-from skrbf.engine.repair import _merge_costs, repair
+from skrbf.engine.repair import _apart, move_costs, repair
+from skrbf.engine.split import split
 
 
-@pytest.mark.parametrize("k", [4, 40])
-def test_merge_costs_are_those_of_numpy(rng, make, k):
-    X = rng.normal(size=(500, 2))
-    weight = rng.random(500)
-    problem = make(X, weight)
-    partition = assign(problem, torch.from_numpy(X[:k]))
-    distances = np.sort(((X[:, None] - X[:k]) ** 2).sum(2), axis=1)
-    extra = weight * (distances[:, 1] - distances[:, 0])
-    costs = _merge_costs(problem, partition, 2)
-    assert list(costs.values()) == sorted(costs.values())
-    assert len(costs) == (k if k == 4 else 10)
-    for cluster, cost in costs.items():
-        assert cost == pytest.approx(extra[partition.labels.numpy() == cluster].sum())
+@pytest.mark.parametrize("memory", [1 << 30, 20_000])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("k", [2, 9])
+def test_the_distortion_after_every_move(rng, make, distortion, k, weighted, memory):
+    X = rng.exponential(size=(400, 2))
+    weight = rng.random(400) if weighted else None
+    problem = make(X, weight, memory)
+    partition = assign(problem, torch.from_numpy(X[:k].copy()))
+    centers, _ = update(problem, partition)
+    partition = assign(problem, centers)
+    cuts = split(problem, partition, centers)
+    gain, cost = move_costs(problem, centers, cuts)
+    before = distortion(X, centers, weight)
+    bounds, exact = [], []
+    for i in range(k):
+        for j in range(k):
+            if i == j:
+                assert cost[i, j] == torch.inf
+                continue
+            moved = centers.clone()
+            moved[i], moved[j] = cuts.left[i], cuts.right[i]
+            exact.append(distortion(X, moved, weight) - before)
+            bounds.append(float(cost[i, j] - gain[i]))
+        halved = torch.cat([centers, cuts.right[i : i + 1]])
+        halved[i] = cuts.left[i]
+        expected = before - distortion(X, halved, weight)
+        assert float(gain[i]) == pytest.approx(expected, rel=1e-9)
+    bounds, exact = np.array(bounds), np.array(exact)
+    assert (bounds >= exact - 1e-9 * before).all()
+    # Only a third center behind the split one makes a difference.
+    assert np.mean(np.isclose(bounds, exact, rtol=1e-6)) > 0.4
+    assert np.corrcoef(bounds, exact)[0, 1] > 0.95
+
+
+def test_moves_apart_share_no_cluster():
+    moves = [(0, 1), (1, 2), (3, 0), (4, 3), (5, 6), (6, 5)]
+    assert _apart(moves, 9) == [(0, 1), (4, 3), (5, 6)]
+    assert _apart(moves, 2) == [(0, 1), (4, 3)]
+    assert _apart([], 2) == []
 
 
 def test_a_bad_start_is_mended(make, distortion):

@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 
 from skrbf.ops import (
     inner_products,
+    nearest,
     paired_squared_distances,
     relative_distances,
     squared_distances,
@@ -103,7 +104,8 @@ def test_paired_distances(layout, sparse_array, centers, dtype, rng):
     expected = ((array - centers.double().numpy()[labels]) ** 2).sum(1)
     found = paired_squared_distances(centers, rows, labels)
     assert found.dtype == torch.float64
-    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    rtol = 1e-6 if dtype == torch.float32 else 1e-13
+    np.testing.assert_allclose(found, expected, rtol=rtol)
     found = paired_squared_distances(centers, rows, labels, torch.float32)
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -124,6 +126,31 @@ def test_gradient_with_respect_to_centers(rng):
     )
 
 
-def test_blocks_of_dense_rows_are_contiguous(rng):
+@pytest.mark.parametrize("k", [2, 199, 200, 300])
+def test_layout_of_dense_rows(rng, k):
     rows = torch.from_numpy(rng.normal(size=(6, 3)))
-    assert relative_distances(rows[:2], rows).stride() == (6, 1)
+    centers = torch.from_numpy(rng.normal(size=(k, 3)))
+    found = relative_distances(centers, rows)
+    assert found.stride() == ((6, 1) if k < 200 else (1, k))
+    expected = cdist(centers, rows, "sqeuclidean") - (rows.numpy() ** 2).sum(1)
+    np.testing.assert_allclose(found, expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("shape", [(1, 5), (7, 30), (7, 9000), (300, 40)])
+def test_nearest_is_that_of_numpy(rng, shape, transposed):
+    distances = rng.normal(size=shape[::-1] if transposed else shape)
+    distances = distances.T if transposed else distances
+    value, place = nearest(torch.from_numpy(distances.copy("K")))
+    np.testing.assert_array_equal(value, distances.min(0))
+    np.testing.assert_array_equal(place, distances.argmin(0))
+    assert place.dtype == torch.int64
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("n", [3, 9000])
+def test_nearest_takes_the_first_of_equals(rng, n, transposed):
+    distances = rng.integers(0, 3, (6, n)).astype(np.float32)
+    expected = distances.argmin(0)
+    tensor = torch.from_numpy(distances.copy("F" if transposed else "C"))
+    np.testing.assert_array_equal(nearest(tensor)[1], expected)

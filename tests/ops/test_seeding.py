@@ -6,7 +6,7 @@ from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 from sklearn.datasets import make_blobs
 
 from skrbf.ops import kmeans_plusplus, random_rows
-from skrbf.ops.seeding import _add, _draw
+from skrbf.ops.seeding import _add, _draw, spread_rows
 
 
 class Table:
@@ -178,3 +178,31 @@ def test_candidates_are_compared_in_the_accumulating_dtype():
         torch.float64,
     )
     assert best.tolist() == [2]
+
+
+def test_spread_sets_are_far_apart_and_repeat():
+    X, y = make_blobs(400, centers=6, cluster_std=0.1, random_state=0)
+    rows = torch.from_numpy(X - X.mean(0))
+    order = rows[:, 0].argsort()
+    rows, y = rows[order], y[order.numpy()]
+    found = spread_rows(rows, torch.ones(400), 6, 12)
+    assert found.shape == (12, 6, 2)
+    assert torch.equal(found, spread_rows(rows, torch.ones(400), 6, 12))
+    labels = y[torch.cdist(found.view(-1, 2), rows).argmin(1).numpy()].reshape(12, 6)
+    # A set of random rows meets all six blobs in one case of 65.
+    assert np.mean([len(set(row)) == 6 for row in labels]) > 0.6
+    assert len({tuple(row) for row in found[:, 0].tolist()}) == 12
+
+
+def test_spread_sets_heed_weights():
+    rows = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+    weight = torch.tensor([0.0, 1.0, 0.0, 3.0])
+    found = spread_rows(rows, weight, 2, 8)
+    assert set(found.flatten().tolist()) == {0.0, 2.0}
+    assert (found[:, 0] != found[:, 1]).all()
+    assert (found[:, 0, 0] == 2.0).sum() == 6  # as often as its weight says
+
+
+def test_spread_sets_of_equal_rows():
+    rows = torch.zeros((5, 2))
+    assert torch.equal(spread_rows(rows, torch.ones(5), 3, 4), torch.zeros((4, 3, 2)))

@@ -8,6 +8,7 @@ from skrbf.ops import (
     ClusterStatistics,
     add,
     centers,
+    label_sums,
     soft_statistics,
     softmax,
     weighted_sums,
@@ -97,3 +98,25 @@ def test_centers_are_weighted_means_and_empty_ones_stay():
     found = centers(statistics, fallback)
     assert found.dtype == torch.float32
     assert found.tolist() == [[0.5, 1.5], [7.0, 8.0], [3.0, 0.0]]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_label_sums_are_those_of_numpy(layout, sparse_array, rng, weighted):
+    labels = rng.integers(0, 5, 60)  # 5 is never met
+    weight = rng.random(60) if weighted else np.ones(60)
+    one_hot = np.eye(6)[labels] * weight[:, None]
+    weights, totals = label_sums(
+        layout(sparse_array),
+        torch.from_numpy(labels),
+        torch.from_numpy(weight) if weighted else None,
+        6,
+    )
+    np.testing.assert_allclose(weights, one_hot.sum(0), rtol=1e-14)
+    np.testing.assert_allclose(totals, one_hot.T @ sparse_array, atol=1e-13)
+
+
+@pytest.mark.parametrize(("k", "d"), [(3, 2), (8, 2), (64, 15), (64, 16)])
+def test_narrow_and_wide_products_are_the_same(rng, k, d):
+    r, rows = rng.random((k, 50)), rng.normal(size=(50, d))
+    found = weighted_sums(torch.from_numpy(r), torch.from_numpy(rows))
+    np.testing.assert_allclose(found, r @ rows, rtol=1e-12)

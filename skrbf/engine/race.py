@@ -1,0 +1,67 @@
+"""Several sets of centers at once: where they come from, and the best of them."""
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.lloyd import assign
+from skrbf.engine.problem import Problem
+from skrbf.engine.split import main_axes
+from skrbf.ops.distances import relative_distances
+from skrbf.ops.seeding import spread_rows
+from skrbf.ops.statistics import weighted_sums
+
+# A sample of so many rows stands for longer tables. Tables of more rows than the second
+# number are not put in order.
+_SAMPLE = 2048
+_SORTED = 1 << 20
+
+
+def spread_starts(problem: Problem, n_clusters: int, n_sets: int) -> Tensor | None:
+    """Sets of rows far from each other (n_sets, k, d), in whatever order they come.
+
+    They are drawn from the rows in their order along the main axis, or from a sample
+    that is spread evenly over their weight. None where the rows are sparse or too many
+    to be sorted.
+    """
+    rows = problem.rows
+    if rows.is_sparse or rows.n_rows > _SORTED:
+        return None
+    mean = problem.mean[None]
+    axis, _ = main_axes(problem, assign(problem, mean), mean)  # (1, d)
+    along = torch.cat([block @ axis[0] for _, _, block in rows.blocks(1)])  # (n,)
+    order = along.argsort(stable=True)
+    weight = problem.weighted(torch.ones_like(along))[order]
+    if rows.n_rows > _SAMPLE:
+        ends = weight.cumsum(0, dtype=problem.compute.accumulate)
+        step = torch.arange(_SAMPLE, dtype=ends.dtype, device=ends.device) + 0.5
+        chosen = torch.searchsorted(ends, step * (ends[-1] / _SAMPLE))
+        order, weight = order[chosen], torch.ones_like(weight[:_SAMPLE])
+    return spread_rows(rows.take(order) - mean, weight, n_clusters, n_sets) + mean
+
+
+def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
+    """Of several sets of centers (b, k, d) those that promise least distortion.
+
+    All go through a Lloyd iteration in one product, the better half through another,
+    and so on until `keep` are left, the best first; a row with two nearest centers
+    counts for both.
+    """
+    while len(starts) > keep:
+        b, k, d = starts.shape
+        weight = starts.new_zeros((b, k), dtype=problem.compute.accumulate)
+        total = starts.new_zeros((b, k, d), dtype=problem.compute.accumulate)
+        for start, stop, block in problem.rows.blocks(b * k):
+            flat = relative_distances(starts.view(b * k, d), block, problem.offset)
+            distances = flat.reshape(b, k, -1)  # (b, k, m)
+            nearest = distances.amin(1, keepdim=True)  # (b, 1, m)
+            met = torch.eq(distances, nearest, out=distances)  # (b, k, m)
+            w = problem.weight_of(start, stop)
+            met = met if w is None else met.mul_(w)
+            weight += met.sum(2)
+            total += weighted_sums(met.view(b * k, -1), block).view(b, k, d)
+        means = torch.where(weight[..., None] > 0, total / weight[..., None], starts)
+        shift = means if problem.offset is None else means - problem.offset
+        between = (weight * torch.linalg.vecdot(shift, shift)).sum(1)  # (b,)
+        better = between.argsort(descending=True, stable=True)[: (b + 1) // 2]
+        starts = means.to(starts.dtype)[better]
+    return starts
