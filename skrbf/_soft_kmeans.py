@@ -66,10 +66,13 @@ class SoftKMeans(
     init : {"grow", "k-means++", "random"}, callable or array-like, default="grow"
         Where the centers start.
 
-        - "grow" is deterministic. From the mean of all rows the cluster that gains most
-          splits along its main axis, at its critical temperature, until there are
-          `n_clusters`; moves that split some clusters and merge others follow, and
-          those that lower the distortion are kept.
+        - "grow" is deterministic. As the temperature falls, the clusters that have
+          become unstable split along their main axes, until there are `n_clusters`;
+          moves that split some clusters and merge others follow, and those that lower
+          the distortion are kept. For up to 7 clusters, starts spread over the data by
+          a fixed rule compete. A temperature above 0 is reached from there, and once
+          more from above, by annealing from the critical temperature; the lower free
+          energy wins.
         - "k-means++" draws rows far from each other, weighted and greedy as in
           scikit-learn; "random" draws rows by their weight.
         - An array of shape (n_clusters, n_features) holds the centers themselves; a
@@ -131,8 +134,8 @@ class SoftKMeans(
         Iterations of the best start, after growth and repair.
 
     history_ : dict of lists
-        For every step its "phase" ("grow", "repair", "descend"), "temperature",
-        "objective" and "n_clusters".
+        For every step its "phase" ("grow", "repair", "anneal", "descend"),
+        "temperature", "objective" and "n_clusters".
 
     n_features_in_ : int
         Number of features seen in `fit`.
@@ -149,7 +152,8 @@ class SoftKMeans(
     -----
     One iteration costs O(n k d), and holds blocks of responsibilities that fit the
     cache of the processor and ``sklearn.config_context(working_memory=...)``, never all
-    of them. Growth costs O(n d log k) where splits are balanced.
+    of them. Growth costs as much as a few iterations where splits are balanced, repair
+    as much as the moves that are tried.
 
     References
     ----------

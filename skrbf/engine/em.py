@@ -10,14 +10,14 @@ from skrbf.engine.problem import Problem
 from skrbf.ops import statistics
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import relative_distances
-from skrbf.ops.schedule import noise_temperature
+from skrbf.ops.schedule import geometric_temperatures, noise_temperature
 from skrbf.ops.statistics import ClusterStatistics
 
 
 class Record(NamedTuple):
     """One step of a fit, as `history_`, callbacks and verbose output see it."""
 
-    phase: str  # "grow", "repair", "descend"
+    phase: str  # "grow", "repair", "anneal", "descend"
     temperature: float
     objective: float
     n_clusters: int
@@ -79,6 +79,59 @@ def em(
         if adapt and not is_soft(problem, temperature):
             return Soft(centers, 0.0, objective, n_iter, True)
     return Soft(centers, temperature, objective, max_iter, False)
+
+
+# Steps at each temperature on the way down, and how far it falls from one to the next.
+_ANNEAL_STEPS = 5
+_COOLING = 0.8
+# Of their way from the mean, so much is left to the centers where annealing starts.
+_NUDGE = 0.01
+
+
+def anneal(
+    problem: Problem,
+    centers: Tensor,
+    critical: float,
+    temperature: float,
+    assignment: Assignment,
+    *,
+    tol: float,
+    on_step: OnStep,
+) -> Tensor:
+    """Centers that part as the temperature falls from the critical one.
+
+    They start about the mean, each a little on its way to one of `centers`, so that
+    they part in the directions in which those lie.
+
+    Parameters
+    ----------
+    critical : float
+        Temperature where all centers merge, for the map in use.
+    temperature : float
+        Where to stop: the steps at it are still to be taken.
+    """
+    stopped = False
+
+    def on_anneal(record: Record, centers: Tensor) -> bool:
+        nonlocal stopped
+        stopped = on_step(record._replace(phase="anneal"), centers)
+        return stopped
+
+    centers = problem.mean + _NUDGE * (centers - problem.mean)
+    for t in geometric_temperatures(critical, temperature, _COOLING)[1:-1]:
+        centers = em(
+            problem,
+            centers,
+            t,
+            assignment,
+            max_iter=_ANNEAL_STEPS,
+            tol=tol,
+            adapt=False,
+            on_step=on_anneal,
+        ).centers
+        if stopped:
+            break
+    return centers
 
 
 def expectation(

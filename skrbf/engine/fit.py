@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.em import OnStep, Record, Soft, em, is_soft
+from skrbf.engine.em import OnStep, Record, Soft, anneal, em, is_soft
 from skrbf.engine.grow import grow
 from skrbf.engine.lloyd import Descent, assign, lloyd, update
 from skrbf.engine.predict import Model, Scored, score
@@ -19,6 +19,9 @@ from skrbf.ops.statistics import weighted_sums
 
 _LANCZOS_STEPS = 40
 _FEW_FEATURES = 300
+
+# Of the scatter, by which a start must be better than the one before.
+_LOWER = 1e-5
 
 
 class Recipe(NamedTuple):
@@ -82,16 +85,23 @@ def fit(
     Parameters
     ----------
     starts : sequence of Tensor of shape (k, d) or None
-        None grows the centers, see :func:`skrbf.engine.grow.grow`.
+        None grows the centers, see :func:`skrbf.engine.grow.grow`, and for a soft
+        temperature that is asked for also anneals them, see
+        :func:`skrbf.engine.em.anneal`.
     reference : float
         ``2 lam``, the unit of `recipe.temperature`.
     """
     if starts is None:
         starts = [_grown(problem, recipe, on_step)]
+        starts += _annealed(problem, recipe, starts[0], reference, on_step)
     fits = [_descend(problem, recipe, start, reference, on_step) for start in starts]
     if recipe.temperature is None:  # free energies of several temperatures: no order
         return min(fits, key=lambda fitted: fitted.scored.inertia)
-    return min(fits, key=lambda fitted: fitted.scored.objective)
+    best = fits[0]
+    for fitted in fits[1:]:  # a later one has to be lower by more than rounding
+        if fitted.scored.objective < best.scored.objective - _LOWER * problem.scatter:
+            best = fitted
+    return best
 
 
 def _grown(problem: Problem, recipe: Recipe, on_step: OnStep) -> Tensor:
@@ -119,6 +129,30 @@ def _grown(problem: Problem, recipe: Recipe, on_step: OnStep) -> Tensor:
         return on_step(record, descent.centers + back)
 
     return repair(problem, partition, recipe.max_iter, report).centers + back
+
+
+def _annealed(
+    problem: Problem,
+    recipe: Recipe,
+    centers: Tensor,
+    reference: float,
+    on_step: OnStep,
+) -> list[Tensor]:
+    """A second start, for a temperature on the way from the critical one to 0."""
+    temperature = (recipe.temperature or 0.0) * reference
+    critical = reference * recipe.assignment.critical_factor(recipe.n_clusters)
+    if not is_soft(problem, temperature) or temperature >= critical:
+        return []
+    run = anneal(
+        problem,
+        centers,
+        critical,
+        temperature,
+        recipe.assignment,
+        tol=recipe.tol,
+        on_step=on_step,
+    )
+    return [run]
 
 
 def _descend(

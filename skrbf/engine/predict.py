@@ -41,7 +41,7 @@ def labels(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
         if model.temperature == 0:
             yield start, stop, nearest_center(model.centers, block, offset)[1]
         else:
-            yield start, stop, _largest(_soft(block, model, offset)[0])
+            yield start, stop, _label(block, model, offset)
 
 
 def responsibilities(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
@@ -107,6 +107,28 @@ def _soft(block: Tensor, model: Model, offset: Tensor) -> tuple[Tensor, Tensor]:
         model.centers, block, offset, -1.0 / model.temperature
     )  # (k, m)
     return model.assignment.function(logits, logits)
+
+
+def _label(block: Tensor, model: Model, offset: Tensor) -> Tensor:
+    """The first of the largest responsibilities, without them where it is clear.
+
+    Both maps rise with the logits. Only logits that differ by rounding may become one
+    responsibility: then the first of them has the label.
+    """
+    distances = relative_distances(
+        model.centers, block, offset, 1.0 / model.temperature
+    )  # (k, m)
+    least = distances.amin(0)  # (m,)
+    slack = _ROUNDING * torch.finfo(least.dtype).eps
+    close = torch.le(distances, least + slack, out=distances)  # (k, m) zeros and ones
+    if int(close.sum()) > len(least):
+        return _largest(_soft(block, model, offset)[0])
+    numbers = torch.arange(len(close), dtype=close.dtype, device=close.device)
+    return (numbers @ close).long()
+
+
+# In units of the rounding of 1: what exponentials, roots and products may lose.
+_ROUNDING = 32
 
 
 def _largest(r: Tensor) -> Tensor:
