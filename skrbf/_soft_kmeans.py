@@ -363,7 +363,7 @@ class SoftKMeans(
 
     def _warn(self, fitted):
         asked = len(fitted.centers)
-        distinct = int((fitted.scored.labels.bincount(minlength=asked) > 0).sum())
+        distinct = int((fitted.scored.counts > 0).sum())
         if distinct < asked:
             warnings.warn(
                 f"Number of distinct clusters ({distinct}) found smaller than "

@@ -257,3 +257,41 @@ def test_warmer_is_softer(make_data, assignment):
     assert peaks[0] == 1
     assert (np.diff(peaks) < 0).all()
     assert peaks[-1] < 0.9
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@both_maps
+def test_annealing_is_one_of_two_ways(make_data, assignment):
+    """Never worse than warming the grown centers, and somewhere better."""
+    gains = []
+    for seed in range(3):
+        for name in ("aniso", "uneven", "uniform"):
+            X = make_data(name, 200, seed)
+            hard = SoftKMeans(8, temperature=0).fit(X)
+            for temperature in (0.1, 0.4):
+                how = {"temperature": temperature, "assignment": assignment}
+                est = SoftKMeans(8, **how).fit(X)
+                warm = SoftKMeans(8, init=hard.cluster_centers_, **how).fit(X)
+                gains.append((warm.objective_ - est.objective_) / hard.inertia_)
+                phases = list(dict.fromkeys(est.history_["phase"]))
+                assert phases[0] == "grow"
+                assert phases[-2:] == ["anneal", "descend"]
+    assert min(gains) > -1e-4  # where both are the same but for the last steps
+    assert max(gains) > 0.01
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("temperature", [0, "auto", 1.2])
+def test_no_annealing_to_where_it_does_not_lead(make_data, temperature):
+    est = soft(temperature=temperature).fit(make_data("blobs"))
+    assert "anneal" not in est.history_["phase"]
+
+
+@both_maps
+def test_annealing_goes_down_from_the_critical_temperature(make_data, assignment):
+    est = soft(temperature=0.05, assignment=assignment).fit(make_data("blobs"))
+    phase = np.array(est.history_["phase"])
+    T = np.array(est.history_["temperature"])[phase == "anneal"]
+    assert 0.75 * est.critical_temperature_ < T[0] < est.critical_temperature_
+    assert (np.diff(T) <= 0).all()
+    assert est.temperature_ < T[-1] < 1.3 * est.temperature_

@@ -203,10 +203,14 @@ def _finished(
 ) -> Fitted:
     """Score the centers as `predict` will, those without a row moved to the end."""
     scored = score(problem, Model(centers, temperature, recipe.assignment))
-    used = torch.bincount(scored.labels, minlength=len(centers)) > 0  # (k,)
+    used = scored.counts > 0  # (k,)
     if not bool(used[: int(used.sum())].all()):
         order = torch.argsort((~used).int(), stable=True)  # (k,)
         centers = centers[order]
-        labels = order.argsort()[scored.labels.long()].int()
-        scored = scored._replace(labels=labels, weight=scored.weight[order])
+        place = order.argsort().int()  # (k,)
+        scored = scored._replace(
+            labels=place.index_select(0, scored.labels),
+            counts=scored.counts[order],
+            weight=scored.weight[order],
+        )
     return Fitted(centers, scored, temperature, run.n_iter, run.converged)

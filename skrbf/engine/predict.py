@@ -25,6 +25,7 @@ class Scored(NamedTuple):
     """Rows held against a model."""
 
     labels: Tensor  # (n,) int32
+    counts: Tensor  # (k,) rows of each label
     weight: Tensor  # (k,) sum w r
     inertia: float  # weighted squared distances to the label's center
     objective: float  # free energy; the inertia at temperature 0
@@ -76,6 +77,7 @@ def score(problem: Problem, model: Model) -> Scored:
     k = len(model.centers)
     found, inertia, energy = problem.empty(torch.int32), 0.0, 0.0
     mass = torch.zeros(k, dtype=dtype, device=offset.device)
+    counts = mass.new_zeros(k, dtype=torch.int64)
     for start, stop, block in problem.rows.blocks(k):
         w = problem.weight_of(start, stop)
         if model.temperature == 0:
@@ -93,8 +95,9 @@ def score(problem: Problem, model: Model) -> Scored:
         distance = paired_squared_distances(model.centers, block, label, dtype)
         inertia += float((distance if w is None else distance * w).sum())
         found[start:stop] = label
+        counts += torch.bincount(label, minlength=k)
     objective = energy if model.temperature > 0 else inertia
-    return Scored(found, mass, inertia, objective)
+    return Scored(found, counts, mass, inertia, objective)
 
 
 def _middle(model: Model) -> Tensor:

@@ -25,6 +25,8 @@ _WORTH = 0.3
 # other starts compete as well.
 _FEW, _CANDIDATES = 20, 24
 _VERY_FEW, _SPREAD = 7, 32
+# As long as their centers are not more than so many numbers.
+_NUMBERS = 1 << 20
 # So many that do best in a few iterations go to the end.
 _FINALISTS = 2
 # Iterations after a move; they stop early below these tolerances.
@@ -148,7 +150,8 @@ def _most_promising(
     k = len(centers)
     if k >= _FEW:
         return _moved(centers, cuts, moves[:1])[None], _TOL
-    moves = moves[: min(2 * k, _CANDIDATES)]
+    room = max(1, _NUMBERS // centers.numel())
+    moves = moves[: min(2 * k, _CANDIDATES, room)]
     starts = [_moved(centers, cuts, [move]) for move in moves]
     return best_of(problem, torch.stack(starts), _FINALISTS), _TOL_SINGLE
 
