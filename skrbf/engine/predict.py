@@ -131,7 +131,7 @@ def _label(block: Tensor, model: Model, offset: Tensor) -> Tensor:
 
 
 # In units of the rounding of 1: what exponentials, roots and products may lose.
-_ROUNDING = 32
+_ROUNDING = 8
 
 
 def _largest(r: Tensor) -> Tensor:

@@ -155,8 +155,8 @@ def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
     -----
     O(k n). A minimum with indices over the leading axis reads one number at a time. For
     more than a few thousand numbers, the minimum alone and then a product of the
-    numbers of the rows with the places where it is met is several times faster. It
-    holds unless two places meet it.
+    numbers of the rows with the places where it is met is several times faster. Where
+    two places meet it, the first is looked for.
 
     Examples
     --------
@@ -172,10 +172,12 @@ def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
         return value, place
     value = distances.amin(0)  # (n,)
     met = torch.eq(distances, value, out=distances)  # (k, n), zeros and ones
-    if int(met.sum()) > value.shape[0]:
-        return value, met.argmax(0)
     numbers = torch.arange(met.shape[0], dtype=met.dtype, device=met.device)
-    return value, (numbers @ met).long()
+    place = (numbers @ met).long()  # (n,)
+    if int(met.sum()) > value.shape[0]:
+        twice = (met.sum(0) > 1.0).nonzero()[:, 0]
+        place[twice] = met[:, twice].argmax(0)
+    return value, place
 
 
 def squared_distances(

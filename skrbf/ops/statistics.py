@@ -8,6 +8,10 @@ from torch import Tensor
 # Products with so few columns are faster the other way round.
 _NARROW = 15
 
+# Rows of so many numbers are added a vector at a time, fewer one by one.
+_VECTOR = 16
+_FEW = 1000
+
 
 class ClusterStatistics(NamedTuple):
     r"""What one pass over some rows leaves behind.
@@ -164,9 +168,11 @@ def label_sums(
     if rows.layout == torch.strided and rows.device.type == "cpu":
         weights = torch.bincount(labels, weight, k)  # (k,)
         weighted = rows if weight is None else rows * weight[:, None]  # (n, d)
-        return weights, rows.new_zeros((k, rows.shape[1])).index_add_(
-            0, labels, weighted
-        )
+        d = rows.shape[1]
+        if rows.shape[0] > _FEW and 3 < d < _VECTOR:  # rows of a vector add faster
+            weighted = torch.nn.functional.pad(weighted, (0, _VECTOR - d))
+        totals = rows.new_zeros((k, weighted.shape[1])).index_add_(0, labels, weighted)
+        return weights, totals[:, :d]
     share = torch.zeros((k, len(labels)), dtype=rows.dtype, device=rows.device)
     share.scatter_(0, labels[None], 1.0 if weight is None else weight[None])  # (k, n)
     return share.sum(1), weighted_sums(share, rows)

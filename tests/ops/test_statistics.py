@@ -115,6 +115,18 @@ def test_label_sums_are_those_of_numpy(layout, sparse_array, rng, weighted):
     np.testing.assert_allclose(totals, one_hot.T @ sparse_array, atol=1e-13)
 
 
+@pytest.mark.parametrize("d", [1, 3, 4, 15, 16, 17])
+@pytest.mark.parametrize("n", [20, 1500])
+def test_label_sums_of_every_width(rng, n, d):
+    rows, labels = rng.normal(size=(n, d)), rng.integers(0, 4, n)
+    weights, totals = label_sums(
+        torch.from_numpy(rows), torch.from_numpy(labels), None, 4
+    )
+    one_hot = np.eye(4)[labels]
+    np.testing.assert_array_equal(weights, one_hot.sum(0))
+    np.testing.assert_allclose(totals, one_hot.T @ rows, atol=1e-12)
+
+
 @pytest.mark.parametrize(("k", "d"), [(3, 2), (8, 2), (64, 15), (64, 16)])
 def test_narrow_and_wide_products_are_the_same(rng, k, d):
     r, rows = rng.random((k, 50)), rng.normal(size=(50, d))
