@@ -22,6 +22,7 @@ from skrbf.ops.distances import (
     squared_distances,
     squared_norms,
 )
+from skrbf.ops.keys import row_keys
 from skrbf.ops.losses import (
     free_energy,
     free_energy_gradient,
@@ -29,6 +30,24 @@ from skrbf.ops.losses import (
     hard_distortion,
     weighted_distortion,
     weighted_distortion_gradient,
+)
+from skrbf.ops.network import (
+    Network,
+    cross_entropy,
+    logits,
+    network_gradient,
+    output_gradient,
+)
+from skrbf.ops.rbf import (
+    ACTIVATIONS,
+    Activation,
+    Units,
+    exponents,
+    exponents_gradient,
+    gaussian,
+    gaussian_jacobian_product,
+    neighbour_widths,
+    precisions,
 )
 from skrbf.ops.schedule import (
     critical_temperature,
@@ -45,29 +64,44 @@ from skrbf.ops.statistics import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
     "ASSIGNMENTS",
+    "Activation",
     "Assignment",
     "AssignmentFunction",
     "ClusterStatistics",
+    "Network",
     "RowSource",
+    "Units",
     "add",
     "centers",
     "critical_temperature",
+    "cross_entropy",
     "entmax15",
     "entmax15_jacobian_product",
+    "exponents",
+    "exponents_gradient",
     "free_energy",
     "free_energy_gradient",
     "gamma_bound",
+    "gaussian",
+    "gaussian_jacobian_product",
     "geometric_temperatures",
     "hard_distortion",
     "inner_products",
     "kmeans_plusplus",
     "leading_eigenpair",
+    "logits",
+    "neighbour_widths",
+    "network_gradient",
     "noise_temperature",
     "one_hot_rows",
+    "output_gradient",
     "paired_squared_distances",
+    "precisions",
     "random_rows",
     "relative_distances",
+    "row_keys",
     "soft_statistics",
     "softmax",
     "softmax_jacobian_product",
