@@ -92,7 +92,7 @@ class RBFNetClassifier(
     max_iter : int, default=None
         Epochs of "adam" or iterations of "lbfgs". 0 leaves the units where K-means has
         placed them, the classical RBF network, with its convex problem alone. None is
-        40 for "adam" and 150 for "lbfgs".
+        40 for "adam" and 150 for "lbfgs", without a warning where "lbfgs" could go on.
 
     batch_size : int, default=None
         Rows of a batch of "adam". None is about a 64th of the rows, between 128 and
@@ -410,7 +410,7 @@ class RBFNetClassifier(
             "n_iter_": trained.n_iter,
             "_moments": None,
         }
-        if not trained.converged:
+        if self.max_iter and not trained.converged:
             self._warn(max_iter)
         watch.end(written)
         vars(self).update(written)
