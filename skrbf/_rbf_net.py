@@ -77,7 +77,7 @@ class RBFNetClassifier(
         divided by the same number. Nothing to do with the features' scales in `width`,
         which are trained.
 
-    alpha : float, default=1e-5
+    alpha : float, default=3e-5
         Penalty on half the squared weights of the output, beside the mean loss of a
         row.
 
@@ -95,7 +95,7 @@ class RBFNetClassifier(
         40 for "adam" and 150 for "lbfgs", without a warning where "lbfgs" could go on.
 
     batch_size : int, default=None
-        Rows of a batch of "adam". None is about a 64th of the rows, between 128 and
+        Rows of a batch of "adam". None is about a 64th of the rows, between 32 and
         1024.
 
     early_stopping : bool, default=False
@@ -245,7 +245,7 @@ class RBFNetClassifier(
         width="per_center",
         per_class=False,
         scale=True,
-        alpha=1e-5,
+        alpha=3e-5,
         solver="auto",
         learning_rate=0.01,
         max_iter=None,
@@ -685,7 +685,8 @@ class RBFNetClassifier(
             like those of the training; 1 for a row unlike all of them, whose prediction
             has nothing to rest on.
         """
-        familiarity = self.score_samples(X)
+        # A training row is as familiar as itself, whatever the precision.
+        familiarity = (1.0 - 1e-5) * self.score_samples(X)
         place = np.searchsorted(self._familiarity, familiarity, side="right")
         return 1.0 - place / len(self._familiarity)
 
@@ -734,4 +735,7 @@ def _class_factors(class_weight, classes, labels, weight):
         there = mass > 0
         mean = mass.sum() / there.sum()
         return np.divide(mean, mass, out=np.zeros(len(mass)), where=there)
+    unknown = [label for label in class_weight if label not in classes]
+    if unknown:
+        raise ValueError(f"class_weight names classes {unknown} not in y: {classes}.")
     return compute_class_weight(class_weight, classes=classes, y=classes)

@@ -15,6 +15,8 @@ from skrbf.ops.rbf import Units, exponents
 _TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # Of one row's weight, what a class without any is given for its logarithm.
 _RARE = 0.1
+# Of L-BFGS: its vectors are short here, next to a pass over the rows.
+_MEMORY = 20
 
 
 def ridge(task: Task, units: Units) -> tuple[Network, Tensor]:
@@ -59,7 +61,6 @@ def logistic(task: Task, start: Network, factor: Tensor) -> Iterator[Step[Networ
         As of :func:`ridge`.
     """
     like, shape = start.bias, start.weight.shape
-    # Cross-entropy curves by at most a half of the covariance.
     inverse = torch.linalg.inv(factor).to(like)  # (k, k)
 
     def network(vector: Tensor) -> Network:
@@ -71,7 +72,7 @@ def logistic(task: Task, start: Network, factor: Tensor) -> Iterator[Step[Networ
         return value, torch.cat([(by_weight @ inverse.t()).reshape(-1), by_bias])
 
     white = start.weight @ factor.to(like)  # (q, k)
-    for step in lbfgs(function, torch.cat([white.reshape(-1), start.bias])):
+    for step in lbfgs(function, torch.cat([white.reshape(-1), start.bias]), _MEMORY):
         yield Step(network(step.state), step.loss)
 
 

@@ -108,7 +108,9 @@ def _line_search(
     for _ in range(_MAX_TRIALS):
         position = point.position.add(direction, alpha=length)
         trial = _Point(position, *function(position))
-        if not trial.value <= point.value + _GAIN * length * slope:  # NaN is too high
+        enough = point.value + _GAIN * length * slope
+        # Strictly lower, or rounding would let it go on for ever; NaN is too high.
+        if not (trial.value <= enough and trial.value < point.value):
             high = length
         else:
             lower = trial
