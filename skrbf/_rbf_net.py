@@ -92,7 +92,7 @@ class RBFNetClassifier(
     max_iter : int, default=None
         Epochs of "adam" or iterations of "lbfgs". 0 leaves the units where K-means has
         placed them, the classical RBF network, with its convex problem alone. None is
-        40 for "adam" and 150 for "lbfgs", without a warning where "lbfgs" could go on.
+        30 for "adam" and 150 for "lbfgs", without a warning where "lbfgs" could go on.
 
     batch_size : int, default=None
         Rows of a batch of "adam". None is about a 64th of the rows, between 32 and

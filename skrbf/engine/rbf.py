@@ -18,13 +18,13 @@ from skrbf.ops.network import Network, logits
 from skrbf.ops.rbf import Units, exponents
 
 # Iterations of the output before joint training, which goes on with it, and alone.
-_FIRST, _ALONE = 40, 500
+_FIRST, _ALONE = 10, 500
 _OUTPUT_TOL, _OUTPUT_PATIENCE = 1e-3, 5
 # Rates of widths and scales over that of the rest.
 _WIDTH_RATE = 3.0
 # A batch is about this part of the rows, as long as it is neither small nor large.
 _BATCHES, _SMALLEST, _LARGEST = 64, 32, 1024
-_EPOCHS, _ITERATIONS = 40, 150
+_EPOCHS, _ITERATIONS = 30, 150
 
 
 class Plan(NamedTuple):
