@@ -48,18 +48,8 @@ from sklearn.svm import SVC
 
 from skrbf import RBFNetClassifier
 
-SETS = [
-    "vowel",
-    "vehicle",
-    "dna",
-    "svmguide1",
-    "waveform5000",
-    "satimage",
-    "optdigits",
-    "pendigits",
-    "usps",
-    "a9a",
-]
+SETS = ["vowel", "vehicle", "dna", "svmguide1", "waveform5000", "satimage"]
+SETS += ["optdigits", "pendigits", "usps", "a9a"]
 NAMES = ["ours", "SVC", "Nystroem", "MLP", "HGB"]
 COSTS = [1, 10, 100]
 

@@ -95,7 +95,7 @@ class RBFNetClassifier(
         30 for "adam" and 150 for "lbfgs", without a warning where "lbfgs" could go on.
 
     batch_size : int, default=None
-        Rows of a batch of "adam". None is about a 64th of the rows, between 32 and
+        Rows of a batch of "adam". None is about a 32nd of the rows, between 32 and
         1024.
 
     early_stopping : bool, default=False

@@ -23,7 +23,7 @@ _OUTPUT_TOL, _OUTPUT_PATIENCE = 1e-3, 5
 # Rates of widths and scales over that of the rest.
 _WIDTH_RATE = 3.0
 # A batch is about this part of the rows, as long as it is neither small nor large.
-_BATCHES, _SMALLEST, _LARGEST = 64, 32, 1024
+_BATCHES, _SMALLEST, _LARGEST = 32, 32, 1024
 _EPOCHS, _ITERATIONS = 30, 150
 
 
