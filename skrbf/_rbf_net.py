@@ -92,7 +92,8 @@ class RBFNetClassifier(
     max_iter : int, default=None
         Epochs of "adam" or iterations of "lbfgs". 0 leaves the units where K-means has
         placed them, the classical RBF network, with its convex problem alone. None is
-        30 for "adam" and 150 for "lbfgs", without a warning where "lbfgs" could go on.
+        150 for "lbfgs", without a warning where it could go on, and for "adam" 30, or
+        as many as make 500 steps.
 
     batch_size : int, default=None
         Rows of a batch of "adam". None is about a 32nd of the rows, between 32 and
@@ -367,9 +368,6 @@ class RBFNetClassifier(
         if go_on:
             self._same_classes(classes)
             self._check_n_features_as_before(X)
-        solver, max_iter, batch_size = rbf.plan_solver(
-            self.solver, self.max_iter, self.batch_size, X.shape[0]
-        )
         generator = self._generator()
         validation = (self.validation_fraction, generator)
         data = prepare(
@@ -377,6 +375,10 @@ class RBFNetClassifier(
             self._target(X, labels, classes, sample_weight, self.n_centers),
             self._scaling() if go_on else self.scale,
             validation if self.early_stopping else None,
+        )
+        # By the rows after merging, or weights were no repetitions.
+        solver, max_iter, batch_size = rbf.plan_solver(
+            self.solver, self.max_iter, self.batch_size, len(data.task.rows)
         )
         plan = rbf.Plan(
             min(self.n_centers, data.n_points),
@@ -423,7 +425,9 @@ class RBFNetClassifier(
             X, labels, self.classes_, sample_weight, self._n_features_out
         )
         data = prepare(self._host_rows(X), target, self._scaling(), None)
-        _, _, batch_size = rbf.plan_solver("adam", 1, self.batch_size, X.shape[0])
+        _, _, batch_size = rbf.plan_solver(
+            "adam", 1, self.batch_size, len(data.task.rows)
+        )
         network, moments = self._network(data.task.rows), self._moments
         if moments is not None:
             first, second, n_steps = moments

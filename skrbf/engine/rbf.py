@@ -24,7 +24,7 @@ _OUTPUT_TOL, _OUTPUT_PATIENCE = 1e-3, 5
 _WIDTH_RATE = 3.0
 # A batch is about this part of the rows, as long as it is neither small nor large.
 _BATCHES, _SMALLEST, _LARGEST = 32, 32, 1024
-_EPOCHS, _ITERATIONS = 30, 150
+_EPOCHS, _STEPS, _ITERATIONS = 30, 500, 150
 
 
 class Plan(NamedTuple):
@@ -54,7 +54,10 @@ def plan_solver(
     if solver == "auto":
         solver = "adam" if n_rows > batch_size else "lbfgs"
     if max_iter is None:
-        max_iter = _EPOCHS if solver == "adam" else _ITERATIONS
+        max_iter = _ITERATIONS
+        if solver == "adam":
+            steps_per_epoch = math.ceil(n_rows / batch_size)
+            max_iter = max(_EPOCHS, math.ceil(_STEPS / steps_per_epoch))
     return solver, max_iter, batch_size
 
 
