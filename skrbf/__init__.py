@@ -1,7 +1,8 @@
 """K-means, deep clustering and RBF networks for scikit-learn, on torch."""
 
+from skrbf._rbf_net import RBFNetClassifier
 from skrbf._soft_kmeans import SoftKMeans
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["SoftKMeans", "__version__"]
+__all__ = ["RBFNetClassifier", "SoftKMeans", "__version__"]

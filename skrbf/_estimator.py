@@ -23,13 +23,17 @@ class TorchEstimator(CallbackSupportMixin):
         "{estimator_module}.{estimator_name}.html"
     )
 
-    def _validate(self, X, *, reset):
-        """`X` as float64 or float32, dense C-ordered or CSR; never copied in vain."""
+    def _validate(self, X, y="no_validation", *, reset):
+        """`X` as float64 or float32, dense C-ordered or CSR; never copied in vain.
+
+        With `y` as well, where it is given.
+        """
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
         return validate_data(
             self,
             X,
+            y,
             reset=reset,
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
@@ -97,6 +101,8 @@ class Watch:
     Called by the engine after every step; the answer True ends the fit.
     """
 
+    fields: tuple[str, ...] = ("phase", "temperature", "objective", "n_clusters")
+
     def __init__(self, estimator, X, y, metadata, attributes):
         self.estimator = estimator
         self.records = []
@@ -105,7 +111,14 @@ class Watch:
         self._attributes = attributes
         self._context = begin_callbacks(estimator, X, y, metadata)
 
-    def __call__(self, record, centers):
+    def told(self, record):
+        """A record in words, for `verbose`."""
+        return (
+            f"objective {record.objective:.6g}, temperature {record.temperature:.4g}, "
+            f"{record.n_clusters} clusters"
+        )
+
+    def __call__(self, record, state):
         """See one step."""
         if self.stopped:
             return True
@@ -113,9 +126,7 @@ class Watch:
         if self.estimator.verbose:
             print(  # asked for by verbose
                 f"[{type(self.estimator).__name__}] step {len(self.records)}, "
-                f"{record.phase}: objective {record.objective:.6g}, "
-                f"temperature {record.temperature:.4g}, "
-                f"{record.n_clusters} clusters"
+                f"{record.phase}: {self.told(record)}"
             )
         if self._context is None:
             return False
@@ -124,7 +135,7 @@ class Watch:
         self.stopped = step.call_on_fit_task_end(
             estimator=self.estimator,
             **self._given,
-            reconstruction_attributes=lambda: self._attributes(record, centers),
+            reconstruction_attributes=lambda: self._attributes(record, state),
         )
         return self.stopped
 
@@ -139,5 +150,16 @@ class Watch:
 
     def history(self):
         """The records as a dict of lists, one for each field."""
-        fields = ("phase", "temperature", "objective", "n_clusters")
-        return {name: [getattr(r, name) for r in self.records] for name in fields}
+        return {name: [getattr(r, name) for r in self.records] for name in self.fields}
+
+
+class TrainingWatch(Watch):
+    """Follow a training by gradient steps."""
+
+    fields = ("phase", "loss", "validation_score")
+
+    def told(self, record):
+        """A record in words, for `verbose`."""
+        held_out = record.validation_score
+        score = "" if np.isnan(held_out) else f", validation score {held_out:.4f}"
+        return f"loss {record.loss:.6g}{score}"

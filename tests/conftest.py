@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 collect_ignore = (
     []
     if importlib.util.find_spec("sklearn.callback")
-    else ["test_soft_kmeans_callbacks.py"]
+    else ["test_rbf_net_callbacks.py", "test_soft_kmeans_callbacks.py"]
 )
 
 

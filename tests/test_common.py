@@ -10,12 +10,14 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skrbf import SoftKMeans
+from skrbf import RBFNetClassifier, SoftKMeans
 
 ESTIMATORS = [
     SoftKMeans(),
     SoftKMeans(assignment="entmax15"),
     SoftKMeans(temperature=0),
+    RBFNetClassifier(),
+    RBFNetClassifier(assignment="entmax15"),
 ]
 
 # Since scikit-learn 1.8. No check is expected to fail, so none may be marked so.
@@ -90,6 +92,10 @@ def test_all_sparse_formats(container, index_dtype, format):
     np.testing.assert_allclose(est.fit(X).transform(rows), est.predict_proba(X))
     with pytest.raises(TypeError, match="sparse; use transform"):
         est.predict_proba(rows)
+    net = RBFNetClassifier(random_state=0).fit(rows, np.arange(40) % 3)
+    np.testing.assert_allclose(net.predict_proba(rows), net.predict_proba(X), atol=1e-9)
+    proba = net.predict_proba(X)
+    np.testing.assert_array_equal(net.fit(X, np.arange(40) % 3).predict_proba(X), proba)
 
 
 @pytest.mark.parametrize("name", sorted(OWN_CHECKS))
@@ -103,18 +109,25 @@ def test_no_parameter_is_tuned_for_the_checks(estimator):
     changed = {
         name: value
         for name, value in estimator.get_params().items()
-        if value != SoftKMeans().get_params()[name]
+        if value != type(estimator)().get_params()[name]
     }
     assert changed in ({}, {"assignment": "entmax15"}, {"temperature": 0})
 
 
-def test_the_checks_that_others_are_excused_from_are_there():
+@pytest.mark.parametrize(
+    ("estimator", "kind"),
+    [
+        (SoftKMeans(), "check_clustering"),
+        (RBFNetClassifier(), "check_classifiers_train"),
+    ],
+)
+def test_the_checks_that_others_are_excused_from_are_there(estimator, kind):
     checks = {
         name_of(check)
-        for _, check in estimator_checks.estimator_checks_generator(SoftKMeans())
+        for _, check in estimator_checks.estimator_checks_generator(estimator)
     }
     assert checks >= {
-        "check_clustering",
+        kind,
         "check_estimators_partial_fit_n_features",
         "check_fit_idempotent",
         "check_methods_sample_order_invariance",
@@ -134,10 +147,12 @@ def test_sample_weight_equivalence_float32(estimator, container):
     X = rng.random((15, 30)).astype(np.float32)
     weight = rng.integers(0, 5, size=15)
     repeated = container(X.repeat(weight, axis=0))
-    order = rng.permutation(15)
+    order, y = rng.permutation(15), np.arange(15) % 3
+    estimator = clone(estimator).set_params(random_state=0)
 
-    a = clone(estimator).fit(repeated)
-    b = clone(estimator).fit(container(X[order]), sample_weight=weight[order])
+    a = clone(estimator).fit(repeated, y.repeat(weight))
+    b = clone(estimator)
+    b.fit(container(X[order]), y[order], sample_weight=weight[order])
 
     assert a.predict_proba(X).dtype == np.float32
     np.testing.assert_allclose(b.predict_proba(X), a.predict_proba(X), atol=1e-4)
@@ -145,12 +160,13 @@ def test_sample_weight_equivalence_float32(estimator, container):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_clusters", [1, 8])
+@pytest.mark.parametrize("size", [1, 8])
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
-def test_subset_invariance(estimator, n_clusters, dtype):
+def test_subset_invariance(estimator, size, dtype):
     """As scikit-learn's check, which runs in float64 with one cluster only."""
     X = 3 * np.random.default_rng(0).random((40, 3)).astype(dtype)
-    estimator = clone(estimator).set_params(n_clusters=n_clusters).fit(X)
+    name = "n_centers" if isinstance(estimator, RBFNetClassifier) else "n_clusters"
+    estimator = clone(estimator).set_params(**{name: size}).fit(X, np.arange(40) % 3)
 
     rows = np.vstack([estimator.predict_proba(row[None]) for row in X])
     labels = np.hstack([estimator.predict(row[None]) for row in X])

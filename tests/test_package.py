@@ -24,7 +24,7 @@ def run(code, *args, env=None, **kwargs):
 
 
 def test_public_names():
-    assert "SoftKMeans" in skrbf.__all__
+    assert {"RBFNetClassifier", "SoftKMeans"} <= set(skrbf.__all__)
     assert sorted(set(skrbf.__all__)) == sorted(skrbf.__all__)
     for name in skrbf.__all__:
         assert getattr(skrbf, name).__doc__
@@ -94,13 +94,16 @@ def test_a_pickle_holds_no_tensor():
 def test_the_same_result_in_another_process(hash_seed):
     code = """
 import numpy as np, sys
-from skrbf import SoftKMeans
+from skrbf import RBFNetClassifier, SoftKMeans
 X = np.random.default_rng(0).normal(size=(200, 4))
+est = RBFNetClassifier(9, random_state=0).fit(X, np.arange(200) % 3)
+sys.stdout.buffer.write(est.coef_.tobytes())
 for params in ({}, {"init": "k-means++", "temperature": 0, "random_state": 0}):
     sys.stdout.buffer.write(SoftKMeans(6, **params).fit(X).cluster_centers_.tobytes())
 """
     X = np.random.default_rng(0).normal(size=(200, 4))
-    here = b"".join(
+    est = skrbf.RBFNetClassifier(9, random_state=0).fit(X, np.arange(200) % 3)
+    here = est.coef_.tobytes() + b"".join(
         skrbf.SoftKMeans(6, **params).fit(X).cluster_centers_.tobytes()
         for params in ({}, {"init": "k-means++", "temperature": 0, "random_state": 0})
     )

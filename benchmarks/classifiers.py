@@ -1,0 +1,184 @@
+"""Accuracy, time and size of RBFNetClassifier and of other classifiers.
+
+For every data set, on the official split where the set has one and else on 75 % of the
+rows (seed 0, stratified), these are fitted to the same float32 array:
+
+- ours: ``RBFNetClassifier(random_state=0)``, everything else at its default;
+- SVC: ``StandardScaler`` and ``SVC``, with C from {1, 10, 100} by 5-fold
+  cross-validation on the training part, or on a stratified sample of it where it has
+  more than ``--svc-rows`` rows;
+- Nystroem: ``StandardScaler``, ``Nystroem`` with as many components as ours has units
+  and gamma = 1 / features, and ``LogisticRegression``, with C chosen in the same way;
+- MLP: ``StandardScaler`` and ``MLPClassifier((256,), early_stopping=True)``;
+- HGB: ``HistGradientBoostingClassifier``.
+
+Accuracy is that of the test part, which nothing was chosen on. A fit time is that of
+one fit, without the choice of C; a predict time is that of the whole test part. Both
+are the lowest of ``--repeats`` runs in which the methods take turns. A size is the
+number of units, support vectors, components, hidden units or trees.
+
+A data set is a file that the folder's own ``load.py`` reads as ``load(name)`` into
+(X, y, info), with the number of training rows in ``info["n_train"]``. Run as
+
+    python benchmarks/classifiers.py --data FOLDER
+    python benchmarks/classifiers.py --data FOLDER --sets usps a9a --repeats 3
+    python benchmarks/classifiers.py --data FOLDER --sets mnist70k --n-centers 1000
+
+``FOLDER`` defaults to the environment variable ``SKRBF_DATA``.
+"""
+
+import argparse
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from _common import Report, environment
+from kmeans_quality import load_function
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from skrbf import RBFNetClassifier
+
+SETS = ["vowel", "vehicle", "dna", "svmguide1", "waveform5000", "satimage"]
+SETS += ["optdigits", "pendigits", "usps", "a9a"]
+NAMES = ["ours", "SVC", "Nystroem", "MLP", "HGB"]
+COSTS = [1, 10, 100]
+
+
+def split(load, name):
+    """Training and test part: X, Xt, y, yt."""
+    X, y, info = load(name)
+    X = np.ascontiguousarray(X, dtype=np.float32)
+    if "n_train" in info:
+        n = int(info["n_train"])
+        return X[:n], X[n:], y[:n], y[n:]
+    return train_test_split(X, y, test_size=0.25, random_state=0, stratify=y)
+
+
+def estimators(n_features, n_centers):
+    """Unfitted estimators by name."""
+    nystroem = Nystroem(gamma=1 / n_features, n_components=n_centers, random_state=0)
+    mlp = MLPClassifier((256,), early_stopping=True, random_state=0)
+    return {
+        "ours": RBFNetClassifier(n_centers, random_state=0),
+        "SVC": make_pipeline(StandardScaler(), SVC()),
+        "Nystroem": make_pipeline(
+            StandardScaler(), nystroem, LogisticRegression(max_iter=1000)
+        ),
+        "MLP": make_pipeline(StandardScaler(), mlp),
+        "HGB": HistGradientBoostingClassifier(random_state=0),
+    }
+
+
+def choose_cost(model, X, y, most_rows):
+    """Set C by cross-validation on the training part."""
+    if len(X) > most_rows:
+        X, _, y, _ = train_test_split(
+            X, y, train_size=most_rows, random_state=0, stratify=y
+        )
+    grid = {f"{model.steps[-1][0]}__C": COSTS}
+    search = GridSearchCV(model, grid, cv=5, error_score="raise", refit=False)
+    model.set_params(**search.fit(X, y).best_params_)
+
+
+def size(name, model):
+    """How much of it there is to keep."""
+    if name == "ours":
+        return len(model.centers_)
+    if name == "SVC":
+        return len(model[-1].support_)
+    if name == "Nystroem":
+        return len(model[1].components_)
+    if name == "MLP":
+        return model[-1].coefs_[0].shape[1]
+    return sum(len(trees) for trees in model._predictors)
+
+
+def measure(models, parts, repeats):
+    """Accuracy, best fit and predict seconds and size of each, by name."""
+    X, Xt, y, yt = parts
+    found = {name: [0.0, np.inf, np.inf, 0] for name in models}
+    for turn in range(repeats):
+        for name in list(models)[:: -1 if turn % 2 else 1]:
+            model = models[name]
+            start = time.perf_counter()
+            model.fit(X, y)
+            fitted = time.perf_counter()
+            predicted = model.predict(Xt)
+            done = time.perf_counter()
+            row = found[name]
+            row[0] = 100 * float(np.mean(predicted == yt))
+            row[1], row[2] = min(row[1], fitted - start), min(row[2], done - fitted)
+            row[3] = size(name, model)
+    return found
+
+
+def run(args, report):
+    """Measure every set, one row for each method, and summarise."""
+    report.items(environment("numpy", "scikit-learn", "torch", "skrbf"))
+    table = report.table(
+        set="<13", method="<9", accuracy=">9.2f", fit_s=">8.2f", predict_ms=">10.1f",
+        size=">6d", C=">5d",
+    )  # fmt: skip
+    load, rows = load_function(args.data), {}
+    warm = RBFNetClassifier(5)
+    warm.fit(np.eye(50, dtype=np.float32), np.arange(50) % 2)
+    for name in args.sets:
+        parts = split(load, name)
+        models = estimators(parts[0].shape[1], args.n_centers)
+        models = {key: models[key] for key in args.methods}
+        for key in {"SVC", "Nystroem"} & set(models):
+            choose_cost(models[key], parts[0], parts[2], args.svc_rows)
+        rows[name] = measure(models, parts, args.repeats)
+        for key, row in rows[name].items():
+            cost = models[key][-1].C if key in ("SVC", "Nystroem") else None
+            accuracy, fit, predict, count = row
+            table.add(name, key, accuracy, fit, 1e3 * predict, count, cost)
+    summarise(report, rows, args.methods)
+
+
+def summarise(report, rows, methods):
+    """Say the mean accuracies and the ratios of times."""
+    for key in methods:
+        mean = np.mean([row[key][0] for row in rows.values()])
+        report.say(f"{key}: mean accuracy {mean:.2f} over {len(rows)} sets")
+    for key, what, column in (("MLP", "fit", 1), ("SVC", "predict", 2)):
+        if {"ours", key} <= set(methods):
+            ratio = {
+                n: row["ours"][column] / row[key][column] for n, row in rows.items()
+            }
+            each = ", ".join(f"{n} {value:.3g}" for n, value in ratio.items())
+            median = np.median(list(ratio.values()))
+            report.say(f"{what} time, ours / {key}: median {median:.3g} ({each})")
+
+
+def main():
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    data = os.environ.get("SKRBF_DATA")
+    parser.add_argument("--data", type=Path, default=data, required=not data)
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--methods", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--n-centers", type=int, default=300)
+    parser.add_argument("--svc-rows", type=int, default=5000)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--output", help="write the same as Markdown to this file")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    with Report("Classifiers", args.output) as report:
+        run(args, report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""
+===============================
+A classifier made of prototypes
+===============================
+
+Each unit of a :class:`~skrbf.RBFNetClassifier` has a place, a reach and a class
+profile. So a fitted network can be drawn, unit by unit, and so can what one prediction
+rests on.
+
+Run as ``python examples/plot_rbfnet_prototypes.py``; with ``--save NAME`` it writes its
+figures to ``NAME_surface.png`` and ``NAME_digits.png``.
+"""
+
+import argparse
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Ellipse
+from sklearn.datasets import load_digits, make_moons
+from sklearn.model_selection import train_test_split
+
+from skrbf import RBFNetClassifier
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--save", help="start of the names of the files to write")
+options, _ = parser.parse_known_args()
+
+# %%
+# The decision surface and its units
+# ----------------------------------
+# Two moons. A cross is a center, and the ellipse about it is drawn at half a width, in
+# the mixed colours of the unit's class profile. Left, the units as K-means and the
+# distances between neighbours have placed them, with the best output for those
+# (``max_iter=0``); in the middle, after all has been trained together. On the right is
+# what the second network says of rows unlike those that it has seen.
+
+X, y = make_moons(300, noise=0.25, random_state=0)
+models = {
+    "units as placed": RBFNetClassifier(12, max_iter=0, random_state=0),
+    "units trained": RBFNetClassifier(12, random_state=0),
+}
+colours = np.array([[0.13, 0.40, 0.67], [0.84, 0.38, 0.16]])
+grid = np.meshgrid(np.linspace(-3, 4, 200), np.linspace(-2.6, 3.1, 200))
+points = np.column_stack([axis.ravel() for axis in grid])
+
+
+def draw_units(ax, model):
+    """An ellipse of half a width about each center."""
+    for center, width, profile in zip(
+        model.centers_, model.widths_, model.class_profile_, strict=True
+    ):
+        colour = profile @ colours
+        style = {"facecolor": (*colour, 0.12), "edgecolor": (*colour, 0.9), "lw": 1.6}
+        ax.add_patch(Ellipse(center, *width, zorder=3, **style))
+        ax.plot(*center, "X", ms=8, mfc=colour, mec="white", mew=1.0, zorder=5)
+
+
+def draw_rows(ax):
+    """The training rows."""
+    ax.scatter(*X.T, c=colours[y], s=9, alpha=0.65, lw=0, zorder=2)
+    ax.set(xlim=(-3, 4), ylim=(-2.6, 3.1), xticks=[], yticks=[], aspect="equal")
+
+
+fig, axes = plt.subplots(1, 3, figsize=(13.5, 4.3), layout="constrained")
+for ax, (name, model) in zip(axes, models.items(), strict=False):
+    model.fit(X, y)
+    p = model.predict_proba(points)[:, 1].reshape(grid[0].shape)
+    ax.contourf(*grid, p, np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.35, zorder=0)
+    ax.contour(*grid, p, [0.5], colors="k", linewidths=1.8, zorder=4)
+    draw_rows(ax)
+    draw_units(ax, model)
+    ax.set_title(f"{name}: {model.score(X, y):.1%} of the rows right", fontsize=12)
+
+strange = models["units trained"].novelty(points).reshape(grid[0].shape)
+levels = [0, 0.5, 0.9, 0.99, 1.0]
+shades = axes[2].contourf(*grid, strange, levels, cmap="Greys", alpha=0.6, zorder=0)
+draw_rows(axes[2])
+axes[2].set_title("novelty: 1 is unlike every training row", fontsize=12)
+fig.colorbar(shades, ax=axes[2], ticks=levels, shrink=0.85)
+if options.save:
+    fig.savefig(f"{options.save}_surface.png", dpi=110)
+
+# %%
+# The boundary, in black, is where both classes are as probable. Training moves units
+# and changes their widths so that the boundary follows the rows. Far from all units the
+# probabilities are those of the intercept, whatever they are: there the prediction
+# rests on nothing, and the novelty says so.
+#
+# Digits, and what a prediction rests on
+# --------------------------------------
+# Forty units on images of handwritten digits. A center is a point in the space of the
+# images, so it can be shown as one. Trained centers are not averages: they also go
+# where the output needs them. The bars are the class profiles.
+
+digits = load_digits()
+rows, rows_test, label, label_test = train_test_split(
+    digits.data, digits.target, random_state=0
+)
+model = RBFNetClassifier(40, random_state=0).fit(rows, label)
+right = model.predict(rows_test) == label_test
+print(f"{len(model.centers_)} units, {right.mean():.1%} of the test digits right")
+
+purest = model.class_profile_.max(axis=1).argsort()[::-1]
+own = model.class_profile_.argmax(axis=1)
+shown = np.array([purest[own[purest] == digit][0] for digit in np.unique(own)])
+
+# The digit that is decided by the least, of those that are right.
+ranked = np.sort(model.predict_proba(rows_test), axis=1)
+margin = np.where(right, ranked[:, -1] - ranked[:, -2], 2)
+doubtful = int(margin.argmin())
+reasons = model.explain(rows_test[[doubtful]], n_units=4)
+
+fig = plt.figure(figsize=(12.5, 7.6), layout="constrained")
+top, bottom = fig.subfigures(2, 1, height_ratios=[1, 1.05])
+top.suptitle("The purest unit of each digit, its classes, its nearest training row")
+axes = top.subplots(3, len(shown), height_ratios=[1, 0.75, 1])
+palette = plt.colormaps["tab10"](np.arange(10))
+for (image, bar, near), unit in zip(axes.T, shown, strict=True):
+    image.imshow(model.centers_[unit].reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+    image.set_title(f"unit {unit}", fontsize=10)
+    bar.bar(range(10), model.class_profile_[unit], color=palette)
+    bar.set(ylim=(0, 1), yticks=[], xticks=range(10))
+    bar.tick_params(labelsize=6, length=0)
+    near.imshow(rows[model.nearest_rows_[unit, 0]].reshape(8, 8), cmap="gray_r")
+for ax in axes[[0, 2]].ravel():
+    ax.set(xticks=[], yticks=[])
+
+bottom.suptitle(
+    f"A doubtful {label_test[doubtful]}, and the units that speak loudest about it"
+)
+axes = bottom.subplots(2, 5, height_ratios=[1, 0.6])
+axes[0, 0].imshow(rows_test[doubtful].reshape(8, 8), cmap="gray_r")
+axes[0, 0].set_title(f"test digit, read as {reasons.label[0]}", fontsize=10)
+axes[1, 0].bar(range(10), model.predict_proba(rows_test[[doubtful]])[0], color=palette)
+axes[1, 0].set_xlabel("probability of each digit", fontsize=9)
+for (image, bar), unit, activation, share in zip(
+    axes.T[1:],
+    reasons.unit[0],
+    reasons.activation[0],
+    reasons.contribution[0],
+    strict=True,
+):
+    image.imshow(model.centers_[unit].reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+    spoken = f"active at {activation:.2f}:\n{share:+.2f} for {reasons.label[0]}"
+    image.set_title(f"unit {unit}, {spoken}", fontsize=10)
+    bar.bar(range(10), model.class_profile_[unit], color=palette)
+    bar.set_xlabel("its class profile", fontsize=9)
+for ax in axes[0]:
+    ax.set(xticks=[], yticks=[])
+for ax in axes[1]:
+    ax.set(ylim=(0, 1), xticks=range(10), yticks=[])
+    ax.tick_params(labelsize=8, length=0)
+if options.save:
+    fig.savefig(f"{options.save}_digits.png", dpi=110)
+plt.show()
+
+# %%
+# The logit of a class is a sum over the units, so these contributions, those of the
+# other units and the intercept add up to it exactly. See
+# :meth:`skrbf.RBFNetClassifier.explain`.

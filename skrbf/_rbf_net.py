@@ -1,0 +1,745 @@
+"""A radial basis function network as a classifier."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
+from skrbf._estimator import TorchEstimator, TrainingWatch, to_rows
+from skrbf.engine import rbf, rbf_predict
+from skrbf.engine.adam import Moments
+from skrbf.engine.describe import describe
+from skrbf.engine.network import from_parts, parts
+from skrbf.engine.rbf_data import Target, prepare
+from skrbf.engine.scaling import Scaling
+from skrbf.engine.train import Stopping
+from skrbf.ops import ASSIGNMENTS
+from skrbf.ops.rbf import ACTIVATIONS, precisions
+
+_N_NEAREST = 5
+
+
+class RBFNetClassifier(
+    ClassNamePrefixFeaturesOutMixin,
+    ClassifierMixin,
+    TransformerMixin,
+    TorchEstimator,
+    BaseEstimator,
+):
+    r"""A trained network of radial basis functions, as a classifier.
+
+    Unit `k` answers to rows near its center :math:`c_k`, by
+    :math:`\phi_{ik} = \exp(-\frac12 \sum_j (x_{ij} - c_{kj})^2 / \sigma_{kj}^2)`, and
+    the classes have the probabilities
+    :math:`\mathrm{softmax}(V \phi_i + b)`. Centers start from K-means and widths from
+    the distances between them. The output is solved first, a convex problem, and then
+    centers, widths and output are trained together. Every unit is a prototype: it has a
+    place, a reach and a class profile that a person can read.
+
+    Read more in the :ref:`User Guide <rbf_net>`.
+
+    Parameters
+    ----------
+    n_centers : int, default=300
+        Number of units. Where fewer rows are distinct, there are as many as those.
+
+    assignment : {None, "softmax", "entmax15"}, default=None
+        None leaves the Gaussian activations as they are: far from all centers they are
+        0. With a map they are normalised to sum to 1, and the units are the soft
+        assignment of :class:`SoftKMeans`; "entmax15" is sparse.
+
+    width : {"per_center", "global", "per_feature"}, default="per_center"
+        What has a width of its own: each unit, all of them together, or each unit in
+        each feature. With the first two each feature has a scale that is trained as
+        well and that all units share. A width starts at twice the distance from the
+        center to the nearest other, "global" at twice the root mean square of those.
+
+    per_class : bool, default=False
+        Whether the centers start from K-means within each class, with as many units as
+        the share of the class, and at least one.
+
+    scale : bool, default=True
+        Whether each feature is divided by its standard deviation. Otherwise all are
+        divided by the same number. Nothing to do with the features' scales in `width`,
+        which are trained.
+
+    alpha : float, default=3e-5
+        Penalty on half the squared weights of the output, beside the mean loss of a
+        row.
+
+    solver : {"auto", "adam", "lbfgs"}, default="auto"
+        What trains all parameters together: "adam" with mini-batches, or "lbfgs" with
+        all rows. "auto" is "lbfgs" where the rows fit one batch, else "adam".
+
+    learning_rate : float, default=0.01
+        Step of "adam"; three times that for widths and scales. It falls to 0 along half
+        a cosine.
+
+    max_iter : int, default=None
+        Epochs of "adam" or iterations of "lbfgs". 0 leaves the units where K-means has
+        placed them, the classical RBF network, with its convex problem alone. None is
+        150 for "lbfgs", without a warning where it could go on, and for "adam" 30, or
+        as many as make 500 steps.
+
+    batch_size : int, default=None
+        Rows of a batch of "adam". None is about a 32nd of the rows, between 32 and
+        1024.
+
+    early_stopping : bool, default=False
+        Whether to hold out rows, stratified by class, and to keep the state with the
+        best accuracy on them rather than the one with the lowest loss.
+
+    validation_fraction : float, default=0.1
+        Share of the weight of each class that is held out with `early_stopping`.
+
+    n_iter_no_change : int, default=10
+        Iterations without progress by `tol` after which "lbfgs", or any solver with
+        `early_stopping`, ends.
+
+    tol : float, default=1e-3
+        Progress that counts: in validation accuracy, or in the loss relative to it.
+
+    class_weight : dict, "balanced" or None, default=None
+        Factors on the weights of the rows by their class, 1 where a dict has none.
+        "balanced" gives all classes the same weight.
+
+    warm_start : bool, default=False
+        Whether `fit` goes on from the network of the last one, with its scaling.
+
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and
+        the problem is large enough to gain. Fitted attributes are numpy arrays and
+        work on any machine.
+
+    verbose : int, default=0
+        Print a line for every step.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the order of the batches and of the rows held out. The centers do not
+        depend on it, and with "lbfgs" and no early stopping nothing does.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+
+    centers_ : ndarray of shape (n_centers, n_features)
+        Centers, in units of the data.
+
+    widths_ : ndarray of shape (n_centers, n_features)
+        Widths :math:`\sigma_{kj}` in each feature, in units of the data.
+
+    coef_ : ndarray of shape (n_classes, n_centers)
+        Weights of the output; over the classes they sum to 0.
+
+    intercept_ : ndarray of shape (n_classes,)
+        Logits where no unit is active; they sum to 0.
+
+    class_profile_ : ndarray of shape (n_centers, n_classes)
+        Share of each class in the activation of a unit by the training rows.
+
+    nearest_rows_ : ndarray of shape (n_centers, 5)
+        Training rows that activate each unit most, the nearest first; of equal rows
+        the first, and fewer columns where fewer rows are distinct.
+
+    mean_, scale_ : ndarray of shape (n_features,)
+        What is taken off each feature, and what it is divided by.
+
+    loss_ : float
+        Of the state that is kept: the mean cross-entropy with the penalty.
+
+    validation_score_ : float
+        Accuracy of the state that is kept on the rows held out; NaN without any.
+
+    loss_curve_ : list of float
+        Loss after every step.
+
+    history_ : dict of lists
+        For every step its "phase" ("output", "joint"), "loss" and "validation_score".
+
+    n_iter_ : int
+        Steps of the joint training; of the output, where `max_iter` is 0.
+
+    n_features_in_ : int
+        Number of features seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features, if `X` has names that are all strings.
+
+    See Also
+    --------
+    SoftKMeans : The soft assignment without classes.
+    sklearn.svm.SVC : A kernel machine: a unit on every row that matters.
+    sklearn.kernel_approximation.Nystroem : Units at rows drawn by chance, not trained.
+
+    Notes
+    -----
+    One epoch costs O(n k d), and so does prediction, in blocks that fit
+    ``sklearn.config_context(working_memory=...)``. Training holds one scaled copy of
+    the rows in single precision, dense also for sparse rows. Predictions are computed
+    in the precision of the rows.
+
+    Equal rows of one class are merged and the rest is sorted before anything is
+    computed. So a row with weight 2 is the same as the row twice, and the order of the
+    rows has no effect, to the last bit.
+
+    References
+    ----------
+    Frank (2014), "Fully supervised training of Gaussian radial basis function networks
+    in WEKA".
+
+    Que, Belkin (2016), "Back to the future: radial basis function networks revisited".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrbf import RBFNetClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = RBFNetClassifier(n_centers=10, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.95
+    True
+    >>> model.novelty([[50, 50, 50, 50]])
+    array([1.])
+    """
+
+    _parameter_constraints = {
+        "n_centers": [Interval(Integral, 1, None, closed="left")],
+        "assignment": [StrOptions(set(ASSIGNMENTS)), None],
+        "width": [StrOptions({"per_center", "global", "per_feature"})],
+        "per_class": ["boolean"],
+        "scale": ["boolean"],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions({"auto", "adam", "lbfgs"})],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 0, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "warm_start": ["boolean"],
+        "device": [str],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_centers=300,
+        *,
+        assignment=None,
+        width="per_center",
+        per_class=False,
+        scale=True,
+        alpha=3e-5,
+        solver="auto",
+        learning_rate=0.01,
+        max_iter=None,
+        batch_size=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-3,
+        class_weight=None,
+        warm_start=False,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_centers = n_centers
+        self.assignment = assignment
+        self.width = width
+        self.per_class = per_class
+        self.scale = scale
+        self.alpha = alpha
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Sparse input, and both float types kept."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self):
+        return self.centers_.shape[0]
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows. Sparse ones are made dense, all of them.
+        y : array-like of shape (n_samples,)
+            Their classes: numbers or strings.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, not negative; a weight of 2 is the same as the row twice.
+
+        Returns
+        -------
+        self : RBFNetClassifier
+
+        Raises
+        ------
+        ValueError
+            For rows that are not finite numbers, weights that are negative or all zero,
+            a class in `class_weight` that is not in `y`, too few rows to hold any out,
+            a device that is not there, or, with `warm_start`, other classes than
+            before.
+        FloatingPointError
+            If the loss becomes NaN or infinite.
+        """
+        with self._unchanged_on_error(), torch.inference_mode():
+            go_on = self.warm_start and hasattr(self, "classes_")
+            return self._fit(X, y, sample_weight, None, go_on)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Go on with a batch of rows.
+
+        The first batch is fitted, as by :meth:`fit`: it places the units and sets the
+        scaling. Every further batch is one epoch of Adam, at the full `learning_rate`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        classes : array-like of shape (n_classes,), default=None
+            All classes that there will be. Needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : RBFNetClassifier
+            Class profiles, nearest rows and novelty are those of this batch.
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing in the first call or differs from those before, or
+            `y` has others; and as :meth:`fit`.
+        """
+        known = getattr(self, "classes_", None)
+        if classes is not None:
+            classes = np.unique(classes)
+        if known is None and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if known is not None and classes is not None:
+            self._same_classes(classes)
+        with self._unchanged_on_error(), torch.inference_mode():
+            if known is None:
+                return self._fit(X, y, sample_weight, classes, False)
+            return self._partial_fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight, classes, go_on):
+        given = X, y
+        X, y = self._validate(X, y, reset=True)
+        classes, labels = self._encoded(y, classes)
+        if go_on:
+            self._same_classes(classes)
+            self._check_n_features_as_before(X)
+        generator = self._generator()
+        validation = (self.validation_fraction, generator)
+        data = prepare(
+            self._host_rows(X),
+            self._target(X, labels, classes, sample_weight, self.n_centers),
+            self._scaling() if go_on else self.scale,
+            validation if self.early_stopping else None,
+        )
+        # By the rows after merging, or weights were no repetitions.
+        solver, max_iter, batch_size = rbf.plan_solver(
+            self.solver, self.max_iter, self.batch_size, len(data.task.rows)
+        )
+        plan = rbf.Plan(
+            min(self.n_centers, data.n_points),
+            self.per_class,
+            self.width,
+            solver,
+            batch_size,
+            self.learning_rate,
+            Stopping(max_iter, self.tol, self.n_iter_no_change),
+            generator,
+        )
+
+        def attributes(record, network):
+            return {
+                "n_features_in_": X.shape[1],
+                "classes_": classes,
+                **self._state(network, data.scaling, X.dtype),
+            }
+
+        metadata = {"sample_weight": sample_weight}
+        watch = TrainingWatch(self, *given, metadata, attributes)
+        start = self._network(data.task.rows) if go_on else None
+        trained = rbf.fit(data.task, data.held_out, plan, start, watch)
+        written = {
+            **attributes(None, trained.state),
+            **self._described(data, trained.state),
+            "loss_": trained.loss,
+            "validation_score_": trained.validation_score,
+            "history_": watch.history(),
+            "loss_curve_": watch.history()["loss"],
+            "n_iter_": trained.n_iter,
+            "_moments": None,
+        }
+        if self.max_iter and not trained.converged:
+            self._warn(max_iter)
+        watch.end(written)
+        vars(self).update(written)
+        return self
+
+    def _partial_fit(self, X, y, sample_weight):
+        X, y = self._validate(X, y, reset=False)
+        _, labels = self._encoded(y, self.classes_)
+        target = self._target(
+            X, labels, self.classes_, sample_weight, self._n_features_out
+        )
+        data = prepare(self._host_rows(X), target, self._scaling(), None)
+        _, _, batch_size = rbf.plan_solver(
+            "adam", 1, self.batch_size, len(data.task.rows)
+        )
+        network, moments = self._network(data.task.rows), self._moments
+        if moments is not None:
+            first, second, n_steps = moments
+            like = data.task.rows
+            moments = Moments(
+                torch.tensor(first).to(like), torch.tensor(second).to(like), n_steps
+            )
+        plan = rbf.Plan(
+            self._n_features_out,
+            self.per_class,
+            self.width,
+            "adam",
+            batch_size,
+            self.learning_rate,
+            Stopping(1, self.tol, self.n_iter_no_change),
+            self._generator(),
+        )
+        network, moments, loss = rbf.go_on(data.task, network, moments, plan)
+        step = {"phase": "batch", "loss": loss, "validation_score": np.nan}
+        history = {name: [*old, step[name]] for name, old in self.history_.items()}
+        vars(self).update(
+            self._state(network, data.scaling, self.centers_.dtype),
+            **self._described(data, network),
+            loss_=loss,
+            history_=history,
+            loss_curve_=history["loss"],
+            n_iter_=self.n_iter_ + 1,
+            _moments=(
+                moments.first.cpu().numpy().copy(),
+                moments.second.cpu().numpy().copy(),
+                moments.n_steps,
+            ),
+        )
+        return self
+
+    def _encoded(self, y, classes):
+        """All classes, and the number of that of each row."""
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if classes is None:
+            return np.unique(y, return_inverse=True)
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(f"y has classes {unknown} that are not in {classes}.")
+        return classes, np.searchsorted(classes, y)
+
+    def _same_classes(self, classes):
+        if not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"classes={classes} is not the same as on the last call: "
+                f"{self.classes_}."
+            )
+
+    def _check_n_features_as_before(self, X):
+        if X.shape[1] != self.centers_.shape[1]:
+            raise ValueError(
+                f"X has {X.shape[1]} features, and warm_start=True goes on from "
+                f"{self.centers_.shape[1]}."
+            )
+
+    def _target(self, X, labels, classes, sample_weight, n_units):
+        weight = check_sample_weight(sample_weight, X)
+        weight = None if weight is None else weight.astype(np.float64)
+        if self.class_weight is not None:
+            factor = _class_factors(self.class_weight, classes, labels, weight)
+            weight = factor[labels] * (1.0 if weight is None else weight)
+            if not np.any(weight > 0):
+                raise ValueError("class_weight leaves no row with a positive weight.")
+        return Target(
+            torch.from_numpy(labels.astype(np.int64)),
+            None if weight is None else torch.from_numpy(weight),
+            len(classes),
+            ACTIVATIONS[self.assignment or "gaussian"],
+            float(self.alpha),
+            self._compute(np.empty(X.shape, np.float32), n_units),
+        )
+
+    def _generator(self):
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        return torch.Generator().manual_seed(int(seed))
+
+    def _host_rows(self, X):
+        """Dense rows in memory, whatever the device."""
+        compute = type(self)(device="cpu")._compute(X, 1)
+        return to_rows(X.toarray() if issparse(X) else X, compute)
+
+    def _scaling(self):
+        return Scaling(torch.tensor(self.mean_), torch.tensor(self.scale_))
+
+    def _network(self, like):
+        """The network in the dtype and on the device of a tensor."""
+        return from_parts(tuple(torch.tensor(p).to(like) for p in self._parameters))
+
+    def _state(self, network, scaling, dtype):
+        """What prediction needs, and the network in units of the data."""
+        weight = network.weight - network.weight.mean(0)
+        bias = network.bias - network.bias.mean()
+        network = network._replace(weight=weight, bias=bias)
+        mean, scale = (part.numpy().copy() for part in scaling)
+        sigma = precisions(network.units).rsqrt().cpu().numpy()
+        return {
+            "_parameters": tuple(p.cpu().numpy().copy() for p in parts(network)),
+            "mean_": mean,
+            "scale_": scale,
+            "centers_": (network.units.centers.cpu().numpy() * scale + mean).astype(
+                dtype
+            ),
+            "widths_": (sigma * scale).astype(dtype),
+            "coef_": weight.cpu().numpy().astype(dtype),
+            "intercept_": bias.cpu().numpy().astype(dtype),
+        }
+
+    def _described(self, data, network):
+        found = describe(data.task, network, _N_NEAREST)
+        return {
+            "class_profile_": found.profile.cpu().numpy().astype(np.float64),
+            "nearest_rows_": data.number[found.nearest.cpu()].numpy().copy(),
+            "_familiarity": found.familiarity.cpu().numpy().copy(),
+        }
+
+    def _warn(self, max_iter):
+        warnings.warn(
+            f"RBFNetClassifier did not converge in max_iter={max_iter} iterations; "
+            "increase max_iter, or tol.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+    def _ready(self, X):
+        """Rows, and the model in their precision."""
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        compute = self._compute(X, self._n_features_out, fitted=True)
+        like = torch.empty(0, dtype=compute.dtype, device=compute.device)
+        model = rbf_predict.RBFModel(
+            self._network(like),
+            ACTIVATIONS[self.assignment or "gaussian"],
+            compute.tensor(self.mean_),
+            compute.tensor(self.scale_),
+        )
+        return X, to_rows(X, compute), model
+
+    def _collected(self, X, blocks, n_columns):
+        """Blocks (columns, rows) as an array (rows, columns)."""
+        X, rows, model = self._ready(X)
+        whole = np.empty((X.shape[0], n_columns), dtype=X.dtype)
+        with torch.inference_mode():
+            for start, stop, block in blocks(rows, model):
+                whole[start:stop] = block.t().cpu().numpy()
+        return whole
+
+    def _logits(self, X):
+        check_is_fitted(self)
+        return self._collected(X, rbf_predict.decisions, len(self.classes_))
+
+    def decision_function(self, X):
+        """Logits of the classes, centred; of two classes, their difference.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One-dimensional for one or two classes: of two, positive where the second
+            is predicted, and its softmax partner is :meth:`predict_proba`.
+        """
+        f = self._logits(X)
+        if f.shape[1] == 1:
+            return f[:, 0]
+        return f[:, 1] - f[:, 0] if f.shape[1] == 2 else f
+
+    def predict(self, X):
+        """Most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        f = self._logits(X)
+        return self.classes_[f.argmax(axis=1)]
+
+    def predict_log_proba(self, X):
+        """Logarithms of :meth:`predict_proba`, accurate where those round to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        f = self._logits(X)
+        f -= f.max(axis=1, keepdims=True)
+        return f - np.log(np.exp(f).sum(axis=1, keepdims=True))
+
+    def predict_proba(self, X):
+        """Probabilities of the classes, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Rows sum to 1. Far from all units they are those of `intercept_`.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def transform(self, X):
+        """Activations of the units.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, n_centers)
+            In [0, 1]; with an `assignment` their rows sum to 1.
+        """
+        check_is_fitted(self)
+        return self._collected(X, rbf_predict.activations, self._n_features_out)
+
+    def score_samples(self, X):
+        r"""How familiar each row is: the largest exponent of all units.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        familiarity : ndarray of shape (n_samples,)
+            :math:`\max_k -\frac12 \sum_j (x_{ij} - c_{kj})^2 / \sigma_{kj}^2`: 0 at a
+            center, and the lower the stranger.
+        """
+        check_is_fitted(self)
+        return self._collected(X, rbf_predict.familiarities, 1)[:, 0]
+
+    def novelty(self, X):
+        """How strange each row is: the share of training rows that are more familiar.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        novelty : ndarray of shape (n_samples,)
+            From 0 to 1, in steps of a thousandth at the least. About uniform for rows
+            like those of the training; 1 for a row unlike all of them, whose prediction
+            has nothing to rest on.
+        """
+        # A training row is as familiar as itself, whatever the precision.
+        familiarity = (1.0 - 1e-5) * self.score_samples(X)
+        place = np.searchsorted(self._familiarity, familiarity, side="right")
+        return 1.0 - place / len(self._familiarity)
+
+    def explain(self, X, n_units=3):
+        """The units that a prediction rests on most.
+
+        The logit of the class that is predicted is a sum, of what every unit
+        contributes and of the intercept (:eq:`eq-contribution` in the user guide).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        n_units : int, default=3
+            How many units to name, at most all of them.
+
+        Returns
+        -------
+        explanation : :class:`~sklearn.utils.Bunch`
+            With an entry for each row:
+
+            - label : ndarray of shape (n_samples,), the class that is predicted
+            - unit : ndarray of shape (n_samples, n_units), those of the largest
+              contributions, by their size
+            - activation : ndarray of shape (n_samples, n_units)
+            - contribution : ndarray of shape (n_samples, n_units), to the logit
+            - rest : ndarray of shape (n_samples,), what the other units contribute
+            - intercept : ndarray of shape (n_samples,)
+        """
+        X, rows, model = self._ready(X)
+        n_units = min(n_units, self._n_features_out)
+        with torch.inference_mode():
+            found = [part for _, _, part in rbf_predict.explained(rows, model, n_units)]
+        names = rbf_predict.Explained._fields
+        whole = {
+            name: np.concatenate([getattr(part, name).cpu().numpy() for part in found])
+            for name in names
+        }
+        whole["label"] = self.classes_[whole["label"]]
+        return Bunch(**whole)
+
+
+def _class_factors(class_weight, classes, labels, weight):
+    """Factor on the weight of each class."""
+    if class_weight == "balanced":
+        mass = np.bincount(labels, weight, minlength=len(classes))
+        there = mass > 0
+        mean = mass.sum() / there.sum()
+        return np.divide(mean, mass, out=np.zeros(len(mass)), where=there)
+    unknown = [label for label in class_weight if label not in classes]
+    if unknown:
+        raise ValueError(f"class_weight names classes {unknown} not in y: {classes}.")
+    return compute_class_weight(class_weight, classes=classes, y=classes)

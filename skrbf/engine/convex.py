@@ -1,0 +1,96 @@
+"""The convex start of an RBF network: its output on units that stand still."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.lbfgs import lbfgs
+from skrbf.engine.network import Task, loss, output_loss_gradient
+from skrbf.engine.train import Step
+from skrbf.ops.network import Network
+from skrbf.ops.rbf import Units, exponents
+
+# Factors on the output of the ridge regression, which predicts 0 or 1 and not logits.
+_TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# Of one row's weight, what a class without any is given for its logarithm.
+_RARE = 0.1
+# Of L-BFGS: its vectors are short here, next to a pass over the rows.
+_MEMORY = 20
+
+
+def ridge(task: Task, units: Units) -> tuple[Network, Tensor]:
+    """Ridge regression of the classes on the activations (eq-ridge).
+
+    Returns
+    -------
+    network : Network
+        With the factor on the output that has the least cross-entropy.
+    factor : Tensor of shape (k, k), float64, on the CPU
+        Cholesky factor of the covariance of the activations, with the penalty.
+    """
+    mean, covariance, cross = _moments(task, units)
+    ridge = torch.full_like(mean, task.alpha)
+    # With a penalty of 0, what rounding of the activations left still bounds it.
+    ridge += 1e-6 * float(covariance.diagonal().mean()) + 1e-12
+    factor = torch.linalg.cholesky(covariance + torch.diag(ridge))  # (k, k)
+    weight = torch.cholesky_solve(cross, factor).t()  # (q, k)
+    share = torch.zeros(task.n_classes, dtype=mean.dtype)
+    share.index_add_(0, task.labels.cpu(), task.weight.cpu().to(mean.dtype))
+    prior = share.clamp_min(_RARE / len(task.rows)).log()  # (q,)
+    like = units.centers
+
+    def scaled(factor: float) -> Network:
+        bias = prior - factor * (weight @ mean)
+        return Network(units, (factor * weight).to(like), bias.to(like))
+
+    networks = [scaled(factor) for factor in (0.0, *_TEMPERATURES)]
+    return min(networks, key=lambda network: loss(task, network)), factor
+
+
+def logistic(task: Task, start: Network, factor: Tensor) -> Iterator[Step[Network]]:
+    """Multinomial logistic regression on the activations, by L-BFGS.
+
+    In the coordinates in which the covariance of the activations is the identity: there
+    a few iterations come close to the optimum, however alike the units are.
+
+    Parameters
+    ----------
+    start : Network
+    factor : Tensor of shape (k, k)
+        As of :func:`ridge`.
+    """
+    like, shape = start.bias, start.weight.shape
+    inverse = torch.linalg.inv(factor).to(like)  # (k, k)
+
+    def network(vector: Tensor) -> Network:
+        white, bias = vector.split([shape.numel(), shape[0]])
+        return start._replace(weight=white.view(shape) @ inverse, bias=bias)
+
+    def function(vector: Tensor) -> tuple[float, Tensor]:
+        value, (by_weight, by_bias) = output_loss_gradient(task, network(vector))
+        return value, torch.cat([(by_weight @ inverse.t()).reshape(-1), by_bias])
+
+    white = start.weight @ factor.to(like)  # (q, k)
+    for step in lbfgs(function, torch.cat([white.reshape(-1), start.bias]), _MEMORY):
+        yield Step(network(step.state), step.loss)
+
+
+def _moments(task: Task, units: Units) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (k,) and covariance (k, k) of the activations, and with the classes (k, q).
+
+    Summed in float64 on the CPU, where every device has it.
+    """
+    k, q = len(units.centers), task.n_classes
+    zero = torch.zeros((), dtype=torch.float64)
+    total, square = zero.new_zeros(k), zero.new_zeros(k, k)
+    cross, share = zero.new_zeros(k, q), zero.new_zeros(q)
+    for rows, labels, weight in task.blocks(k):
+        phi = task.activation.function(exponents(units, rows))  # (k, m)
+        weighted = phi * weight  # (k, m)
+        codes = torch.nn.functional.one_hot(labels, q).to(phi)  # (m, q)
+        total += weighted.sum(1).cpu()
+        square += (weighted @ phi.t()).cpu()
+        cross += (weighted @ codes).cpu()
+        share += (weight @ codes).cpu()
+    return total, square - total.outer(total), cross - total.outer(share)

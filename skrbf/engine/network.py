@@ -1,0 +1,126 @@
+"""The loss of an RBF network over all rows of a fit, block by block."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.compute import Compute
+from skrbf.ops.network import (
+    Network,
+    cross_entropy,
+    logits,
+    network_gradient,
+    output_gradient,
+)
+from skrbf.ops.rbf import Activation, Units, exponents
+
+
+class Task(NamedTuple):
+    """What a network is to learn, on one device."""
+
+    rows: Tensor  # (n, d) centred and scaled
+    labels: Tensor  # (n,) int64
+    weight: Tensor  # (n,) sums to 1
+    n_classes: int
+    activation: Activation
+    alpha: float
+    compute: Compute
+
+    def take(self, index: Tensor) -> "Task":
+        """Some of the rows, their weights summing to 1 again."""
+        weight = self.weight[index]
+        return self._replace(
+            rows=self.rows[index],
+            labels=self.labels[index],
+            weight=weight / weight.sum(),
+        )
+
+    def blocks(self, n_units: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Rows, labels and weights of every block."""
+        size = self.compute.block_rows(n_units)
+        return zip(
+            self.rows.split(size),
+            self.labels.split(size),
+            self.weight.split(size),
+            strict=True,
+        )
+
+
+def loss(task: Task, network: Network) -> float:
+    """The penalised cross-entropy (eq-objective)."""
+    total = _penalty(task, network)
+    for rows, labels, weight in task.blocks(len(network.units.centers)):
+        phi = task.activation.function(exponents(network.units, rows))
+        total += float(cross_entropy(logits(network, phi), labels, weight)[0])
+    return total
+
+
+def loss_gradient(task: Task, network: Network) -> tuple[float, Network]:
+    """The penalised cross-entropy, and its gradient by all parameters."""
+    total, whole = _penalty(task, network), penalty_gradient(task, network)
+    for block in task.blocks(len(network.units.centers)):
+        part, gradient = network_gradient(network, task.activation, *block)
+        total += float(part)
+        whole = unpack(pack(whole) + pack(gradient), network)
+    return total, whole
+
+
+def output_loss_gradient(
+    task: Task, network: Network
+) -> tuple[float, tuple[Tensor, Tensor]]:
+    """The same, and its gradient by weight and bias of the output only."""
+    total = _penalty(task, network)
+    by_weight, by_bias = task.alpha * network.weight, torch.zeros_like(network.bias)
+    for rows, labels, weight in task.blocks(len(network.units.centers)):
+        phi = task.activation.function(exponents(network.units, rows))
+        part, residuals = cross_entropy(logits(network, phi), labels, weight)
+        total += float(part)
+        more = output_gradient(residuals, phi)
+        by_weight, by_bias = by_weight + more[0], by_bias + more[1]
+    return total, (by_weight, by_bias)
+
+
+def batch_gradient(task: Task, network: Network, index: Tensor) -> Network:
+    """Gradient of a batch of rows, an estimate of that of all."""
+    weight = task.weight[index] * (len(task.weight) / len(index))
+    _, gradient = network_gradient(
+        network, task.activation, task.rows[index], task.labels[index], weight
+    )
+    by_weight = gradient.weight.add(network.weight, alpha=task.alpha)
+    return gradient._replace(weight=by_weight)
+
+
+def penalty_gradient(task: Task, network: Network) -> Network:
+    """Gradient of the penalty alone."""
+    zeros = unpack(torch.zeros_like(pack(network)), network)
+    return zeros._replace(weight=task.alpha * network.weight)
+
+
+def _penalty(task: Task, network: Network) -> float:
+    return 0.5 * task.alpha * float(network.weight.square().sum())
+
+
+def parts(network: Network) -> tuple[Tensor, ...]:
+    """Its tensors: centers, log-widths, log-scales, weight, bias."""
+    return (*network.units, network.weight, network.bias)
+
+
+def from_parts(tensors: tuple[Tensor, ...]) -> Network:
+    """The network of such tensors."""
+    return Network(Units(*tensors[:3]), tensors[3], tensors[4])
+
+
+def pack(network: Network) -> Tensor:
+    """All parameters in one vector."""
+    return torch.cat([part.reshape(-1) for part in parts(network)])
+
+
+def unpack(vector: Tensor, like: Network) -> Network:
+    """The network of a vector, in the shapes of another."""
+    shapes = [part.shape for part in parts(like)]
+    pieces = vector.split([shape.numel() for shape in shapes])
+    return from_parts(
+        tuple(piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
+    )

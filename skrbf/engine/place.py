@@ -1,0 +1,79 @@
+"""Where the units of an RBF network start: centers by hard K-means, and widths."""
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.compute import Compute
+from skrbf.engine.fit import Recipe, fit
+from skrbf.engine.network import Task
+from skrbf.engine.problem import make_problem
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.rbf import Units, neighbour_widths
+from skrbf.ops.seeding import kmeans_plusplus
+
+# Training moves the centers on: a few iterations from a good start are enough. The
+# draws are the same in every fit, so that a result depends on no seed.
+_MAX_ITER = 10
+_SEED = 0
+# The width of a unit over the distance to the nearest other, and the narrowest one over
+# the mean of all: chosen by cross-validation.
+_OVERLAP = 2.0
+_NARROWEST = 0.1
+
+
+def place_centers(
+    rows: Tensor, weight: Tensor, n_centers: int, compute: Compute
+) -> Tensor:
+    """Centers (k, d) of K-means, from the draws of k-means++ with a fixed seed.
+
+    Parameters
+    ----------
+    n_centers : int
+        At most the number of distinct rows.
+    """
+    weight = weight * (len(weight) / weight.sum())
+    problem = make_problem(compute.dense(rows), weight, compute)
+    index = kmeans_plusplus(
+        problem.rows,
+        weight,
+        n_centers,
+        torch.Generator().manual_seed(_SEED),
+        problem.mean,
+        compute.accumulate,
+    )
+    start = problem.rows.take(index.to(rows.device))
+    recipe = Recipe(n_centers, 0.0, ASSIGNMENTS["softmax"], _MAX_ITER, 0.0)
+    return fit(problem, recipe, [start], 1.0, lambda record, centers: False).centers
+
+
+def place_centers_by_class(task: Task, n_centers: int) -> Tensor:
+    """Centers of K-means within each class, as many as its share of the weight.
+
+    Every class has one at least, so there may be more than were asked for.
+    """
+    parts = []
+    for label in range(task.n_classes):
+        own = (task.labels == label).nonzero()[:, 0]
+        if len(own) == 0:
+            continue
+        share = float(task.weight[own].sum())
+        k = min(len(own), max(1, round(n_centers * share)))
+        parts.append(place_centers(task.rows[own], task.weight[own], k, task.compute))
+    return torch.cat(parts)
+
+
+def place_units(centers: Tensor, width: str) -> Units:
+    """Units at some centers, of widths that overlap those of their neighbours.
+
+    Parameters
+    ----------
+    width : {"per_center", "global", "per_feature"}
+    """
+    nearest = neighbour_widths(centers)  # (k,)
+    if width == "global":
+        nearest = nearest.square().mean().sqrt()[None]  # (1,)
+    nearest = nearest.clamp_min(_NARROWEST * float(nearest.mean()))
+    log_widths = (_OVERLAP * nearest).log()[:, None]  # (k, 1) or (1, 1)
+    if width == "per_feature":
+        log_widths = log_widths.repeat(1, centers.shape[1])  # (k, d)
+    return Units(centers, log_widths, torch.zeros_like(centers[0]))

@@ -1,0 +1,218 @@
+"""A whole fit of an RBF network: units, convex start, joint training."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine import network as net
+from skrbf.engine.adam import BatchGradient, Moments, adam, adam_step, shuffled
+from skrbf.engine.convex import logistic, ridge
+from skrbf.engine.lbfgs import lbfgs
+from skrbf.engine.network import Task
+from skrbf.engine.place import place_centers, place_centers_by_class, place_units
+from skrbf.engine.train import OnStep, Step, Stopping, Trained, finite, train
+from skrbf.ops.network import Network, logits
+from skrbf.ops.rbf import Units, exponents
+
+# Iterations of the output before joint training, which goes on with it, and alone.
+_FIRST, _ALONE = 10, 500
+_OUTPUT_TOL, _OUTPUT_PATIENCE = 1e-3, 5
+# Rates of widths and scales over that of the rest.
+_WIDTH_RATE = 3.0
+# A batch is about this part of the rows, as long as it is neither small nor large.
+_BATCHES, _SMALLEST, _LARGEST = 32, 32, 1024
+_EPOCHS, _STEPS, _ITERATIONS = 30, 500, 150
+
+
+class Plan(NamedTuple):
+    """How to fit, in the terms of the estimator's parameters."""
+
+    n_centers: int
+    per_class: bool
+    width: str
+    solver: str  # "adam", "lbfgs"
+    batch_size: int
+    learning_rate: float
+    stopping: Stopping
+    generator: torch.Generator  # of the CPU
+
+
+def plan_solver(
+    solver: str, max_iter: int | None, batch_size: int | None, n_rows: int
+) -> tuple[str, int, int]:
+    """Solver, number of steps and batch size, where they were left open.
+
+    Adam where there are several batches: its noise keeps a network of many parameters
+    from fitting every row, and it came out ahead in cross-validation.
+    """
+    if batch_size is None:
+        batch_size = 2 ** int(math.log2(max(1, n_rows / _BATCHES)))
+        batch_size = min(max(batch_size, _SMALLEST), _LARGEST)
+    if solver == "auto":
+        solver = "adam" if n_rows > batch_size else "lbfgs"
+    if max_iter is None:
+        max_iter = _ITERATIONS
+        if solver == "adam":
+            steps_per_epoch = math.ceil(n_rows / batch_size)
+            max_iter = max(_EPOCHS, math.ceil(_STEPS / steps_per_epoch))
+    return solver, max_iter, batch_size
+
+
+def fit(
+    task: Task,
+    held_out: Task | None,
+    plan: Plan,
+    start: Network | None,
+    on_step: OnStep[Network],
+) -> Trained[Network]:
+    """Fit a network.
+
+    Parameters
+    ----------
+    held_out : Task or None
+        Rows for validation, of which the accuracy chooses the best state.
+    start : Network or None
+        What to go on from, instead of K-means and the convex start.
+    """
+    stopped = False
+
+    def watch(record: object, network: Network) -> bool:
+        nonlocal stopped
+        stopped = bool(on_step(record, network))  # type: ignore[arg-type]
+        return stopped
+
+    validate = None if held_out is None else _accuracy(held_out)
+    if start is None:
+        first = _convex(task, plan, watch, validate)
+        if stopped or plan.stopping.max_iter == 0:
+            return first
+        start = first.state
+    begin = Step(start, net.loss(task, start))
+    if plan.solver == "lbfgs":
+        return _by_lbfgs(task, plan.stopping, begin, watch, validate)
+    return _by_adam(task, plan, begin, watch, validate)
+
+
+def _convex(
+    task: Task,
+    plan: Plan,
+    on_step: OnStep[Network],
+    validate: Callable[[Network], float] | None,
+) -> Trained[Network]:
+    network, factor = ridge(task, _units(task, plan))
+    most = _FIRST if plan.stopping.max_iter else _ALONE
+    return train(
+        logistic(task, network, factor),
+        Step(network, net.loss(task, network)),
+        "output",
+        Stopping(most, _OUTPUT_TOL, _OUTPUT_PATIENCE),
+        on_step,
+        validate,
+    )
+
+
+def _units(task: Task, plan: Plan) -> Units:
+    if plan.per_class:
+        centers = place_centers_by_class(task, plan.n_centers)
+    else:
+        centers = place_centers(task.rows, task.weight, plan.n_centers, task.compute)
+    return place_units(centers, plan.width)
+
+
+def _by_lbfgs(
+    task: Task,
+    stopping: Stopping,
+    start: Step[Network],
+    on_step: OnStep[Network],
+    validate: Callable[[Network], float] | None,
+) -> Trained[Network]:
+    like = start.state
+
+    def function(vector: Tensor) -> tuple[float, Tensor]:
+        value, gradient = net.loss_gradient(task, net.unpack(vector, like))
+        return value, net.pack(gradient)
+
+    steps = _unpacked(lbfgs(function, net.pack(like)), like)
+    return train(steps, start, "joint", stopping, on_step, validate)
+
+
+def _by_adam(
+    task: Task,
+    plan: Plan,
+    start: Step[Network],
+    on_step: OnStep[Network],
+    validate: Callable[[Network], float] | None,
+) -> Trained[Network]:
+    like, stopping = start.state, plan.stopping
+    steps = adam(
+        batch_gradient(task, like),
+        lambda vector: net.loss(task, net.unpack(vector, like)),
+        net.pack(like),
+        rates(like, plan.learning_rate),
+        shuffled(len(task.rows), plan.batch_size, plan.generator, task.rows.device),
+        stopping.max_iter,
+    )
+    if validate is None:  # the rates fall to 0: that is the end, and progress is uneven
+        stopping = stopping._replace(patience=stopping.max_iter + 1)
+    trained = train(_unpacked(steps, like), start, "joint", stopping, on_step, validate)
+    return trained._replace(converged=True)
+
+
+def batch_gradient(task: Task, like: Network) -> BatchGradient:
+    """Gradient of some rows, from a vector to a vector."""
+
+    def gradient(vector: Tensor, rows: Tensor) -> Tensor:
+        return net.pack(net.batch_gradient(task, net.unpack(vector, like), rows))
+
+    return gradient
+
+
+def rates(network: Network, learning_rate: float) -> Tensor:
+    """The rate of each parameter: that of widths and scales is higher."""
+    units, full = network.units, torch.ones_like
+    scales = full(units.log_scales)
+    if units.log_widths.shape[1] > 1:  # the widths have all features to themselves
+        scales = torch.zeros_like(scales)
+    wide = Units(
+        full(units.centers),
+        _WIDTH_RATE * full(units.log_widths),
+        _WIDTH_RATE * scales,
+    )
+    factors = Network(wide, full(network.weight), full(network.bias))
+    return learning_rate * net.pack(factors)
+
+
+def _unpacked(steps: Iterator[Step[Tensor]], like: Network) -> Iterator[Step[Network]]:
+    return (Step(net.unpack(step.state, like), step.loss) for step in steps)
+
+
+def _accuracy(task: Task) -> Callable[[Network], float]:
+    """The weighted share of rows that a network gets right."""
+
+    def score(network: Network) -> float:
+        right = 0.0
+        for rows, labels, weight in task.blocks(len(network.units.centers)):
+            phi = task.activation.function(exponents(network.units, rows))
+            hit = logits(network, phi).argmax(0) == labels
+            right += float((weight * hit).sum(dtype=torch.float64))
+        return right
+
+    return score
+
+
+def go_on(
+    task: Task, network: Network, moments: Moments | None, plan: Plan
+) -> tuple[Network, Moments, float]:
+    """One epoch of Adam over the rows of a batch, at the full rates; and the loss."""
+    position = net.pack(network)
+    moments = Moments.none(position) if moments is None else moments
+    gradient, rate = batch_gradient(task, network), rates(network, plan.learning_rate)
+    n_rows, device = len(task.rows), task.rows.device
+    for _, rows in shuffled(n_rows, plan.batch_size, plan.generator, device)():
+        slope = gradient(position, rows)
+        position, moments = adam_step(position, slope, moments, rate)
+    network = net.unpack(position, network)
+    return network, moments, finite(net.loss(task, network), 1, "batch")

@@ -1,0 +1,78 @@
+"""The rows of a fit, made ready to train on: merged, weighted, scaled, held out."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.compute import Compute
+from skrbf.engine.distinct import distinct
+from skrbf.engine.holdout import hold_out
+from skrbf.engine.network import Task
+from skrbf.engine.rows import DenseRows
+from skrbf.engine.scaling import Scaling, measure, scaled
+from skrbf.ops.rbf import Activation
+
+
+class Target(NamedTuple):
+    """What is asked of the rows."""
+
+    labels: Tensor  # (n,) int64
+    weight: Tensor | None  # (n,) float64
+    n_classes: int
+    activation: Activation
+    alpha: float
+    compute: Compute
+
+
+class Prepared(NamedTuple):
+    """Rows to train on, and where they come from."""
+
+    task: Task
+    held_out: Task | None
+    number: Tensor  # (m,) numbers of the rows of `task` in the data
+    scaling: Scaling
+    n_points: int  # distinct rows to train on, whatever their label
+
+
+def prepare(
+    rows: DenseRows,
+    target: Target,
+    scaling: Scaling | bool,
+    validation: tuple[float, torch.Generator] | None,
+) -> Prepared:
+    """Merge equal rows, scale them, and hold some out.
+
+    Parameters
+    ----------
+    rows : DenseRows
+        On the host.
+    scaling : Scaling or bool
+        The scaling to use, or whether each feature gets a scale of its own.
+    validation : (fraction, generator) or None
+    """
+    found = distinct(rows, target.labels, target.weight)
+    if isinstance(scaling, bool):
+        scaling = measure(rows, found.number, found.weight, scaling)
+    device = target.compute.device
+    task = Task(
+        scaled(rows, found.number, scaling).to(device),
+        found.labels.to(device),
+        found.weight.to(target.compute.dtype).to(device),
+        target.n_classes,
+        target.activation,
+        target.alpha,
+        target.compute,
+    )
+    if validation is None:
+        return Prepared(task, None, found.number, scaling, found.n_points)
+    here, out = hold_out(found.labels, found.weight, *validation)
+    # Without the rows held out there may be fewer points, and never more.
+    n_points = min(found.n_points, len(task.rows[here.to(device)].unique(dim=0)))
+    return Prepared(
+        task.take(here.to(device)),
+        task.take(out.to(device)),
+        found.number[here],
+        scaling,
+        n_points,
+    )

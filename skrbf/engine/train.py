@@ -1,0 +1,136 @@
+"""The one training loop: the steps of any optimiser, watched, and the best kept.
+
+An optimiser is an iterator of `Step`, one for each iteration or epoch, such as
+:func:`skrbf.engine.lbfgs.lbfgs` and :func:`skrbf.engine.adam.adam`. It knows nothing of
+stopping, validation or callbacks; the loop knows nothing of what a state is.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
+
+State = TypeVar("State")
+
+
+class Step(NamedTuple, Generic[State]):
+    """Where an optimiser is after one iteration. It never changes a state it gave."""
+
+    state: State
+    loss: float
+
+
+class Record(NamedTuple):
+    """One step of a training, as `history_`, callbacks and verbose output see it."""
+
+    phase: str
+    loss: float
+    validation_score: float  # NaN where nothing is held out
+
+
+# Called after every step; a true answer ends the training where it stands.
+OnStep = Callable[[Record, State], bool]
+
+
+class Stopping(NamedTuple):
+    """When a training ends.
+
+    Attributes
+    ----------
+    max_iter : int
+        Most steps.
+    tol : float
+        Progress that counts: of the validation score, or of the loss relative to it.
+    patience : int
+        Steps without such progress, after which the training ends.
+    """
+
+    max_iter: int
+    tol: float
+    patience: int
+
+
+class Trained(NamedTuple, Generic[State]):
+    """What a training came to: its best state, which may be the start."""
+
+    state: State
+    loss: float
+    validation_score: float
+    n_iter: int
+    converged: bool  # or stopped from outside
+
+
+def train(
+    steps: Iterable[Step[State]],
+    start: Step[State],
+    phase: str,
+    stopping: Stopping,
+    on_step: OnStep[State],
+    validate: Callable[[State], float] | None = None,
+) -> Trained[State]:
+    """Follow an optimiser and keep its best state.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        Ends by itself where the optimiser can do no better.
+    start : Step
+        Where the optimiser started: what it gives back is never worse.
+    phase : str
+        Name of this training in the records.
+    stopping : Stopping
+    on_step : callable
+        ``on_step(record, state)``; a true answer ends the training.
+    validate : callable, optional
+        Score of a state on data held out, the higher the better. With it the best
+        score decides which state is best, otherwise the lowest loss does.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite.
+    """
+    finite(start.loss, 0, phase)
+    best, best_score = start, math.nan if validate is None else validate(start.state)
+    waited, mark = 0, start.loss if validate is None else best_score
+    n_iter = 0
+    for n_iter, step in enumerate(islice(steps, stopping.max_iter), 1):
+        finite(step.loss, n_iter, phase)
+        score = math.nan if validate is None else validate(step.state)
+        if _better(score, step.loss, best_score, best.loss):
+            best, best_score = step, score
+        if on_step(Record(phase, step.loss, score), step.state):
+            return Trained(*best, best_score, n_iter, True)
+        # Progress is measured from where it last sufficed, so that many small steps
+        # count as well.
+        if validate is None:
+            progress, enough = mark - step.loss, stopping.tol * abs(mark)
+        else:
+            progress, enough = score - mark, stopping.tol
+        waited += 1
+        if progress > enough:
+            waited, mark = 0, step.loss if validate is None else score
+        if waited >= stopping.patience:
+            return Trained(*best, best_score, n_iter, True)
+    return Trained(*best, best_score, n_iter, n_iter < stopping.max_iter)
+
+
+def _better(score: float, loss: float, best_score: float, best_loss: float) -> bool:
+    """A higher score; where scores are equal or there are none, a lower loss."""
+    if math.isnan(score) or score == best_score:
+        return loss < best_loss
+    return score > best_score
+
+
+def finite(loss: float, n_iter: int, phase: str) -> float:
+    """The loss, or an error that says what to change."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"The loss is {loss} in step {n_iter} of the phase {phase!r}. Lower "
+            "learning_rate, or scale the data."
+        )
+    return loss

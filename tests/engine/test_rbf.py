@@ -1,0 +1,312 @@
+"""The parts of a fit of an RBF network, each against something independent."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from skrbf.engine import network as net
+from skrbf.engine import rbf
+from skrbf.engine.compute import Compute
+from skrbf.engine.convex import logistic, ridge
+from skrbf.engine.describe import describe
+from skrbf.engine.distinct import distinct
+from skrbf.engine.holdout import hold_out
+from skrbf.engine.network import Task
+from skrbf.engine.place import place_centers, place_centers_by_class, place_units
+from skrbf.engine.scaling import measure, scaled
+from skrbf.engine.train import Stopping
+from skrbf.ops.rbf import ACTIVATIONS, exponents
+
+WIDTHS = ["per_center", "global", "per_feature"]
+
+
+def compute(memory=1 << 30):
+    return Compute.resolve("cpu", torch.float32, work=0, memory_bytes=memory)
+
+
+def host(X):
+    dtype = torch.from_numpy(X[:0]).dtype
+    there = Compute.resolve("cpu", dtype, work=0, memory_bytes=1 << 30)
+    return there.dense(torch.from_numpy(X))
+
+
+@pytest.fixture
+def task(rng):
+    """Three classes that no line parts."""
+    X = rng.normal(size=(90, 2)).astype(np.float32)
+    labels = np.digitize((X**2).sum(1), [1.0, 2.5])
+    weight = rng.uniform(0.5, 2, 90)
+    return Task(
+        torch.from_numpy(X),
+        torch.from_numpy(labels),
+        torch.from_numpy(weight / weight.sum()).float(),
+        3,
+        ACTIVATIONS["gaussian"],
+        1e-3,
+        compute(),
+    )
+
+
+def start_of(task, width="per_center", k=8):
+    centers = place_centers(task.rows, task.weight, k, task.compute)
+    return ridge(task, place_units(centers, width))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_distinct_rows_have_an_order_of_their_own(rng, dtype):
+    X = rng.integers(0, 3, (60, 2)).astype(dtype)
+    y, w = rng.integers(0, 2, 60), rng.integers(0, 4, 60)
+    found = distinct(host(X), torch.from_numpy(y), torch.from_numpy(w).double())
+
+    table = {}
+    for x, label, weight in zip(X.tolist(), y, w, strict=True):
+        if weight:
+            table[(*x, label)] = table.get((*x, label), 0) + weight
+    keys = [(*X[i].tolist(), y[i]) for i in found.number.tolist()]
+    assert sorted(keys) == sorted(table)
+    expected = [table[key] / w.sum() for key in keys]
+    np.testing.assert_allclose(found.weight, expected, rtol=1e-12)
+    assert found.labels.tolist() == [key[2] for key in keys]
+    assert found.n_points == len({key[:2] for key in keys})
+    for i in found.number.tolist():  # the first of equal rows
+        same = (X[i] == X).all(1) & (y == y[i]) & (w > 0)
+        assert i == np.flatnonzero(same)[0]
+
+    order = rng.permutation(60).repeat(w[rng.permutation(60)] * 0 + 1)
+    more = order.repeat(w[order])
+    again = distinct(host(X[more]), torch.from_numpy(y[more]), None)
+    assert torch.equal(again.weight, found.weight)
+    np.testing.assert_array_equal(X[more][again.number], X[found.number])
+
+
+def test_rows_with_the_same_key_are_still_told_apart(rng, monkeypatch):
+    X = np.arange(12.0).reshape(6, 2)[[0, 1, 2, 0, 1, 2]]
+    monkeypatch.setattr(
+        "skrbf.engine.distinct.row_keys",
+        lambda rows: torch.zeros(len(rows), dtype=torch.int64),
+    )
+    found = distinct(host(X), torch.zeros(6, dtype=torch.int64), None)
+    assert float(found.weight.sum()) == pytest.approx(1.0)
+    assert len({tuple(X[i]) for i in found.number.tolist()}) == 3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scaling_is_that_of_the_standard_scaler(rng, weighted):
+    X = rng.normal(size=(50, 4)) * [1, 100, 1e-3, 0] + [0, 5, 1e3, 7]
+    if weighted:  # the scaler itself warns of the rounding of a constant feature
+        X = X[:, :3]
+    w = rng.uniform(size=50) if weighted else np.ones(50)
+    weight = torch.from_numpy(w / w.sum())
+    scaler = StandardScaler().fit(X, sample_weight=w)
+    scaling = measure(host(X), torch.arange(50), weight, True)
+    np.testing.assert_allclose(scaling.mean, scaler.mean_, rtol=1e-12)
+    np.testing.assert_allclose(scaling.scale, scaler.scale_, rtol=1e-9)
+    found = scaled(host(X), torch.arange(50), scaling)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, scaler.transform(X), atol=1e-6)
+    common = measure(host(X), torch.arange(50), weight, False).scale
+    np.testing.assert_allclose(common, np.sqrt(scaler.var_.mean()), rtol=1e-9)
+
+
+def test_hold_out_is_stratified_by_weight(rng):
+    labels = torch.from_numpy(rng.choice(3, 600, p=[0.7, 0.25, 0.05]))
+    weight = torch.from_numpy(rng.exponential(size=600))
+    generator = torch.Generator().manual_seed(0)
+    here, out = hold_out(labels, weight, 0.2, generator)
+    assert sorted([*here.tolist(), *out.tolist()]) == list(range(600))
+    for label in range(3):
+        own = labels == label
+        held = float(weight[out][labels[out] == label].sum())
+        assert held == pytest.approx(0.2 * float(weight[own].sum()), rel=0.2)
+    _, other = hold_out(labels, weight, 0.2, generator)
+    assert other.tolist() != out.tolist()
+
+
+def test_hold_out_leaves_a_row_of_every_class():
+    labels, weight = torch.tensor([0] * 20 + [1]), torch.ones(21)
+    weight[-1] = 100.0
+    for seed in range(5):
+        here, _ = hold_out(labels, weight, 0.9, torch.Generator().manual_seed(seed))
+        assert set(labels[here].tolist()) == {0, 1}
+    with pytest.raises(
+        ValueError, match=r"validation_fraction=0\.1 of 2 distinct rows"
+    ):
+        hold_out(torch.tensor([0, 1]), torch.ones(2), 0.1, torch.Generator())
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 4096])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_loss_and_its_gradient_over_blocks(task, width, memory):
+    network, _ = start_of(task, width)
+    task = task._replace(compute=compute(memory))
+    value, gradient = net.loss_gradient(task, network)
+    assert value == pytest.approx(net.loss(task, network), rel=1e-6)
+
+    vector = net.pack(network).requires_grad_()
+    moving = net.unpack(vector, network)
+    phi = task.activation.function(exponents(moving.units, task.rows))
+    f = (moving.weight @ phi + moving.bias[:, None]).t()
+    each = torch.nn.functional.cross_entropy(f, task.labels, reduction="none")
+    expected = each @ task.weight + 0.5e-3 * moving.weight.square().sum()
+    expected.backward()
+    assert value == pytest.approx(expected.item(), rel=1e-5)
+    slope = net.unpack(vector.grad, network)
+    if width == "per_feature":
+        units = slope.units._replace(log_scales=torch.zeros(2))
+        slope = slope._replace(units=units)
+    torch.testing.assert_close(
+        net.pack(gradient), net.pack(slope), rtol=1e-3, atol=1e-5
+    )
+    _, (by_weight, by_bias) = net.output_loss_gradient(task, network)
+    torch.testing.assert_close(by_weight, gradient.weight)
+    torch.testing.assert_close(by_bias, gradient.bias)
+
+
+def test_batches_add_up_to_the_gradient(task):
+    network, _ = start_of(task)
+    batches = torch.arange(90).split(30)
+    mean = sum(net.pack(net.batch_gradient(task, network, b)) for b in batches) / 3
+    _, whole = net.loss_gradient(task, network)
+    torch.testing.assert_close(mean, net.pack(whole), rtol=1e-3, atol=1e-5)
+
+
+def test_ridge_is_ridge_regression(task):
+    """Up to the factor on it, and with the intercept that goes with that."""
+    network, _ = start_of(task)
+    phi = task.activation.function(exponents(network.units, task.rows)).double().numpy()
+    w, codes = task.weight.double().numpy(), np.eye(3)[task.labels.numpy()].T
+    centred = phi - phi @ w[:, None]
+    gram = (centred * w) @ centred.T
+    gram += (1e-3 + 1e-6 * np.diag(gram).mean()) * np.eye(8)
+    expected = np.linalg.solve(gram, (centred * w) @ codes.T).T
+    factor = (network.weight.numpy() * expected).sum() / (expected**2).sum()
+    assert round(factor, 3) in (0, 0.5, 1, 2, 4, 8, 16)
+    np.testing.assert_allclose(network.weight, factor * expected, rtol=2e-3, atol=1e-3)
+    mean = network.weight.numpy() @ (phi @ w) + network.bias.numpy()
+    np.testing.assert_allclose(mean, np.log(codes @ w), rtol=1e-3)
+
+
+def test_the_convex_start_is_logistic_regression(task):
+    network, factor = start_of(task)
+    *_, last = islice(logistic(task, network, factor), 200)
+    phi = task.activation.function(exponents(network.units, task.rows)).t().numpy()
+    theirs = LogisticRegression(C=1 / 1e-3, tol=1e-8, max_iter=1000)
+    theirs.fit(phi, task.labels, sample_weight=task.weight.double().numpy())
+    best = network._replace(
+        weight=torch.from_numpy(theirs.coef_).float(),
+        bias=torch.from_numpy(theirs.intercept_).float(),
+    )
+    assert net.loss(task, network) > last.loss
+    assert last.loss == pytest.approx(net.loss(task, best), rel=1e-4)
+
+
+def test_logistic_is_quick_where_units_are_alike(task):
+    """Ten iterations come within a hundredth, though the units overlap a lot."""
+    centers = place_centers(task.rows, task.weight, 30, task.compute)
+    units = place_units(centers, "per_center")
+    wide = units._replace(log_widths=units.log_widths + 1.5)
+    network, factor = ridge(task, wide)
+    losses = [step.loss for step in islice(logistic(task, network, factor), 300)]
+    assert losses[min(10, len(losses) - 1)] < 1.05 * losses[-1]
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_joint_training_beats_the_convex_start(task, width, solver):
+    seen = []
+    plan = rbf.Plan(
+        6,
+        False,
+        width,
+        solver,
+        32,
+        0.01,
+        Stopping(60, 0.0, 60),
+        torch.Generator().manual_seed(0),
+    )
+    trained = rbf.fit(task, None, plan, None, lambda r, s: seen.append(r) and False)
+    first = [record.loss for record in seen if record.phase == "output"]
+    joint = [record.loss for record in seen if record.phase == "joint"]
+    assert trained.loss == min(*first, *joint) < 0.8 * min(first)
+    assert trained.loss == pytest.approx(net.loss(task, trained.state), rel=1e-6)
+    assert len(joint) == trained.n_iter == 60
+    scales = trained.state.units.log_scales
+    assert bool(scales.any()) == (width != "per_feature")
+
+
+def test_centers_lie_in_their_classes(task):
+    centers = place_centers_by_class(task, 9)
+    share = task.weight.new_zeros(3).index_add_(0, task.labels, task.weight)
+    counts = [max(1, round(9 * float(s))) for s in share]
+    assert len(centers) == sum(counts)
+    inner = centers[: counts[0]]
+    assert (inner.square().sum(1) < 1.0).all()
+
+
+def test_centers_depend_on_no_seed_and_merge_nothing(task):
+    a = place_centers(task.rows, task.weight, 10, task.compute)
+    torch.manual_seed(3)
+    b = place_centers(task.rows, task.weight, 10, task.compute)
+    assert torch.equal(a, b)
+    assert len(a.unique(dim=0)) == 10
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_widths_start_at_twice_the_nearest_distance(width):
+    centers = torch.tensor([[0.0, 0.0], [1.0, 0.0], [4.0, 0.0]])
+    units = place_units(centers, width)
+    expected = {
+        "per_center": [[2.0], [2.0], [6.0]],
+        "global": [[2 * np.sqrt(11 / 3)]],
+        "per_feature": [[2.0, 2.0], [2.0, 2.0], [6.0, 6.0]],
+    }[width]
+    np.testing.assert_allclose(units.log_widths.exp(), expected, rtol=1e-6)
+    assert not units.log_scales.any()
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 4096])
+def test_describe(task, memory):
+    network, _ = start_of(task)
+    task = task._replace(compute=compute(memory))
+    found = describe(task, network, 4)
+    z = exponents(network.units, task.rows)
+    np.testing.assert_array_equal(found.nearest, z.argsort(1, descending=True)[:, :4])
+    mass = (z.exp() * task.weight).numpy() @ np.eye(3)[task.labels.numpy()]
+    expected = mass / mass.sum(1, keepdims=True)
+    np.testing.assert_allclose(found.profile, expected, rtol=1e-5)
+    top = z.amax(0).sort()[0]
+    assert torch.equal(found.familiarity.sort()[0], found.familiarity)
+    gaps = (found.familiarity[:, None] - top).abs().amin(1)
+    assert gaps.max() < 1e-5
+    even = describe(task._replace(weight=torch.full((90,), 1 / 90)), network, 1)
+    torch.testing.assert_close(even.familiarity, top, rtol=1e-4, atol=1e-5)
+
+
+def test_a_dead_unit_has_the_profile_of_all_rows(task):
+    network, _ = start_of(task)
+    centers = network.units.centers.clone()
+    centers[0] = 1e4
+    dead = network._replace(units=network.units._replace(centers=centers))
+    share = task.weight.new_zeros(3).index_add_(0, task.labels, task.weight)
+    profile = describe(task, dead, 2).profile
+    np.testing.assert_allclose(profile[0], share, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "planned"),
+    [
+        (("auto", None, None, 32), ("lbfgs", 150, 32)),
+        (("auto", None, None, 5000), ("adam", 30, 128)),
+        (("auto", None, None, 320), ("adam", 50, 32)),
+        (("auto", None, None, 60_000), ("adam", 30, 1024)),
+        (("auto", 7, 50, 60), ("adam", 7, 50)),
+        (("lbfgs", None, None, 10**6), ("lbfgs", 150, 1024)),
+        (("auto", 0, None, 1), ("lbfgs", 0, 32)),
+    ],
+)
+def test_what_is_left_open_is_planned(given, planned):
+    assert rbf.plan_solver(*given) == planned

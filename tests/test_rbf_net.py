@@ -1,0 +1,364 @@
+"""RBFNetClassifier: what it learns, promises and explains."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from scipy.special import log_softmax, softmax
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from skrbf import RBFNetClassifier
+
+KINDS = {
+    "gaussian": {},
+    "softmax": {"assignment": "softmax"},
+    "entmax15": {"assignment": "entmax15"},
+    "global": {"width": "global"},
+    "per_feature": {"width": "per_feature"},
+    "per_class": {"per_class": True},
+    "lbfgs": {"solver": "lbfgs"},
+    "convex": {"max_iter": 0},
+    "common scale": {"scale": False},
+}
+all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+
+
+@pytest.fixture(scope="module")
+def moons():
+    """Two rings of three classes, in units that differ a lot."""
+    rng = np.random.default_rng(0)
+    y, angle = np.arange(300) % 3, rng.uniform(0, 2 * np.pi, 300)
+    radius = 1 + y + rng.normal(scale=0.15, size=300)
+    X = np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
+    return X * [1, 100] + [5, 0], np.array(["inner", "middle", "outer"])[y]
+
+
+def net(n_centers=20, **params):
+    return RBFNetClassifier(n_centers, random_state=0, **params)
+
+
+@all_kinds
+def test_what_no_line_parts(moons, kind):
+    if "scale" in kind:
+        moons = moons[0] * [1, 0.01], moons[1]
+    X, Xt, y, yt = train_test_split(*moons, random_state=0)
+    est = net(**kind)
+    assert est.fit(X, y) is est
+    linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    assert linear.score(Xt, yt) < 0.6
+    assert est.score(Xt, yt) > (0.75 if "max_iter" in kind else 0.9)
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_digits, load_iris])
+def test_it_is_near_an_svm(load):
+    X, Xt, y, yt = train_test_split(*load(return_X_y=True), random_state=0)
+    svm = make_pipeline(StandardScaler(), SVC(C=10)).fit(X, y)
+    assert net(150).fit(X, y).score(Xt, yt) >= svm.score(Xt, yt) - 0.04
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [1, 2, 3])
+@all_kinds
+def test_the_methods_agree(moons, kind, n_classes, dtype):
+    X, y = moons[0].astype(dtype), moons[1]
+    kept = np.isin(y, np.unique(y)[:n_classes])
+    est = net(**kind).fit(X[kept], y[kept])
+
+    decision, proba = est.decision_function(X), est.predict_proba(X)
+
+    assert proba.shape == (300, n_classes)
+    assert decision.shape == ((300,) if n_classes < 3 else (300, 3))
+    assert proba.dtype == decision.dtype == est.transform(X).dtype == dtype
+    logits = est.transform(X) @ est.coef_.T + est.intercept_
+    rtol = 1e-4 if dtype == np.float32 else 1e-6
+    assert_allclose(proba, softmax(logits, axis=1), rtol, atol=rtol)
+    logs = log_softmax(logits, axis=1)
+    assert_allclose(est.predict_log_proba(X), logs, rtol, atol=10 * rtol)
+    assert_array_equal(est.predict(X), est.classes_[proba.argmax(axis=1)])
+    assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
+    if n_classes == 2:
+        assert_allclose(decision, logits[:, 1] - logits[:, 0], rtol, atol=10 * rtol)
+        assert_array_equal(est.predict(X) == est.classes_[1], decision > 0)
+    if n_classes == 3:
+        assert_allclose(decision, logits, rtol, atol=10 * rtol)
+    for array in (est.centers_, est.widths_, est.coef_, est.intercept_):
+        assert array.dtype == dtype
+    assert est.classes_.dtype == y.dtype
+
+
+@all_kinds
+def test_activations_follow_from_centers_and_widths_in_input_units(moons, kind):
+    X, y = moons
+    est = net(**kind).fit(X, y)
+    scaled = (X[:, None] - est.centers_) / est.widths_  # (n, k, d)
+    z = -0.5 * (scaled**2).sum(2)
+    phi = est.transform(X)
+    if est.assignment is None:
+        assert_allclose(phi, np.exp(z), atol=1e-5)
+    else:
+        assert_allclose(phi.sum(1), 1, rtol=1e-6)
+    if est.assignment == "softmax":
+        assert_allclose(phi, softmax(z, axis=1), atol=1e-4)
+    if est.assignment == "entmax15":
+        assert (phi == 0).mean() > 0.3
+    assert_allclose(est.score_samples(X), z.max(1), rtol=1e-4, atol=1e-4)
+    assert (est.widths_ > 0).all()
+    distinct = len(np.unique(np.round(np.log(est.widths_ / est.widths_[0]), 4), axis=0))
+    assert distinct == 1 if est.width == "global" else distinct > 10
+
+
+def test_joint_training_is_never_worse_than_its_start(moons):
+    X, y = moons
+    for params in ({}, {"learning_rate": 0.5}, {"solver": "lbfgs"}):
+        est = net(**params).fit(X, y)
+        output = [
+            loss
+            for phase, loss in zip(
+                est.history_["phase"], est.history_["loss"], strict=True
+            )
+            if phase == "output"
+        ]
+        assert est.loss_ <= min(output)
+        assert est.loss_ <= min(est.loss_curve_)
+        assert est.loss_curve_ == est.history_["loss"]
+        assert "output" in est.history_["phase"]
+        assert est.history_["phase"].count("joint") == est.n_iter_ > 0
+        logs = est.predict_log_proba(X)[
+            np.arange(300), np.searchsorted(est.classes_, y)
+        ]
+        loss = -logs.mean() + 0.5 * est.alpha * (est.coef_**2).sum()
+        assert est.loss_ == pytest.approx(loss, rel=1e-3, abs=1e-5)
+        assert np.isnan(est.validation_score_)
+
+
+def test_max_iter_0_leaves_the_units(moons):
+    X, y = moons
+    est = net(max_iter=0).fit(X, y)
+    assert set(est.history_["phase"]) == {"output"}
+    trained = net().fit(X, y)
+    assert not np.allclose(trained.centers_, est.centers_, rtol=1e-2)
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"solver": "lbfgs"}, {"early_stopping": True}, {"class_weight": "balanced"}],
+    ids=str,
+)
+def test_weights_are_repetitions_and_order_does_not_matter(moons, params, container):
+    """To the last bit, through every step of the training."""
+    X, y = moons
+    rng = np.random.default_rng(1)
+    weight, order = rng.integers(0, 4, 300), rng.permutation(300)
+    repeated = rng.permutation(np.arange(300).repeat(weight))
+
+    a = net(**params).fit(container(X[repeated]), y[repeated])
+    b = net(**params).fit(container(X[order]), y[order], sample_weight=weight[order])
+
+    assert_array_equal(a.centers_, b.centers_)
+    assert_array_equal(a.predict_proba(X), b.predict_proba(X))
+    assert a.history_ == b.history_ or params.get("early_stopping") is None
+    plain = net(**params).fit(X, y)
+    assert not np.allclose(plain.predict_proba(X), a.predict_proba(X), atol=1e-3)
+
+
+def test_the_same_seed_is_the_same_network(moons):
+    a, b, c = (
+        RBFNetClassifier(20, random_state=seed).fit(*moons).centers_
+        for seed in (0, 0, 1)
+    )
+    assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+    full = [
+        RBFNetClassifier(20, solver="lbfgs", random_state=seed).fit(*moons).centers_
+        for seed in (0, 1, None)
+    ]
+    assert_array_equal(full[0], full[1])
+    assert_array_equal(full[0], full[2])
+
+
+def test_scale_takes_units_away(moons):
+    X, y = moons
+    a, b = net().fit(X, y), net().fit(X * [1e3, 1e-3], y)
+    assert_allclose(b.scale_, a.scale_ * [1e3, 1e-3])
+    assert b.score(X * [1e3, 1e-3], y) == pytest.approx(a.score(X, y), abs=0.03)
+    common = net(scale=False, max_iter=0).fit(X, y)
+    assert_allclose(common.scale_, np.sqrt(X.var(axis=0).mean()))
+    assert common.score(X, y) < a.score(X, y)
+
+
+def test_class_weight(moons):
+    X, y = moons
+    rare = np.r_[np.flatnonzero(y == "inner")[:12], np.flatnonzero(y == "middle")]
+    X, y = X[rare] + [0, 60], y[rare]
+    weight = {"inner": 5.0}
+    a = net(class_weight=weight).fit(X, y)
+    b = net().fit(X, y, sample_weight=np.where(y == "inner", 5.0, 1.0))
+    assert_array_equal(a.predict_proba(X), b.predict_proba(X))
+    balanced = net(class_weight="balanced").fit(X, y)
+    factor = np.where(y == "inner", len(y) / 24, len(y) / 2 / (y == "middle").sum())
+    c = net().fit(X, y, sample_weight=factor)
+    assert_allclose(balanced.predict_proba(X), c.predict_proba(X), atol=1e-3)
+    few = {"n_centers": 2, "max_iter": 0}
+    plain = RBFNetClassifier(**few).fit(X, y).predict_proba(X)[:, 0].mean()
+    more = RBFNetClassifier(**few, class_weight="balanced").fit(X, y)
+    assert more.predict_proba(X)[:, 0].mean() > 1.1 * plain
+
+
+def test_early_stopping(moons):
+    X, y = moons
+    est = net(early_stopping=True, max_iter=200, n_iter_no_change=5, tol=0.01).fit(X, y)
+    scores = est.history_["validation_score"]
+    assert est.validation_score_ == np.max(scores)
+    assert est.n_iter_ < 200
+    assert est.score(X, y) > 0.9
+    assert len(scores) == len(est.loss_curve_)
+
+
+def test_warm_start_goes_on(moons):
+    X, y = moons
+    est = net(warm_start=True, max_iter=5).fit(X, y)
+    first = est.loss_
+    again = est.fit(X, y)
+    assert again is est
+    assert "output" not in est.history_["phase"]
+    assert est.loss_ < first
+    cold = net(max_iter=5).fit(X, y).fit(X, y)
+    assert cold.loss_ == first
+    with pytest.raises(ValueError, match="not the same as on the last call"):
+        est.fit(X[y != "outer"], y[y != "outer"])
+    with pytest.raises(ValueError, match="goes on from 2"):
+        est.fit(X[:, :1], y)
+    assert_array_equal(est.classes_, ["inner", "middle", "outer"])
+    assert est.n_features_in_ == 2
+
+
+def test_partial_fit_learns_from_a_stream(moons):
+    X, y = moons
+    est = net(learning_rate=0.03, max_iter=3)
+    first = est.partial_fit(X[:60], y[:60], classes=np.unique(y)).score(X, y)
+    losses = []
+    for _ in range(8):
+        for batch in np.array_split(np.arange(60, 300), 4):
+            losses.append(est.partial_fit(X[batch], y[batch]).loss_)
+    assert est.score(X, y) > min(first, 0.95)
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
+    assert est.history_["phase"].count("batch") == 32
+    assert est.loss_curve_[-1] == est.loss_
+    assert est.centers_.shape == (20, 2)
+
+
+def test_partial_fit_with_a_class_that_comes_later(moons):
+    X, y = moons
+    early = y != "outer"
+    est = net(learning_rate=0.03).partial_fit(X[early], y[early], classes=np.unique(y))
+    assert_array_equal(est.classes_, ["inner", "middle", "outer"])
+    assert (est.predict_proba(X[early])[:, 2] < 0.05).all()
+    for _ in range(60):
+        est.partial_fit(X, y)
+    assert est.score(X, y) > 0.9
+
+
+def test_units_are_prototypes(moons):
+    X, y = moons
+    est = net().fit(X, y)
+    assert est.class_profile_.shape == (20, 3)
+    assert_allclose(est.class_profile_.sum(1), 1)
+    phi = est.transform(X)
+    mass = phi.T @ (y[:, None] == est.classes_)
+    assert_allclose(est.class_profile_, mass / mass.sum(1, keepdims=True), rtol=1e-3)
+    assert est.nearest_rows_.shape == (20, 5)
+    top = np.take_along_axis(phi.T, est.nearest_rows_, 1)
+    assert_allclose(top, -np.sort(-phi.T, axis=1)[:, :5], rtol=1e-3)
+
+
+@all_kinds
+def test_an_explanation_adds_up(moons, kind):
+    X, y = moons
+    est = net(**kind).fit(X, y)
+    found = est.explain(X, n_units=4)
+    logits = est.transform(X) @ est.coef_.T + est.intercept_
+    total = found.contribution.sum(1) + found.rest + found.intercept
+    assert_allclose(total, logits.max(1), rtol=1e-4, atol=1e-4)
+    assert_array_equal(found.label, est.predict(X))
+    phi = est.transform(X)
+    assert_allclose(found.activation, np.take_along_axis(phi, found.unit, 1), atol=1e-6)
+    own = est.coef_[np.searchsorted(est.classes_, found.label)] * phi
+    assert_allclose(found.contribution, np.take_along_axis(own, found.unit, 1), 1e-5)
+    strongest = -np.sort(-np.abs(own), axis=1)[:, :4]
+    assert_allclose(np.abs(found.contribution), strongest, rtol=1e-4, atol=1e-5)
+    assert est.explain(X[:1], n_units=100).unit.shape == (1, len(est.centers_))
+
+
+def test_novelty(moons):
+    X, y = moons
+    est = net().fit(X, y)
+    inside = est.novelty(X)
+    assert (inside >= 0).all()
+    assert (inside < 1).all()
+    assert inside.mean() == pytest.approx(0.5, abs=0.02)
+    strange = est.novelty([[60, 0], [5, -5e4], [5, 0]])
+    assert strange[0] == strange[1] == 1
+    assert strange[2] > 0.5
+    assert_allclose(est.predict_proba([[60, 0]])[0], softmax(est.intercept_), rtol=1e-5)
+    order = est.score_samples(X).argsort()
+    assert (np.diff(inside[order]) <= 0).all()
+
+
+def test_grid_search_in_a_pipeline_in_two_processes(moons):
+    X, y = moons
+    grid = {
+        "rbfnetclassifier__n_centers": [3, 25],
+        "rbfnetclassifier__alpha": [1e-4, 10.0],
+    }
+    pipe = make_pipeline(StandardScaler(), net(max_iter=15))
+    search = GridSearchCV(pipe, grid, cv=3, n_jobs=2, error_score="raise").fit(X, y)
+    alone = GridSearchCV(pipe, grid, cv=3, error_score="raise").fit(X, y)
+    assert search.best_params_["rbfnetclassifier__n_centers"] == 25
+    assert search.best_params_["rbfnetclassifier__alpha"] == 1e-4
+    scores = "mean_test_score"
+    assert_allclose(search.cv_results_[scores], alone.cv_results_[scores])
+    assert len(set(search.cv_results_[scores])) > 2
+    assert_array_equal(search.predict(X), alone.predict(X))
+
+
+def test_named_features(moons):
+    X = pd.DataFrame(moons[0], columns=["u", "v"])
+    est = net(3).set_output(transform="pandas").fit(X, moons[1])
+    out = est.transform(X)
+    names = [f"rbfnetclassifier{k}" for k in range(3)]
+    assert out.columns.tolist() == est.get_feature_names_out().tolist() == names
+    assert_array_equal(clone(est).fit_transform(X, moons[1]), out)
+
+
+def test_pickle_holds_no_tensor(moons, fitted_state):
+    X, y = moons
+    est = net().partial_fit(X, y, classes=np.unique(y)).partial_fit(X, y)
+    data = pickle.dumps(est)
+    assert b"torch" not in data
+    back = pickle.loads(data)
+    assert fitted_state(back) == fitted_state(est)
+    assert_array_equal(back.predict_proba(X), est.predict_proba(X))
+    assert_array_equal(back.partial_fit(X, y).coef_, est.partial_fit(X, y).coef_)
+
+
+def test_what_fit_leaves_is_documented(moons):
+    est = net()
+    params = dict(est.get_params())
+    est.fit(*moons)
+    assert est.get_params() == params
+    public = [name for name in vars(est) if name not in params and name[0] != "_"]
+    for name in public:
+        assert name.endswith("_")
+        assert name in RBFNetClassifier.__doc__
+    for value in vars(est).values():
+        assert "torch" not in type(value).__module__

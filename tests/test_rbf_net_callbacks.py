@@ -1,0 +1,92 @@
+"""scikit-learn's callbacks (1.9) on RBFNetClassifier.
+
+Collected only where scikit-learn has them, see conftest.py.
+"""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.callback import ProgressBar, ScoringMonitor  # noqa: TID251
+
+from skrbf import RBFNetClassifier
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(90, 2)), np.arange(90) % 3
+KINDS = {
+    "adam": {},
+    "lbfgs": {"solver": "lbfgs"},
+    "convex": {"max_iter": 0},
+    "early": {"early_stopping": True},
+}
+all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+
+
+def net(**params):
+    return RBFNetClassifier(8, random_state=0, **params)
+
+
+class Steps:
+    """Keeps the estimator as it would be after each step; stops after some."""
+
+    def __init__(self, stop=None, error=None):
+        self.stop, self.error, self.taken, self.names = stop, error, [], []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.parent is None:
+            return False
+        self.taken.append(fitted_estimator)
+        self.names.append(context.task_name)
+        if len(self.taken) == self.stop and self.error:
+            raise self.error
+        return len(self.taken) == self.stop
+
+    def teardown(self, estimator, context):
+        pass
+
+
+@all_kinds
+def test_each_step_shows_an_estimator_that_works(kind):
+    steps, plain = Steps(), net(**kind).fit(X, Y)
+    est = net(**kind).set_callbacks(steps).fit(X, Y)
+    assert est.history_["loss"] == plain.history_["loss"]
+    assert_array_equal(est.centers_, plain.centers_)
+    assert steps.names == est.history_["phase"]
+    for shown in steps.taken:
+        proba = shown.predict_proba(X)
+        assert_array_equal(shown.predict(X), shown.classes_[proba.argmax(1)])
+    assert steps.taken[0].predict_proba(X).std() > 0
+
+
+@all_kinds
+@pytest.mark.parametrize("stop", [1, 4])
+def test_a_callback_that_returns_true_stops(kind, stop):
+    est = net(**kind).set_callbacks(Steps(stop)).fit(X, Y)
+    assert len(est.loss_curve_) == stop
+    assert est.predict(X).shape == (90,)
+    assert est.loss_ <= min(est.loss_curve_) or est.early_stopping
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+@all_kinds
+def test_a_callback_that_fails_leaves_the_estimator(fitted_state, kind, error):
+    est = net(**kind).fit(X, Y)
+    before = fitted_state(est)
+    est.set_callbacks(Steps(2, error("from the callback")))
+    with pytest.raises(error, match="from the callback"):
+        est.fit(2 * X[:50], Y[:50])
+    est.set_callbacks()
+    assert fitted_state(est) == before
+
+
+def test_monitor_and_progress_bar(capsys):
+    monitor = ScoringMonitor(scoring="accuracy")
+    est = net().set_callbacks(monitor, ProgressBar()).fit(X, Y)
+    rows = [row for row in monitor.get_logs().data if "accuracy" in row]
+    assert len(rows) >= len(est.loss_curve_)
+    assert "RBFNetClassifier" in capsys.readouterr().out
