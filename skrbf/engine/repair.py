@@ -150,7 +150,10 @@ def _most_promising(
     k = len(centers)
     if k >= _FEW:
         return _moved(centers, cuts, moves[:1])[None], _TOL
-    room = max(1, _NUMBERS // centers.numel())
+    room = min(
+        max(1, _NUMBERS // centers.numel()),
+        max(8, _NUMBERS // (k * problem.rows.n_rows)),
+    )
     moves = moves[: min(2 * k, _CANDIDATES, room)]
     starts = [_moved(centers, cuts, [move]) for move in moves]
     return best_of(problem, torch.stack(starts), _FINALISTS), _TOL_SINGLE
@@ -186,24 +189,25 @@ def move_costs(
         first, own = nearest(distances.clone())  # (m,), (m,)
         second, other = nearest(distances.scatter_(0, own[None], torch.inf))
         to_halves = relative_distances(halves, block, problem.offset)  # (2 k, m)
-        half = to_halves.reshape(2, k, -1).amin(0).t().contiguous()  # (m, k)
-        near = torch.minimum(half, first[:, None])  # (m, k)
-        rise = torch.minimum(half, second[:, None])  # (m, k)
+        half = to_halves.reshape(2, k, -1).amin(0)  # (k, m)
+        near = torch.minimum(half, first)  # (k, m)
+        rise = torch.minimum(half, second)  # (k, m)
         # Rows whose second nearest center is the split one, and those of that cluster
         # itself, have its halves only.
-        rise.scatter_(1, other[:, None], half.gather(1, other[:, None]))
+        rise.scatter_(0, other[None], half.gather(0, other[None]))
         rise.sub_(near)
-        fall = near.sub_(first[:, None]).neg_()  # (m, k)
-        own_half = half.gather(1, own[:, None])[:, 0]  # (m,)
+        own_half = half.gather(0, own[None])[0]  # (m,)
         kept = torch.minimum(own_half, second)
-        fall.scatter_(1, own[:, None], (first - kept)[:, None])
+        near.scatter_(0, own[None], kept[None])
         own_rise = own_half - kept
+        fall = near.sub_(first).neg_()  # (k, m)
         w = problem.weight_of(start, stop)
         if w is not None:
             own_rise *= w
-            rise *= w[:, None]
-            fall *= w[:, None]
-        gain += fall.sum(0)
-        cost.index_add_(0, own, rise.to(cost.dtype))
-        cost.view(-1).index_add_(0, other * k + own, own_rise.to(cost.dtype))
+            rise *= w
+            fall *= w
+        gain += fall.sum(1)
+        part = rise.new_zeros((k, k)).index_add_(0, own, rise.t().contiguous())
+        part.view(-1).index_add_(0, other * k + own, own_rise)
+        cost += part
     return gain, cost.t().fill_diagonal_(torch.inf)
