@@ -1,5 +1,6 @@
 """Hard K-means: a partition of the rows, and its descent."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ class Partition(NamedTuple):
     """Rows assigned to centers, with the additive statistic of the assignment."""
 
     centers: Tensor  # (k, d) the centers that the labels belong to
-    labels: Tensor  # (n,) int32
+    labels: Tensor  # (n,) int32 or int64
     weight: Tensor  # (k,) sum w
     total: Tensor  # (k, d) sum w x
 
@@ -40,19 +41,21 @@ class Descent(NamedTuple):
 
 def assign(problem: Problem, centers: Tensor) -> Partition:
     """Assign every row to its nearest center, the first of several."""
-    compute, k = problem.compute, len(centers)
-    labels = problem.empty(torch.int32)
-    weight = torch.zeros(k, dtype=compute.accumulate, device=compute.device)
-    total = weight.new_zeros(centers.shape)
+    compute, n, k = problem.compute, problem.rows.n_rows, len(centers)
+    labels = weight = total = centers  # made when the first of several blocks is there
     for start, stop, block in problem.rows.blocks(k):
         label = nearest_center(centers, block, problem.offset)[1]
-        masses, sums = label_sums(block, label, problem.weight_of(start, stop), k)
-        if stop - start == len(labels):  # all of them: nothing to collect
-            masses, sums = masses.to(weight.dtype), sums.to(weight.dtype)
+        part = label_sums(block, label, problem.weight_of(start, stop), k)
+        if stop - start == n:  # all at once: nothing to collect
+            masses, sums = (p.to(compute.accumulate) for p in part)
             return Partition(centers, label, masses, sums)
-        weight += masses
-        total += sums
+        if start == 0:
+            labels = problem.empty(torch.int32)
+            weight = torch.zeros(k, dtype=compute.accumulate, device=compute.device)
+            total = weight.new_zeros(centers.shape)
         labels[start:stop] = label
+        weight += part[0]
+        total += part[1]
     return Partition(centers, labels, weight, total)
 
 
@@ -70,11 +73,17 @@ def update(problem: Problem, partition: Partition) -> tuple[Tensor, float]:
     law of total variance: O(k d), whatever the number of rows. An empty cluster keeps
     its center.
     """
-    weight = partition.weight[:, None]
-    mean = torch.where(weight > 0, partition.total / weight, partition.centers)
+    mean = partition.total / partition.weight[:, None]  # (k, d)
+    between = float(_scatter_of_means(problem, partition, mean))
+    if not math.isfinite(between):
+        mean = torch.where(partition.weight[:, None] > 0, mean, partition.centers)
+        between = float(_scatter_of_means(problem, partition, mean))
+    return mean.to(partition.centers.dtype), problem.scatter - between
+
+
+def _scatter_of_means(problem: Problem, partition: Partition, mean: Tensor) -> Tensor:
     shift = mean if problem.offset is None else mean - problem.offset  # (k, d)
-    between = partition.weight @ torch.linalg.vecdot(shift, shift)
-    return mean.to(partition.centers.dtype), problem.scatter - float(between)
+    return partition.weight @ torch.linalg.vecdot(shift, shift)
 
 
 def lloyd(

@@ -52,6 +52,9 @@ class DenseRows(NamedTuple):
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
         # The rows of a block are read several times: they had better stay in a cache.
         span = min(self.block_rows(columns), _CACHED * self.block_rows(self.n_features))
+        if self.n_rows <= span:
+            yield 0, self.n_rows, self.data.to(self.device, self.dtype)
+            return
         for start, stop in _spans(self.n_rows, span):
             yield start, stop, self.data[start:stop].to(self.device, self.dtype)
 
