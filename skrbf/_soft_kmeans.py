@@ -13,19 +13,17 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
 from skrbf._estimator import TorchEstimator, Watch, to_rows
+from skrbf._starts import starting_centers
 from skrbf.engine import predict as prediction
-from skrbf.engine.em import expectation
 from skrbf.engine.fit import Recipe, fit, largest_variance
-from skrbf.engine.lloyd import assign
 from skrbf.engine.predict import Model
 from skrbf.engine.problem import make_problem
+from skrbf.engine.stream import absorb
 from skrbf.ops import ASSIGNMENTS, critical_temperature
-from skrbf.ops.seeding import kmeans_plusplus, random_rows
 
 
 class SoftKMeans(
@@ -254,7 +252,9 @@ class SoftKMeans(
         given, metadata = X, {"sample_weight": sample_weight}
         X = self._validate(X, reset=True)
         problem = self._problem(X, sample_weight)
-        starts = self._starts(X, problem)
+        starts = starting_centers(
+            self.init, self.n_init, self.n_clusters, self.random_state, X, problem
+        )
         recipe, reference = self._recipe(problem)
 
         def attributes(record, centers):
@@ -293,56 +293,6 @@ class SoftKMeans(
             self.tol,
         )
         return recipe, 2.0 * largest_variance(problem)
-
-    def _starts(self, X, problem):
-        """Centers to start from; None to grow them."""
-        if isinstance(self.init, str) and self.init == "grow":
-            return None
-        if not isinstance(self.init, str) and not callable(self.init):
-            return [self._checked(self.init, X, problem)]
-        random_state = check_random_state(self.random_state)
-        n_init = self.n_init
-        if n_init == "auto":
-            n_init = 1 if self.init == "k-means++" else 10
-        return [self._drawn(X, problem, random_state) for _ in range(n_init)]
-
-    def _drawn(self, X, problem, random_state):
-        if callable(self.init):
-            centers = self.init(X, self.n_clusters, random_state=random_state)
-            return self._checked(centers, X, problem)
-        seed = int(random_state.randint(np.iinfo(np.int32).max))
-        generator = torch.Generator().manual_seed(seed)
-        weight, k = problem.weight, self.n_clusters
-        if self.init == "k-means++":
-            index = kmeans_plusplus(
-                problem.rows,
-                weight,
-                k,
-                generator,
-                problem.mean,
-                problem.compute.accumulate,
-            )
-        else:
-            weight = None if weight is None else weight.cpu()
-            index = random_rows(X.shape[0], weight, k, generator)
-        rows = problem.rows.take(index.to(problem.mean.device))
-        return rows if rows.layout == torch.strided else rows.to_dense()
-
-    def _checked(self, centers, X, problem):
-        centers = check_array(
-            centers, dtype=X.dtype, order="C", copy=True, input_name="init"
-        )
-        if centers.shape[0] != self.n_clusters:
-            raise ValueError(
-                f"The shape of the initial centers {centers.shape} does not match "
-                f"the number of clusters {self.n_clusters}."
-            )
-        if centers.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"The shape of the initial centers {centers.shape} does not match "
-                f"the number of features of the data {X.shape[1]}."
-            )
-        return problem.compute.tensor(centers)
 
     def _attributes(self, fitted, reference, history):
         assignment = ASSIGNMENTS[self.assignment]
@@ -441,17 +391,9 @@ class SoftKMeans(
         weight = None if weight is None else compute.tensor(weight)
         problem = make_problem(to_rows(X, compute), weight, compute)
         model = self._model(compute)
-        if model.temperature > 0:
-            batch = expectation(
-                problem, model.centers, model.temperature, model.assignment
-            )
-        else:
-            batch = assign(problem, model.centers)
-        seen = torch.tensor(self.cluster_weight_).to(batch.weight)  # (k,)
-        mass = seen + batch.weight
-        total = seen[:, None] * model.centers + batch.total
-        centers = torch.where(mass[:, None] > 0, total / mass[:, None], model.centers)
-        model = model._replace(centers=centers.to(compute.dtype))
+        seen = torch.tensor(self.cluster_weight_)
+        centers, mass = absorb(problem, model, seen.to(compute.device))
+        model = model._replace(centers=centers)
         scored = prediction.score(problem, model)
         fields = {
             "phase": "batch",
