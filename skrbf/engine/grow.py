@@ -13,10 +13,8 @@ from skrbf.engine.split import split
 # splits; a true answer ends the growth.
 OnSplit = Callable[[Tensor, float, float], bool]
 
-# The temperature falls by this factor, at most, in a round, unless fewer than one
-# cluster in so many would split.
+# The temperature falls by this factor, at most, in a round.
 _COOLING = 0.3
-_SLOWEST = 8
 
 
 def grow(problem: Problem, n_clusters: int, on_split: OnSplit) -> Partition:
@@ -38,10 +36,8 @@ def grow(problem: Problem, n_clusters: int, on_split: OnSplit) -> Partition:
         critical = torch.where(cuts.gain > 0, cuts.critical_temperature, 0)  # (k,)
         order = torch.argsort(critical, descending=True, stable=True)
         hot = critical[order]
-        possible = int((hot > 0).sum())
-        unstable = int((hot >= _COOLING * hot[0]).sum())
-        count = max(unstable, len(centers) // _SLOWEST)
-        chosen = order[: min(count, possible, n_clusters - len(centers))]
+        unstable = (hot > 0) & (hot >= _COOLING * hot[0])
+        chosen = order[unstable][: n_clusters - len(centers)]
         if len(chosen) == 0:
             break
         temperature = min(temperature, float(critical[chosen[-1]]))

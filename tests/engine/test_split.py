@@ -141,14 +141,6 @@ def test_growth_goes_down_from_the_critical_temperature(rng, make):
     assert distortion == distortions[-1]
 
 
-def test_growth_does_not_wait_for_the_few_that_are_hot(make):
-    X = 3.0 ** np.arange(64)[:, None]  # one row at a time is far out
-    seen = []
-    partition = grow(make(X), 40, lambda *split: seen.append(split))
-    assert partition.n_clusters == 40
-    assert len(seen) < 25
-
-
 def test_growth_stops_where_it_is_told(rng, make):
     X = rng.normal(size=(100, 3))
     partition = grow(make(X), 50, lambda centers, *_: len(centers) >= 5)
