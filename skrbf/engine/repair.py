@@ -20,6 +20,8 @@ from skrbf.ops.distances import nearest, relative_distances
 # the split gains this part of the merge's cost.
 _TOGETHER = 1 / 3
 _WORTH = 0.3
+# A move that raises the distortion by this part of it at first is not made up for.
+_HOPELESS = 0.5
 # Below this number of clusters moves are made one by one: twice as many as there are
 # clusters compete, but not more than so many. Up to this number of clusters, so many
 # other starts compete as well.
@@ -94,7 +96,7 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
         if trial is not None:
             best = trial
             cuts = split(problem, best.partition, best.centers)
-            moves = _ranked(problem, best.centers, cuts)
+            moves = _ranked(problem, best, cuts)
         chosen = _apart(moves, together)
         if not chosen:
             break
@@ -111,13 +113,14 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
     return best
 
 
-def _ranked(problem: Problem, centers: Tensor, cuts: Splits) -> list[_Move]:
+def _ranked(problem: Problem, best: Descent, cuts: Splits) -> list[_Move]:
     """Moves, those with the lowest distortion right after them first."""
-    k = len(centers)
-    gain, cost = move_costs(problem, centers, cuts)
+    k = len(best.centers)
+    gain, cost = move_costs(problem, best.centers, cuts)
     worth = 0.0 if k < _FEW else _WORTH
     change = torch.where(gain[:, None] > worth * cost, cost - gain[:, None], torch.inf)
     change[cuts.gain <= 0] = torch.inf
+    change[change > _HOPELESS * best.distortion] = torch.inf
     count = int(torch.isfinite(change).sum())
     order = change.flatten().argsort(stable=True)[: min(count, 20 * k)]
     return [divmod(place, k) for place in order.tolist()]
