@@ -262,12 +262,14 @@ class SoftKMeans(
                 "n_features_in_": X.shape[1],
                 "cluster_centers_": centers.cpu().numpy().copy(),
                 "temperature_": record.temperature,
+                "_assignment": self.assignment,
             }
 
         watch = Watch(self, given, y, metadata, attributes)
         fitted = fit(problem, recipe, starts, reference, watch)
         written = self._attributes(fitted, reference, watch.history())
-        self._warn(fitted)
+        if not watch.stopped:
+            self._warn(fitted)
         watch.end({**written, "n_features_in_": X.shape[1]})
         vars(self).update(written)
         return self
@@ -309,6 +311,7 @@ class SoftKMeans(
             "cluster_weight_": fitted.scored.weight.cpu().numpy().copy(),
             "n_iter_": fitted.n_iter,
             "history_": history,
+            "_assignment": self.assignment,  # what `predict` uses, whatever is set
         }
 
     def _warn(self, fitted):
@@ -420,7 +423,7 @@ class SoftKMeans(
         return Model(
             compute.tensor(self.cluster_centers_),
             self.temperature_,
-            ASSIGNMENTS[self.assignment],
+            ASSIGNMENTS[self._assignment],
         )
 
     def _ready(self, X):

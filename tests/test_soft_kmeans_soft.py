@@ -1,10 +1,13 @@
 """SoftKMeans above temperature 0: responsibilities, free energy, temperatures."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from skrbf import SoftKMeans
@@ -174,6 +177,7 @@ def test_only_grow_anneals(make_data, assignment):
         assert set(est.history_["n_clusters"]) == {6}
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @both_maps
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 def test_temperatures(make_data, reference, weighted, assignment):
@@ -295,3 +299,54 @@ def test_annealing_goes_down_from_the_critical_temperature(make_data, assignment
     assert 0.75 * est.critical_temperature_ < T[0] < est.critical_temperature_
     assert (np.diff(T) <= 0).all()
     assert est.temperature_ < T[-1] < 1.3 * est.temperature_
+
+
+@both_maps
+@pytest.mark.parametrize("init", ["grow", "k-means++"])
+@pytest.mark.parametrize("factor", [1.0, 1.1, 10, 1000])
+def test_above_the_critical_temperature_there_is_one_cluster(
+    make_data, assignment, init, factor
+):
+    X = make_data("wine")
+    k = 9
+    temperature = factor * (3.0 if assignment == "entmax15" else 1.0)  # sqrt(9)
+    est = SoftKMeans(
+        k, temperature=temperature, assignment=assignment, init=init, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(1\)"):
+        est.fit(X)
+    assert_allclose(est.cluster_centers_, [X.mean(axis=0)] * k, rtol=1e-6)
+    assert (est.labels_ == 0).all()
+    assert (est.predict(X.astype(np.float32)) == 0).all()
+
+
+def test_centers_that_merge_have_one_label(make_data):
+    est = soft(temperature=0.8)
+    with pytest.warns(ConvergenceWarning, match="distinct clusters"):
+        est.fit(make_data("blobs"))
+    gaps = ((est.cluster_centers_[:, None] - est.cluster_centers_) ** 2).sum(2)
+    pairs = gaps[np.triu_indices(6, 1)]
+    assert (pairs == 0).any()
+    assert pairs[pairs > 0].min() > 1e-4 * make_data("blobs").var(axis=0).mean()
+    assert len(set(est.labels_)) <= len(np.unique(est.cluster_centers_, axis=0)) < 6
+    r = est.predict_proba(make_data("blobs", seed=1))
+    assert all((r[:, i] == r[:, j]).all() for i, j in np.argwhere(gaps == 0))
+
+
+def test_parameters_set_after_fit_do_not_change_predictions(make_data):
+    X = make_data("iris")
+    est = SoftKMeans(3).fit(X)
+    before = est.predict_proba(X)
+    est.set_params(assignment="entmax15", temperature=0, n_clusters=5)
+    assert_array_equal(est.predict_proba(X), before)
+
+
+@both_maps
+def test_no_tolerance_is_met_at_rounding(make_data, assignment):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        est = SoftKMeans(
+            3, tol=0, temperature=0.05, max_iter=1000, assignment=assignment
+        )
+        est.fit(make_data("iris"))
+    assert est.n_iter_ < 1000

@@ -9,7 +9,7 @@ from torch import Tensor
 from skrbf.engine.problem import Problem
 from skrbf.ops import statistics
 from skrbf.ops.assignment import Assignment
-from skrbf.ops.distances import relative_distances
+from skrbf.ops.distances import relative_distances, squared_distances
 from skrbf.ops.schedule import geometric_temperatures, noise_temperature
 from skrbf.ops.statistics import ClusterStatistics
 
@@ -73,7 +73,7 @@ def em(
         centers = following
         stop = on_step(Record("descend", before, objective, len(centers)), centers)
         still = abs(temperature - before) <= max(tol, 64 * eps) * before
-        rounding = 64 * eps**2 * float(centers.square().sum())
+        rounding = (64 * eps) ** 2 * float(centers.square().sum())
         if stop or (still and shift <= max(enough, rounding)):
             return Soft(centers, temperature, objective, n_iter, True)
         if adapt and not is_soft(problem, temperature):
@@ -132,6 +132,18 @@ def anneal(
         if stopped:
             break
     return centers
+
+
+def merged(problem: Problem, centers: Tensor, tol: float) -> Tensor:
+    """Centers that are the same up to the tolerance of the fit, made the same.
+
+    Each goes to the first that is as near as `em` looks, so that rows have one label
+    and not that of rounding.
+    """
+    enough = tol * problem.scatter / (problem.mass * problem.rows.n_features)
+    shift = centers - problem.mean
+    first = (squared_distances(shift, shift) <= enough).int().argmax(0)  # (k,)
+    return centers[first[first]]
 
 
 def expectation(

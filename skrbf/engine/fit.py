@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.em import OnStep, Record, Soft, anneal, em, is_soft
+from skrbf.engine.em import OnStep, Record, Soft, anneal, em, is_soft, merged
 from skrbf.engine.grow import grow
 from skrbf.engine.lloyd import Descent, assign, lloyd, update
 from skrbf.engine.predict import Model, Scored, score
@@ -117,11 +117,9 @@ def _grown(problem: Problem, recipe: Recipe, on_step: OnStep) -> Tensor:
         return stop
 
     partition = grow(problem, recipe.n_clusters, on_split)
-    centers, _ = update(problem, partition)
-    if stop:
-        return centers + back
-    missing = recipe.n_clusters - len(centers)
-    if missing:  # fewer distinct rows than clusters
+    missing = recipe.n_clusters - partition.n_clusters
+    if stop or missing:  # fewer distinct rows than clusters, or told to
+        centers, _ = update(problem, partition)
         return torch.cat([centers, centers[:1].repeat(missing, 1)]) + back
 
     def report(descent: Descent) -> bool:
@@ -140,7 +138,7 @@ def _annealed(
 ) -> list[Tensor]:
     """A second start, for a temperature on the way from the critical one to 0."""
     temperature = (recipe.temperature or 0.0) * reference
-    critical = reference * recipe.assignment.critical_factor(recipe.n_clusters)
+    critical = _critical(recipe, reference)
     if not is_soft(problem, temperature) or temperature >= critical:
         return []
     run = anneal(
@@ -153,6 +151,11 @@ def _annealed(
         on_step=on_step,
     )
     return [run]
+
+
+def _critical(recipe: Recipe, reference: float) -> float:
+    """Temperature at which all centers merge, for the map in use."""
+    return reference * recipe.assignment.critical_factor(recipe.n_clusters)
 
 
 def _descend(
@@ -182,7 +185,10 @@ def _descend(
             on_step=on_step,
         )
         if soft.temperature > 0:
-            return _finished(problem, recipe, soft, soft.centers, soft.temperature)
+            centers = merged(problem, soft.centers, recipe.tol)
+            if soft.temperature >= _critical(recipe, reference):
+                centers = problem.mean.repeat(len(centers), 1)
+            return _finished(problem, recipe, soft, centers, soft.temperature)
         centers = soft.centers
 
     def report(descent: Descent) -> bool:

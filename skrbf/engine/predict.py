@@ -6,11 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.lloyd import nearest_center
 from skrbf.engine.problem import Problem
 from skrbf.engine.rows import Rows
 from skrbf.ops.assignment import Assignment
-from skrbf.ops.distances import paired_squared_distances, relative_distances
+from skrbf.ops.distances import nearest, paired_squared_distances, relative_distances
 
 
 class Model(NamedTuple):
@@ -37,34 +36,34 @@ def labels(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     The label is the first of the largest responsibilities, so that labels and
     responsibilities agree to the last bit.
     """
-    offset = _middle(model)
+    measure = _Measure(model)
     for start, stop, block in rows.blocks(len(model.centers)):
         if model.temperature == 0:
-            yield start, stop, nearest_center(model.centers, block, offset)[1]
+            yield start, stop, nearest(measure(block))[1]
         else:
-            yield start, stop, _label(block, model, offset)
+            yield start, stop, _label(block, model, measure)
 
 
 def responsibilities(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, responsibilities (k, m)) of every block."""
-    offset = _middle(model)
+    measure = _Measure(model)
     k = len(model.centers)
     for start, stop, block in rows.blocks(k):
         if model.temperature == 0:
-            label = nearest_center(model.centers, block, offset)[1]
+            label = nearest(measure(block))[1]
             yield start, stop, _one_hot(label, k, block.dtype)
         else:
-            yield start, stop, _soft(block, model, offset)[0]
+            yield start, stop, _soft(block, model, measure)[0]
 
 
 def distortion(
     rows: Rows, weight: Tensor | None, model: Model, dtype: torch.dtype
 ) -> float:
     """Weighted sum of squared distances of the rows to their nearest centers."""
-    offset = _middle(model)
+    measure = _Measure(model)
     total = 0.0
     for start, stop, block in rows.blocks(len(model.centers)):
-        label = nearest_center(model.centers, block, offset)[1]
+        label = nearest(measure(block))[1]
         distance = paired_squared_distances(model.centers, block, label, dtype)
         w = None if weight is None else weight[start:stop]
         total += float((distance if w is None else distance * w).sum())
@@ -73,7 +72,8 @@ def distortion(
 
 def score(problem: Problem, model: Model) -> Scored:
     """Labels, masses, inertia and objective of the rows of a fit."""
-    offset, dtype = _middle(model), problem.compute.accumulate
+    measure, dtype = _Measure(model), problem.compute.accumulate
+    offset = measure.offset
     k = len(model.centers)
     found, inertia, energy = problem.empty(torch.int32), 0.0, 0.0
     mass = torch.zeros(k, dtype=dtype, device=offset.device)
@@ -81,10 +81,10 @@ def score(problem: Problem, model: Model) -> Scored:
     for start, stop, block in problem.rows.blocks(k):
         w = problem.weight_of(start, stop)
         if model.temperature == 0:
-            label = nearest_center(model.centers, block, offset)[1]
+            label = nearest(measure(block))[1]
             r = _one_hot(label, k, block.dtype)
         else:
-            r, value = _soft(block, model, offset)
+            r, value = _soft(block, model, measure)
             label = _largest(r)
             # The value is relative to the offset: add ||x - offset||^2.
             shift = relative_distances(offset[None], block, problem.mean)[0]
@@ -100,32 +100,44 @@ def score(problem: Problem, model: Model) -> Scored:
     return Scored(found, counts, mass, inertia, objective)
 
 
-def _middle(model: Model) -> Tensor:
-    """A point amid the centers (d,), the same in whatever order they stand."""
-    return (model.centers.amin(0) + model.centers.amax(0)) / 2
+class _Measure:
+    """Distances (k, m) of rows to the centers, the same for centers that are the same.
+
+    In one product their distances could differ by rounding, and with them the labels.
+    """
+
+    def __init__(self, model: Model) -> None:
+        centers = model.centers
+        # A point amid the centers, the same in whatever order they stand.
+        self.offset = (centers.amin(0) + centers.amax(0)) / 2  # (d,)
+        self.centers = centers
+        self.place: Tensor | None = None
+        keys = torch.linalg.vecdot(centers, torch.cos(centers.amax(0)))  # (k,)
+        if len(keys.unique()) < len(keys):
+            self.centers, self.place = centers.unique(dim=0, return_inverse=True)
+
+    def __call__(self, block: Tensor, scale: float = 1.0) -> Tensor:
+        found = relative_distances(self.centers, block, self.offset, scale)
+        return found if self.place is None else found.index_select(0, self.place)
 
 
-def _soft(block: Tensor, model: Model, offset: Tensor) -> tuple[Tensor, Tensor]:
-    logits = relative_distances(
-        model.centers, block, offset, -1.0 / model.temperature
-    )  # (k, m)
+def _soft(block: Tensor, model: Model, measure: _Measure) -> tuple[Tensor, Tensor]:
+    logits = measure(block, -1.0 / model.temperature)  # (k, m)
     return model.assignment.function(logits, logits)
 
 
-def _label(block: Tensor, model: Model, offset: Tensor) -> Tensor:
+def _label(block: Tensor, model: Model, measure: _Measure) -> Tensor:
     """The first of the largest responsibilities, without them where it is clear.
 
     Both maps rise with the logits. Only logits that differ by rounding may become one
     responsibility: then the first of them has the label.
     """
-    distances = relative_distances(
-        model.centers, block, offset, 1.0 / model.temperature
-    )  # (k, m)
+    distances = measure(block, 1.0 / model.temperature)  # (k, m)
     least = distances.amin(0)  # (m,)
     slack = _ROUNDING * torch.finfo(least.dtype).eps
     close = torch.le(distances, least + slack, out=distances)  # (k, m) zeros and ones
     if int(close.sum()) > len(least):
-        return _largest(_soft(block, model, offset)[0])
+        return _largest(_soft(block, model, measure)[0])
     numbers = torch.arange(len(close), dtype=close.dtype, device=close.device)
     return (numbers @ close).long()
 
