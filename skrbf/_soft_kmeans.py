@@ -50,8 +50,10 @@ class SoftKMeans(
 
     temperature : "auto" or float, default="auto"
         Relative to twice the largest variance of the data along any direction, the
-        temperature at which the softmax centers of any data merge into their mean: 0 is
-        K-means, at 1 and above there is one cluster. It has no unit, and data scaled by
+        temperature above which softmax centers that have met at the mean stay there: 0
+        is K-means, and at 1 and above there is one cluster, but for outliers that are
+        few and far. Entmax-1.5 needs the square root of `n_clusters` times that. It
+        has no unit, and data scaled by
         any factor give the same result. "auto" is the noise level of the clusters
         themselves, :math:`T = 2 \sigma^2` with :math:`\sigma^2` the variance per
         feature within the clusters: memberships are then those of a mixture of
@@ -84,7 +86,7 @@ class SoftKMeans(
         callables, else 1. An array and "grow" are started once.
 
     max_iter : int, default=300
-        Most iterations of one start.
+        Most iterations of one start, those of growth and repair not counted.
 
     tol : float, default=1e-4
         Soft iterations stop when the squared shifts of the centers sum to less than
@@ -123,7 +125,7 @@ class SoftKMeans(
         Width of the radial basis functions, :math:`\sqrt{T / 2}`.
 
     critical_temperature_ : float
-        `T` at which all centers merge, for the map in use.
+        `T` above which centers at the mean stay there, for the map in use.
 
     cluster_weight_ : ndarray of shape (n_clusters,)
         Sum of weighted responsibilities of each cluster.

@@ -8,7 +8,22 @@ from skrbf.ops.seeding import kmeans_plusplus, random_rows
 
 
 def starting_centers(init, n_init, n_clusters, random_state, X, problem):
-    """Sets of centers to start from; None where they are to be grown."""
+    """Sets of centers to start from.
+
+    Parameters
+    ----------
+    init, n_init, n_clusters, random_state
+        Parameters of :class:`skrbf.SoftKMeans`.
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+        Validated rows, for a callable.
+    problem : Problem
+        The same rows on their device.
+
+    Returns
+    -------
+    list of Tensor of shape (n_clusters, n_features), or None
+        None where centers are to be grown.
+    """
     if isinstance(init, str) and init == "grow":
         return None
     if not isinstance(init, str) and not callable(init):

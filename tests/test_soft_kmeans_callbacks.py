@@ -116,6 +116,7 @@ def test_each_step_shows_an_estimator_that_works(make_data, kind):
     assert scores[-1] == pytest.approx(est.score(X, sample_weight=weight), rel=0.05)
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 def test_the_scoring_monitor_scores(make_data):
     X = make_data("blobs")
     y = SoftKMeans(5).fit_predict(X)

@@ -101,6 +101,7 @@ def test_a_read_only_memory_map_is_fine_and_left_alone(make_data, tmp_path, kind
     assert_array_equal(np.load(tmp_path / "X.npy"), X)
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @all_kinds
 def test_the_input_is_left_alone(make_data, kind):
     X, weight = make_data("blobs"), np.arange(300.0)

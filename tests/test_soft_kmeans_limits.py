@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import ortho_group
 from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
@@ -172,7 +173,7 @@ def test_as_many_clusters_as_rows(make_data, init, dtype):
     X = make_data("uniform", 30).astype(dtype)
     est = SoftKMeans(30, temperature=0, init=init, random_state=0).fit(X)
     assert_array_equal(np.sort(est.labels_), np.arange(30))
-    assert_allclose(est.cluster_centers_[est.labels_], X, rtol=1e-6)
+    assert_allclose(est.cluster_centers_[est.labels_], X, rtol=1e-6, atol=1e-7)
     assert est.inertia_ == pytest.approx(0, abs=1e-10)
 
 
@@ -313,3 +314,68 @@ if sys.platform == "linux":  # elsewhere ru_maxrss has another unit, or is missi
             check=True,
         )
         assert float(run.stdout) < 80
+
+
+TIGHT = [(12, 1e-13, np.float64), (1, 1e-4, np.float32), (3, 1e-9, np.float64)]
+
+
+@pytest.mark.parametrize(("n_distinct", "noise", "dtype"), TIGHT)
+def test_tight_clusters_come_to_an_end(n_distinct, noise, dtype):
+    rng = np.random.default_rng(n_distinct)
+    points = rng.normal(size=(n_distinct, 1)) * 10
+    X = points[rng.integers(n_distinct, size=600)] + noise * rng.normal(size=(600, 1))
+    for k in (2, 7, 25):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Number of distinct clusters")
+            est = SoftKMeans(k, temperature=0).fit(X.astype(dtype))
+        assert min(est.history_["objective"]) >= 0
+        assert est.n_iter_ < 50
+
+
+@pytest.mark.parametrize("far", [1e4, 1e5, 1e6])
+@pytest.mark.parametrize("temperature", [0, "auto"])
+def test_one_outlier_does_not_blur_float32(temperature, far):
+    blobs, _ = make_blobs(2000, 3, centers=12, random_state=1)
+    X = np.r_[blobs, [[far] * 3]].astype(np.float32)
+    est = SoftKMeans(12, temperature=temperature).fit(X)
+    gaps = ((X[:, None].astype(float) - est.cluster_centers_) ** 2).sum(2)
+    own = gaps[np.arange(len(X)), est.labels_]
+    assert np.mean(own > gaps.min(1) * 1.05) < 0.005
+    assert_allclose(est.inertia_, own.sum(), rtol=1e-3)
+    assert_array_equal(est.labels_, est.predict(X))
+
+
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("temperature", [0, "auto"])
+def test_a_far_origin_in_float32(monkeypatch, temperature, copied):
+    if not copied:
+        monkeypatch.setattr("skrbf.engine.problem._COPY", 0)
+    blobs, _ = make_blobs(3000, 4, centers=20, cluster_std=10, random_state=0)
+    X = (20 * blobs + [5e5, 5e6, -5e5, 0]).astype(np.float32)
+    near = X - X.mean(axis=0, dtype=float).astype(np.float32)  # exact
+    far = SoftKMeans(20, temperature=temperature).fit(X)
+    expected = SoftKMeans(20, temperature=temperature).fit(near)
+    assert_allclose(far.inertia_, expected.inertia_, rtol=2e-2)
+    assert_array_equal(far.labels_, far.predict(X))
+
+
+def test_the_best_of_several_starts_is_kept_beside_an_outlier():
+    blobs, _ = make_blobs(2000, 3, centers=12, random_state=1)
+    X = np.r_[blobs, [[1e4] * 3]]
+    how = {"init": "k-means++", "temperature": 0}
+    together = SoftKMeans(
+        12, n_init=5, random_state=np.random.RandomState(1), **how
+    ).fit(X)
+    stream = np.random.RandomState(1)
+    alone = [SoftKMeans(12, random_state=stream, **how).fit(X) for _ in range(5)]
+    assert together.inertia_ == min(est.inertia_ for est in alone)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-25, 1e20])
+def test_only_the_ratio_of_weights_counts(scale):
+    X, _ = make_blobs(500, 3, centers=6, random_state=0)
+    X = X.astype(np.float32)
+    plain = SoftKMeans(6, temperature=0).fit(X)
+    weight = np.full(500, scale, dtype=np.float32)
+    weighted = SoftKMeans(6, temperature=0).fit(X, sample_weight=weight)
+    assert_array_equal(plain.labels_, weighted.labels_)

@@ -303,7 +303,7 @@ def test_annealing_goes_down_from_the_critical_temperature(make_data, assignment
 
 @both_maps
 @pytest.mark.parametrize("init", ["grow", "k-means++"])
-@pytest.mark.parametrize("factor", [1.0, 1.1, 10, 1000])
+@pytest.mark.parametrize("factor", [2, 10, 1000])
 def test_above_the_critical_temperature_there_is_one_cluster(
     make_data, assignment, init, factor
 ):
@@ -350,3 +350,21 @@ def test_no_tolerance_is_met_at_rounding(make_data, assignment):
         )
         est.fit(make_data("iris"))
     assert est.n_iter_ < 1000
+
+
+@both_maps
+def test_far_outliers_part_above_the_critical_temperature(assignment):
+    """There the mean is stable and yet not where the free energy is least."""
+    X = np.repeat([0.0, 100.0], [990, 10])[:, None]
+    k = 100
+    factor = 1.3 * (10.0 if assignment == "entmax15" else 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        est = SoftKMeans(k, temperature=factor, assignment=assignment).fit(X)
+    T = est.temperature_
+    scatter = len(X) * X.var()
+    # All centers at the mean: every row has the same responsibilities.
+    H = np.log(k) if assignment == "softmax" else 4 / 3 * (1 - k**-0.5)
+    assert est.objective_ <= scatter - T * len(X) * H + 1e-4 * scatter
+    assert_array_equal(est.labels_, est.predict(X))
+    assert len(set(est.labels_)) <= len(np.unique(est.cluster_centers_, axis=0))

@@ -13,11 +13,9 @@ from skrbf.engine.rows import Rows, dense_rows, sparse_rows
 # n_samples * n_features * n_clusters: below it launches and copies dominate.
 _WORTH_AN_ACCELERATOR = 50_000_000
 
-# A block of responsibilities that stays in a core's cache, in bytes, and the
-# fewest rows for which a matrix product is efficient.
+# A block of responsibilities that stays in a core's cache, in bytes.
 _CACHE_BYTES = 1 << 20
 _ACCELERATOR_BYTES = 1 << 26
-_FEWEST_ROWS = 1024
 
 
 @dataclass(frozen=True)

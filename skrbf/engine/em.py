@@ -134,15 +134,16 @@ def anneal(
     return centers
 
 
-def merged(problem: Problem, centers: Tensor, tol: float) -> Tensor:
-    """Centers that are the same up to the tolerance of the fit, made the same.
+# Squared distance, in temperatures, at which two centers are as good as one.
+_SAME = 1e-4
 
-    Each goes to the first that is as near as `em` looks, so that rows have one label
-    and not that of rounding.
-    """
+
+def merged(problem: Problem, centers: Tensor, temperature: float, tol: float) -> Tensor:
+    """Each center at the first that is as near to it as `em` looks, or nearer."""
     enough = tol * problem.scatter / (problem.mass * problem.rows.n_features)
     shift = centers - problem.mean
-    first = (squared_distances(shift, shift) <= enough).int().argmax(0)  # (k,)
+    gap = squared_distances(shift, shift)  # (k, k)
+    first = (gap <= min(enough, _SAME * temperature)).int().argmax(0)  # (k,)
     return centers[first[first]]
 
 

@@ -6,11 +6,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.em import OnStep, Record, Soft, anneal, em, is_soft, merged
+from skrbf.engine.em import (
+    OnStep,
+    Record,
+    Soft,
+    anneal,
+    em,
+    expectation,
+    is_soft,
+    merged,
+)
 from skrbf.engine.grow import grow
 from skrbf.engine.lloyd import Descent, assign, lloyd, update
 from skrbf.engine.predict import Model, Scored, score
-from skrbf.engine.problem import Problem, centered
+from skrbf.engine.problem import Problem, about_mean
 from skrbf.engine.repair import repair
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.axes import leading_eigenpair
@@ -91,42 +100,53 @@ def fit(
     reference : float
         ``2 lam``, the unit of `recipe.temperature`.
     """
+    whole, problem = problem, about_mean(problem)
+    back = whole.mean - problem.mean  # (d,)
+
+    def on_moved(record: Record, centers: Tensor) -> bool:
+        return on_step(record, centers + back)
+
+    grown = starts is None
     if starts is None:
-        starts = [_grown(problem, recipe, on_step)]
-        starts += _annealed(problem, recipe, starts[0], reference, on_step)
-    fits = [_descend(problem, recipe, start, reference, on_step) for start in starts]
+        starts = [_grown(problem, recipe, on_moved)]
+        starts += _annealed(problem, recipe, starts[0], reference, on_moved)
+    else:
+        starts = [start - back for start in starts]
+    fits = []
+    for start in starts:
+        run = _descend(problem, recipe, start, reference, on_moved)
+        fits.append(_finished(whole, recipe, run._replace(centers=run.centers + back)))
     if recipe.temperature is None:  # free energies of several temperatures: no order
         return min(fits, key=lambda fitted: fitted.scored.inertia)
+    # What was annealed has to be better by more than where the iterations stopped.
+    margin = _LOWER * problem.scatter if grown else 0.0
     best = fits[0]
-    for fitted in fits[1:]:  # a later one has to be lower by more than rounding
-        if fitted.scored.objective < best.scored.objective - _LOWER * problem.scatter:
+    for fitted in fits[1:]:
+        if fitted.scored.objective < best.scored.objective - margin:
             best = fitted
     return best
 
 
 def _grown(problem: Problem, recipe: Recipe, on_step: OnStep) -> Tensor:
     stop = False
-    mean = problem.mean
-    problem = centered(problem)
-    back = mean - problem.mean  # (d,)
 
     def on_split(centers: Tensor, temperature: float, distortion: float) -> bool:
         nonlocal stop
         record = Record("grow", temperature, distortion, len(centers))
-        stop = on_step(record, centers + back)
+        stop = on_step(record, centers)
         return stop
 
     partition = grow(problem, recipe.n_clusters, on_split)
     missing = recipe.n_clusters - partition.n_clusters
     if stop or missing:  # fewer distinct rows than clusters, or told to
         centers, _ = update(problem, partition)
-        return torch.cat([centers, centers[:1].repeat(missing, 1)]) + back
+        return torch.cat([centers, centers[:1].repeat(missing, 1)])
 
     def report(descent: Descent) -> bool:
         record = Record("repair", 0.0, descent.distortion, recipe.n_clusters)
-        return on_step(record, descent.centers + back)
+        return on_step(record, descent.centers)
 
-    return repair(problem, partition, recipe.max_iter, report).centers + back
+    return repair(problem, partition, recipe.max_iter, report).centers
 
 
 def _annealed(
@@ -158,19 +178,28 @@ def _critical(recipe: Recipe, reference: float) -> float:
     return reference * recipe.assignment.critical_factor(recipe.n_clusters)
 
 
+class _Run(NamedTuple):
+    """What the last iterations came to."""
+
+    centers: Tensor
+    temperature: float
+    n_iter: int
+    converged: bool
+
+
 def _descend(
     problem: Problem,
     recipe: Recipe,
     centers: Tensor,
     reference: float,
     on_step: OnStep,
-) -> Fitted:
+) -> _Run:
     adapt = recipe.temperature is None
     if recipe.temperature is None:
         hard = assign(problem, centers)
         within = update(problem, hard)[1]
         per_feature = within / (problem.mass * problem.rows.n_features)
-        temperature = noise_temperature(max(per_feature, 0.0))
+        temperature = noise_temperature(per_feature)
     else:
         temperature = recipe.temperature * reference
     if is_soft(problem, temperature):
@@ -185,10 +214,8 @@ def _descend(
             on_step=on_step,
         )
         if soft.temperature > 0:
-            centers = merged(problem, soft.centers, recipe.tol)
-            if soft.temperature >= _critical(recipe, reference):
-                centers = problem.mean.repeat(len(centers), 1)
-            return _finished(problem, recipe, soft, centers, soft.temperature)
+            centers = _merged(problem, recipe, soft, _critical(recipe, reference))
+            return _Run(centers, soft.temperature, soft.n_iter, soft.converged)
         centers = soft.centers
 
     def report(descent: Descent) -> bool:
@@ -197,18 +224,29 @@ def _descend(
 
     descent = lloyd(problem, assign(problem, centers), recipe.max_iter, report=report)
     report(descent)
-    return _finished(problem, recipe, descent, descent.partition.centers, 0.0)
+    return _Run(descent.partition.centers, 0.0, descent.n_iter, descent.converged)
 
 
-def _finished(
-    problem: Problem,
-    recipe: Recipe,
-    run: Soft | Descent,
-    centers: Tensor,
-    temperature: float,
-) -> Fitted:
+def _merged(problem: Problem, recipe: Recipe, soft: Soft, critical: float) -> Tensor:
+    """Centers that are the same but for where the iterations stopped, made the same.
+
+    Rows then have one label and not that of rounding.
+    """
+    centers = merged(problem, soft.centers, soft.temperature, recipe.tol)
+    if soft.temperature < critical:
+        return centers
+    blob = problem.mean.repeat(len(centers), 1)
+    both = [
+        float(expectation(problem, c, soft.temperature, recipe.assignment).objective)
+        for c in (centers, blob)
+    ]
+    return blob if both[1] <= both[0] + _LOWER * problem.scatter else centers
+
+
+def _finished(problem: Problem, recipe: Recipe, run: _Run) -> Fitted:
     """Score the centers as `predict` will, those without a row moved to the end."""
-    scored = score(problem, Model(centers, temperature, recipe.assignment))
+    centers = run.centers
+    scored = score(problem, Model(centers, run.temperature, recipe.assignment))
     used = scored.counts > 0  # (k,)
     if not bool(used[: int(used.sum())].all()):
         order = torch.argsort((~used).int(), stable=True)  # (k,)
@@ -219,4 +257,4 @@ def _finished(
             counts=scored.counts[order],
             weight=scored.weight[order],
         )
-    return Fitted(centers, scored, temperature, run.n_iter, run.converged)
+    return Fitted(centers, scored, run.temperature, run.n_iter, run.converged)

@@ -14,6 +14,9 @@ from skrbf.ops.statistics import label_sums
 # Iterations of the present progress that a run may still need to beat its target.
 _PATIENCE = 25
 
+# Iterations without progress after which a run is at its end.
+_STALLED = 10
+
 
 class Partition(NamedTuple):
     """Rows assigned to centers, with the additive statistic of the assignment."""
@@ -78,7 +81,7 @@ def update(problem: Problem, partition: Partition) -> tuple[Tensor, float]:
     if not math.isfinite(between):
         mean = torch.where(partition.weight[:, None] > 0, mean, partition.centers)
         between = float(_scatter_of_means(problem, partition, mean))
-    return mean.to(partition.centers.dtype), problem.scatter - between
+    return mean.to(partition.centers.dtype), max(problem.scatter - between, 0.0)
 
 
 def _scatter_of_means(problem: Problem, partition: Partition, mean: Tensor) -> Tensor:
@@ -109,6 +112,7 @@ def lloyd(
     """
     partition = _filled(problem, start)
     centers, now = update(problem, partition)
+    stalled = 0
     for n_iter in range(1, max_iter + 1):
         before, last = partition, now
         partition = assign(problem, centers)
@@ -119,9 +123,18 @@ def lloyd(
         descent = Descent(partition, centers, now, n_iter, False)
         if report is not None and report(descent):
             return descent._replace(converged=True)
-        if last - now < tol * now or now - beat > _PATIENCE * (last - now):
+        stalled = stalled + 1 if last - now <= rounding(problem) else 0
+        if stalled == _STALLED:  # rows that change to and fro at equal distances
+            return descent._replace(converged=True)
+        slow = tol > 0 and last - now < tol * now
+        if slow or now - beat > _PATIENCE * (last - now):
             return descent
     return descent
+
+
+def rounding(problem: Problem) -> float:
+    """What the distortion may change by without a reason."""
+    return 4 * torch.finfo(problem.mean.dtype).eps * problem.scatter
 
 
 def _filled(problem: Problem, partition: Partition) -> Partition:

@@ -87,8 +87,7 @@ def score(problem: Problem, model: Model) -> Scored:
             r, value = _soft(block, model, measure)
             label = _largest(r)
             # The value is relative to the offset: add ||x - offset||^2.
-            shift = relative_distances(offset[None], block, problem.mean)[0]
-            free = (problem.square[start:stop] + shift).to(dtype)
+            free = problem.square_about(offset, start, stop, block).to(dtype)
             free -= model.temperature * value.to(dtype)
             energy += float((free if w is None else free * w).sum())
         mass += (r if w is None else r * w).sum(1)
@@ -100,6 +99,10 @@ def score(problem: Problem, model: Model) -> Scored:
     return Scored(found, counts, mass, inertia, objective)
 
 
+# Rows are moved to the centers where these lie so many times their spread away from 0.
+_FAR = 16
+
+
 class _Measure:
     """Distances (k, m) of rows to the centers, the same for centers that are the same.
 
@@ -109,7 +112,9 @@ class _Measure:
     def __init__(self, model: Model) -> None:
         centers = model.centers
         # A point amid the centers, the same in whatever order they stand.
-        self.offset = (centers.amin(0) + centers.amax(0)) / 2  # (d,)
+        self.offset = centers.median(0).values  # (d,)
+        spread = (centers - self.offset).abs().amax(0)  # (d,)
+        self.far = bool((self.offset.abs() > _FAR * spread).any())
         self.centers = centers
         self.place: Tensor | None = None
         keys = torch.linalg.vecdot(centers, torch.cos(centers.amax(0)))  # (k,)
@@ -117,7 +122,13 @@ class _Measure:
             self.centers, self.place = centers.unique(dim=0, return_inverse=True)
 
     def __call__(self, block: Tensor, scale: float = 1.0) -> Tensor:
-        found = relative_distances(self.centers, block, self.offset, scale)
+        centers, offset = self.centers, self.offset
+        if self.far and block.layout == torch.strided:
+            found = relative_distances(
+                centers - offset, block - offset, torch.zeros_like(offset), scale
+            )
+        else:
+            found = relative_distances(centers, block, offset, scale)
         return found if self.place is None else found.index_select(0, self.place)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.compute import Compute
-from skrbf.engine.rows import Rows, Subset
+from skrbf.engine.rows import Moved, Rows, Subset
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
 from skrbf.ops.statistics import weighted_sums
 
@@ -51,6 +51,15 @@ class Problem(NamedTuple):
         row = self.rows.take(index[None])
         return (row if row.layout == torch.strided else row.to_dense())[0]  # (d,)
 
+    def square_about(
+        self, point: Tensor, start: int, stop: int, block: Tensor
+    ) -> Tensor:
+        """Squared distances of a block of rows to one point."""
+        if block.layout == torch.strided:
+            return squared_norms(block - point)
+        shift = relative_distances(point[None], block, self.mean)[0]
+        return self.square[start:stop] + shift
+
     def subset(self, index: Tensor) -> Rows:
         """Some of the rows, gathered block by block when they are read."""
         if len(index) == self.rows.n_rows:
@@ -72,14 +81,15 @@ def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem
     """Weighted mean, squared distances to it and their sum, in two passes."""
     d, n = rows.n_features, rows.n_rows
     total = torch.zeros(d, dtype=compute.accumulate, device=compute.device)
-    for start, stop, block in rows.blocks(d):
+    columns = 1 if rows.is_sparse else d
+    for start, stop, block in rows.blocks(columns):
         ones = torch.ones(stop - start, dtype=compute.dtype, device=compute.device)
         w = ones if weight is None else weight[start:stop]
         total += weighted_sums(w[None], block)[0]
     mass = float(n) if weight is None else float(weight.sum(dtype=compute.accumulate))
     mean = (total / mass).to(compute.dtype)
     square = torch.empty(n, dtype=compute.dtype, device=compute.device)
-    for start, stop, block in rows.blocks(d):
+    for start, stop, block in rows.blocks(columns):
         if block.layout == torch.strided:
             square[start:stop] = squared_norms(block - mean)
         else:
@@ -91,17 +101,24 @@ def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem
     return Problem(rows, weight, mean, square, scatter, mass, compute)
 
 
-# Tables of up to this many numbers are centered by a copy of them.
+# Tables of up to this many numbers are moved to their mean by a copy, larger ones block
+# by block where it lies so many standard deviations away from 0.
 _COPY = 1 << 20
+_FAR = 16
 
 
-def centered(problem: Problem) -> Problem:
-    """The same problem about its mean, where a copy of the rows is cheap."""
+def about_mean(problem: Problem) -> Problem:
+    """The same problem with its mean at 0, where that is cheap or needed."""
     rows = problem.rows
-    if rows.is_sparse or rows.n_rows * rows.n_features > _COPY:
+    if rows.is_sparse:
         return problem
-    every = torch.arange(rows.n_rows, device=problem.mean.device)
-    moved = problem.compute.dense(rows.take(every).sub_(problem.mean))
-    return problem._replace(
-        rows=moved, mean=torch.zeros_like(problem.mean), centered=True
-    )
+    zero = torch.zeros_like(problem.mean)
+    if rows.n_rows * rows.n_features <= _COPY:
+        every = torch.arange(rows.n_rows, device=zero.device)
+        moved = problem.compute.dense(rows.take(every).sub_(problem.mean))
+    else:
+        spread = (problem.scatter / problem.mass / rows.n_features) ** 0.5
+        if not bool((problem.mean.abs() > _FAR * spread).any()):
+            return problem
+        moved = Moved(rows, problem.mean)
+    return problem._replace(rows=moved, mean=zero, centered=True)

@@ -43,8 +43,7 @@ def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
     """Of several sets of centers (b, k, d) those that promise least distortion.
 
     All go through a Lloyd iteration in one product, the better half through another,
-    and so on until `keep` are left, the best first; a row with two nearest centers
-    counts for both.
+    and so on until `keep` are left, the best first.
     """
     while len(starts) > keep:
         b, k, d = starts.shape
@@ -55,6 +54,8 @@ def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
             distances = flat.reshape(b, k, -1)  # (b, k, m)
             nearest = distances.amin(1, keepdim=True)  # (b, 1, m)
             met = torch.eq(distances, nearest, out=distances)  # (b, k, m)
+            if int(met.sum()) > nearest.numel():  # a row with several nearest centers
+                met.div_(met.sum(1, keepdim=True))
             w = problem.weight_of(start, stop)
             met = met if w is None else met.mul_(w)
             weight += met.sum(2)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from skrbf.engine.lloyd import Descent, Partition, assign, lloyd
+from skrbf.engine.lloyd import Descent, Partition, assign, lloyd, rounding
 from skrbf.engine.problem import Problem
 from skrbf.engine.race import best_of, spread_starts
 from skrbf.engine.split import Splits, split
@@ -82,7 +82,8 @@ def _better(
     for centers in starts:
         start = assign(problem, centers)
         trial = lloyd(problem, start, _FINISH, tol=tol, beat=best.distortion)
-        if trial.distortion < best.distortion * (1 - 1e-6):
+        enough = max(1e-6 * best.distortion, rounding(problem))
+        if trial.distortion < best.distortion - enough:
             return trial
     return None
 

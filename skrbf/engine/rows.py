@@ -142,6 +142,29 @@ class Subset(NamedTuple):
         return self.rows.take(self.chosen[index])
 
 
+class Moved(NamedTuple):
+    """Dense rows less a point, taken off block by block."""
+
+    rows: Rows
+    point: Tensor  # (d,)
+    is_sparse: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
+
+    @property
+    def n_features(self) -> int:
+        return self.rows.n_features
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        for start, stop, block in self.rows.blocks(columns):
+            yield start, stop, block - self.point
+
+    def take(self, index: Tensor) -> Tensor:
+        return self.rows.take(index) - self.point
+
+
 def dense_rows(
     data: Tensor, device: torch.device, dtype: torch.dtype, block_rows: BlockRows
 ) -> DenseRows:

@@ -46,7 +46,7 @@ def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
     mass, total = _halves(problem, partition, centers, axis, place)
     left, right = total / mass[..., None]
     between = torch.linalg.vecdot(right - left, right - left)
-    gain = mass[0] * mass[1] / weight * between  # (k,)
+    gain = mass[0] * (mass[1] / weight) * between  # (k,)
     return Splits(left, right, gain.nan_to_num_(), 2 * variance)
 
 

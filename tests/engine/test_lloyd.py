@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.cluster import KMeans
 
 from skrbf.engine.lloyd import assign, lloyd, update
-from skrbf.engine.problem import centered
+from skrbf.engine.problem import about_mean
 
 # One block and several, with few and many clusters.
 SIZES = [(60, 3, 7), (9000, 3, 40), (3000, 4, 210)]
@@ -88,7 +88,7 @@ def _problem(X, weight):
 def test_about_the_mean_it_is_the_same(rng, make, weighted):
     X = rng.normal(size=(2000, 3)) + 1e3
     whole = make(X, rng.random(2000) if weighted else None)
-    moved = centered(whole)
+    moved = about_mean(whole)
     start = torch.from_numpy(X[:9])
     a = lloyd(whole, assign(whole, start), 100)
     b = lloyd(moved, assign(moved, start - whole.mean), 100)
@@ -103,10 +103,10 @@ def test_about_the_mean_it_is_the_same(rng, make, weighted):
 def test_large_and_sparse_tables_are_not_copied(rng, make, monkeypatch):
     X = rng.normal(size=(200, 3))
     problem = make(sparse.csr_array(X))
-    assert centered(problem) is problem
+    assert about_mean(problem) is problem
     monkeypatch.setattr("skrbf.engine.problem._COPY", 599)
     problem = make(X)
-    assert centered(problem) is problem
+    assert about_mean(problem) is problem
 
 
 def test_an_empty_cluster_takes_the_farthest_row(make):
