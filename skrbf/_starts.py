@@ -12,7 +12,7 @@ def starting_centers(init, n_init, n_clusters, random_state, X, problem):
 
     Parameters
     ----------
-    init, n_init, n_clusters, random_state
+    init, n_init, n_clusters, random_state : object
         Parameters of :class:`skrbf.SoftKMeans`.
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         Validated rows, for a callable.

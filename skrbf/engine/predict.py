@@ -116,19 +116,26 @@ class _Measure:
         spread = (centers - self.offset).abs().amax(0)  # (d,)
         self.far = bool((self.offset.abs() > _FAR * spread).any())
         self.centers = centers
-        self.place: Tensor | None = None
+        self.place: Tensor | None = None  # (k,) in the distinct centers
+        self.first: Tensor | None = None  # of each distinct center in all
         keys = torch.linalg.vecdot(centers, torch.cos(centers.amax(0)))  # (k,)
         if len(keys.unique()) < len(keys):
             self.centers, self.place = centers.unique(dim=0, return_inverse=True)
+            number = torch.arange(len(centers), device=centers.device)
+            self.first = number.new_full((len(self.centers),), len(centers))
+            self.first.scatter_reduce_(0, self.place, number, "amin")
 
-    def __call__(self, block: Tensor, scale: float = 1.0) -> Tensor:
+    def distinct(self, block: Tensor, scale: float = 1.0) -> Tensor:
+        """Distances to the distinct centers."""
         centers, offset = self.centers, self.offset
         if self.far and block.layout == torch.strided:
-            found = relative_distances(
+            return relative_distances(
                 centers - offset, block - offset, torch.zeros_like(offset), scale
             )
-        else:
-            found = relative_distances(centers, block, offset, scale)
+        return relative_distances(centers, block, offset, scale)
+
+    def __call__(self, block: Tensor, scale: float = 1.0) -> Tensor:
+        found = self.distinct(block, scale)
         return found if self.place is None else found.index_select(0, self.place)
 
 
@@ -143,14 +150,15 @@ def _label(block: Tensor, model: Model, measure: _Measure) -> Tensor:
     Both maps rise with the logits. Only logits that differ by rounding may become one
     responsibility: then the first of them has the label.
     """
-    distances = measure(block, 1.0 / model.temperature)  # (k, m)
+    distances = measure.distinct(block, 1.0 / model.temperature)  # (k, m)
     least = distances.amin(0)  # (m,)
     slack = _ROUNDING * torch.finfo(least.dtype).eps
     close = torch.le(distances, least + slack, out=distances)  # (k, m) zeros and ones
     if int(close.sum()) > len(least):
         return _largest(_soft(block, model, measure)[0])
     numbers = torch.arange(len(close), dtype=close.dtype, device=close.device)
-    return (numbers @ close).long()
+    label = (numbers @ close).long()  # (m,)
+    return label if measure.first is None else measure.first[label]
 
 
 # In units of the rounding of 1: what exponentials, roots and products may lose.
