@@ -718,8 +718,15 @@ class RBFNetClassifier(
             - contribution : ndarray of shape (n_samples, n_units), to the logit
             - rest : ndarray of shape (n_samples,), what the other units contribute
             - intercept : ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            For fewer units than 1.
         """
         X, rows, model = self._ready(X)
+        if n_units < 1:
+            raise ValueError(f"n_units={n_units} should be at least 1.")
         n_units = min(n_units, self._n_features_out)
         with torch.inference_mode():
             found = [part for _, _, part in rbf_predict.explained(rows, model, n_units)]

@@ -297,6 +297,8 @@ def test_an_explanation_adds_up(moons, kind):
     strongest = -np.sort(-np.abs(own), axis=1)[:, :4]
     assert_allclose(np.abs(found.contribution), strongest, rtol=1e-4, atol=1e-5)
     assert est.explain(X[:1], n_units=100).unit.shape == (1, len(est.centers_))
+    with pytest.raises(ValueError, match="n_units=0 should be at least 1"):
+        est.explain(X[:1], n_units=0)
 
 
 def test_novelty(moons):
