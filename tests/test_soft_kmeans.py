@@ -132,7 +132,7 @@ def test_grow_is_no_worse_than_ten_starts(make_data, name, n_clusters):
 
     # Neither finds the best of all each time: single ratios scatter about 1.
     assert np.exp(np.mean(np.log(ratios))) <= 1.002
-    assert max(ratios) <= 1.02
+    assert max(ratios) <= 1.015
 
 
 @pytest.mark.parametrize(("name", "n_clusters"), [("digits", 10), ("wine", 3)])

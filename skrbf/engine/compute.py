@@ -95,10 +95,6 @@ class Compute:
         """Rows of a CSR matrix given as (indptr, indices, values) host tensors."""
         return sparse_rows(parts, n_features, self.device, self.dtype, self.block_rows)
 
-    def generator(self, seed: int) -> torch.Generator:
-        """A generator of this device, of its own."""
-        return torch.Generator(device=self.device).manual_seed(seed)
-
     def block_rows(self, columns: int) -> int:
         """Rows of a block whose temporaries have this many columns."""
         itemsize = torch.finfo(self.dtype).bits // 8

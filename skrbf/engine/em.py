@@ -203,6 +203,5 @@ def _filled(problem: Problem, stats: ClusterStatistics, centers: Tensor) -> Tens
             ]
         )
         far = problem.weighted((distance + problem.square).clamp_(min=0)).argmax()
-        row = problem.rows.take(far[None])
-        following[cluster] = (row if row.layout == torch.strided else row.to_dense())[0]
+        following[cluster] = problem.row(far)
     return following

@@ -77,9 +77,8 @@ def largest_variance(problem: Problem) -> float:
         return total / problem.mass
 
     far = problem.weighted(problem.square).argmax()
-    row = problem.rows.take(far[None])
-    row = (row if row.layout == torch.strided else row.to_dense())[0]
-    return float(leading_eigenpair(product, row - problem.mean, _LANCZOS_STEPS)[1])
+    first = problem.row(far) - problem.mean  # (d,)
+    return float(leading_eigenpair(product, first, _LANCZOS_STEPS)[1])
 
 
 def fit(

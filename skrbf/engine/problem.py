@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.compute import Compute
-from skrbf.engine.rows import Moved, Rows, Subset
+from skrbf.engine.rows import Moved, Rows
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
 from skrbf.ops.statistics import weighted_sums
 
@@ -40,11 +40,9 @@ class Problem(NamedTuple):
         """Weights of a block of rows."""
         return None if self.weight is None else self.weight[start:stop]
 
-    def weighted(self, values: Tensor, index: Tensor | None = None) -> Tensor:
-        """Values of all rows, or of some, times their weights."""
-        if self.weight is None:
-            return values
-        return values * (self.weight if index is None else self.weight[index])
+    def weighted(self, values: Tensor) -> Tensor:
+        """Values of all rows times their weights."""
+        return values if self.weight is None else values * self.weight
 
     def row(self, index: Tensor) -> Tensor:
         """One row, dense."""
@@ -60,21 +58,13 @@ class Problem(NamedTuple):
         shift = relative_distances(point[None], block, self.mean)[0]
         return self.square[start:stop] + shift
 
-    def subset(self, index: Tensor) -> Rows:
-        """Some of the rows, gathered block by block when they are read."""
-        if len(index) == self.rows.n_rows:
-            return self.rows
-        return Subset(self.rows, index, self.compute.block_rows)
-
-    def distances_to(self, center: Tensor, index: Tensor | None = None) -> Tensor:
-        """Squared distances of all rows, or of some, to one center (d,)."""
-        rows = self.rows if index is None else self.subset(index)
+    def distances_to(self, center: Tensor) -> Tensor:
+        """Squared distances of all rows to one center (d,)."""
         parts = [
             relative_distances(center[None], block, self.offset)[0]
-            for _, _, block in rows.blocks(1)
+            for _, _, block in self.rows.blocks(1)
         ]
-        square = self.square if index is None else self.square[index]
-        return torch.cat(parts).add_(square).clamp_(min=0)
+        return torch.cat(parts).add_(self.square).clamp_(min=0)
 
 
 def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem:

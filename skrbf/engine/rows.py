@@ -113,35 +113,6 @@ class SparseRows(NamedTuple):
             ).to(self.device, self.dtype)
 
 
-class Subset(NamedTuple):
-    """Some rows of a table, gathered block by block."""
-
-    rows: Rows
-    chosen: Tensor  # (m,) row numbers
-    block_rows: BlockRows
-
-    @property
-    def n_rows(self) -> int:
-        return self.chosen.shape[0]
-
-    @property
-    def n_features(self) -> int:
-        return self.rows.n_features
-
-    @property
-    def is_sparse(self) -> bool:
-        return self.rows.is_sparse
-
-    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        # The gathered copy counts as a temporary as well.
-        span = self.block_rows(columns + self.n_features)
-        for start, stop in _spans(self.n_rows, span):
-            yield start, stop, self.rows.take(self.chosen[start:stop])
-
-    def take(self, index: Tensor) -> Tensor:
-        return self.rows.take(self.chosen[index])
-
-
 class Moved(NamedTuple):
     """Dense rows less a point, taken off block by block."""
 
