@@ -61,6 +61,7 @@ from skrbf.ops.statistics import (
     add,
     centers,
     label_sums,
+    label_totals,
     soft_statistics,
     weighted_sums,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "inner_products",
     "kmeans_plusplus",
     "label_sums",
+    "label_totals",
     "leading_eigenpair",
     "logits",
     "nearest",

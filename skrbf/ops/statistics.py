@@ -167,15 +167,44 @@ def label_sums(
     """
     if rows.layout == torch.strided and rows.device.type == "cpu":
         weights = torch.bincount(labels, weight, k)  # (k,)
-        weighted = rows if weight is None else rows * weight[:, None]  # (n, d)
-        d = rows.shape[1]
-        if rows.shape[0] > _FEW and 3 < d < _VECTOR:  # rows of a vector add faster
-            weighted = torch.nn.functional.pad(weighted, (0, _VECTOR - d))
-        totals = rows.new_zeros((k, weighted.shape[1])).index_add_(0, labels, weighted)
-        return weights, totals[:, :d]
-    share = torch.zeros((k, len(labels)), dtype=rows.dtype, device=rows.device)
-    share.scatter_(0, labels[None], 1.0 if weight is None else weight[None])  # (k, n)
+        return weights, label_totals(rows, labels, weight, k)
+    share = _one_hot(rows, labels, weight, k)  # (k, n)
     return share.sum(1), weighted_sums(share, rows)
+
+
+def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) -> Tensor:
+    """Sums of weighted rows by label: `label_sums` without those of the weights.
+
+    Parameters
+    ----------
+    rows, labels, weight, k
+        As of `label_sums`. The weights may be of either sign.
+
+    Returns
+    -------
+    Tensor of shape (k, d)
+
+    Examples
+    --------
+    >>> import torch
+    >>> rows, labels = torch.tensor([[2.0], [4.0], [5.0]]), torch.tensor([0, 0, 1])
+    >>> label_totals(rows, labels, None, 2)
+    tensor([[6.],
+            [5.]])
+    """
+    if rows.layout != torch.strided or rows.device.type != "cpu":
+        return weighted_sums(_one_hot(rows, labels, weight, k), rows)
+    weighted = rows if weight is None else rows * weight[:, None]  # (n, d)
+    d = rows.shape[1]
+    if rows.shape[0] > _FEW and 3 < d < _VECTOR:  # rows of a vector add faster
+        weighted = torch.nn.functional.pad(weighted, (0, _VECTOR - d))
+    totals = rows.new_zeros((k, weighted.shape[1])).index_add_(0, labels, weighted)
+    return totals[:, :d]
+
+
+def _one_hot(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) -> Tensor:
+    share = torch.zeros((k, len(labels)), dtype=rows.dtype, device=rows.device)
+    return share.scatter_(0, labels[None], 1.0 if weight is None else weight[None])
 
 
 def soft_statistics(
