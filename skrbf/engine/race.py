@@ -54,15 +54,31 @@ def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
             distances = flat.reshape(b, k, -1)  # (b, k, m)
             nearest = distances.amin(1, keepdim=True)  # (b, 1, m)
             met = torch.eq(distances, nearest, out=distances)  # (b, k, m)
-            if int(met.sum()) > nearest.numel():  # a row with several nearest centers
-                met.div_(met.sum(1, keepdim=True))
-            w = problem.weight_of(start, stop)
-            met = met if w is None else met.mul_(w)
-            weight += met.sum(2)
-            total += weighted_sums(met.view(b * k, -1), block).view(b, k, d)
+            part = _totals(met, block, problem.weight_of(start, stop))
+            weight += part[0]
+            total += part[1]
         means = torch.where(weight[..., None] > 0, total / weight[..., None], starts)
         shift = means if problem.offset is None else means - problem.offset
         between = (weight * torch.linalg.vecdot(shift, shift)).sum(1)  # (b,)
         better = between.argsort(descending=True, stable=True)[: (b + 1) // 2]
         starts = means.to(starts.dtype)[better]
     return starts
+
+
+def _totals(met: Tensor, block: Tensor, w: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Masses (b, k) and sums (b, k, d) of the rows where their centers were met.
+
+    A row that met several of one set (b, k, m) is shared between them.
+    """
+    b, k, m = met.shape
+    flat = met.view(b * k, m)
+    if w is None and block.layout == torch.strided:
+        # Rows and their numbers in one product, and the numbers say whether any was
+        # counted twice.
+        rows = torch.cat([block, block.new_ones((m, 1))], 1)
+        sums = weighted_sums(flat, rows).view(b, k, -1)
+        if int(sums[..., -1].sum(dtype=torch.float64)) == b * m:
+            return sums[..., -1], sums[..., :-1]
+    flat = met.div_(met.sum(1, keepdim=True)).view(b * k, m)
+    flat = flat if w is None else flat.mul_(w)
+    return flat.sum(1).view(b, k), weighted_sums(flat, block).view(b, k, -1)
