@@ -9,7 +9,12 @@ from torch import Tensor
 from skrbf.engine.problem import Problem
 from skrbf.engine.rows import Rows
 from skrbf.ops.assignment import Assignment
-from skrbf.ops.distances import nearest, paired_squared_distances, relative_distances
+from skrbf.ops.distances import (
+    nearest,
+    paired_squared_distances,
+    places,
+    relative_distances,
+)
 
 
 class Model(NamedTuple):
@@ -154,10 +159,9 @@ def _label(block: Tensor, model: Model, measure: _Measure) -> Tensor:
     least = distances.amin(0)  # (m,)
     slack = _ROUNDING * torch.finfo(least.dtype).eps
     close = torch.le(distances, least + slack, out=distances)  # (k, m) zeros and ones
-    if int(close.sum()) > len(least):
+    label, single = places(close)
+    if not single:
         return _largest(_soft(block, model, measure)[0])
-    numbers = torch.arange(len(close), dtype=close.dtype, device=close.device)
-    label = (numbers @ close).long()  # (m,)
     return label if measure.first is None else measure.first[label]
 
 

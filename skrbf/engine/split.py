@@ -84,7 +84,9 @@ class _Shift(Protocol):
 class _Held:
     """Shifts of dense rows, formed once: they are few."""
 
-    def __init__(self, rows, label, weight, centers) -> None:
+    def __init__(
+        self, rows: Tensor, label: Tensor, weight: Tensor | None, centers: Tensor
+    ) -> None:
         self.rows = rows - centers.index_select(0, label)  # (m, d)
         self.label, self.weight, self.k = label, weight, len(centers)
 
@@ -98,7 +100,9 @@ class _Held:
 class _Implied:
     """Shifts of dense or sparse rows, never formed."""
 
-    def __init__(self, rows, label, weight, centers) -> None:
+    def __init__(
+        self, rows: Tensor, label: Tensor, weight: Tensor | None, centers: Tensor
+    ) -> None:
         self.rows, self.label, self.weight, self.centers = rows, label, weight, centers
 
     def along(self, axis: Tensor) -> Tensor:
@@ -125,7 +129,9 @@ def _shifts(problem: Problem, partition: Partition, centers: Tensor) -> _Shifts:
     cpu = centers.device.type == "cpu"
     columns = 2 * rows.n_features if cpu and not rows.is_sparse else 2 * k
 
-    def shift(kind, start: int, stop: int, block: Tensor) -> _Shift:
+    def shift(
+        kind: type[_Held | _Implied], start: int, stop: int, block: Tensor
+    ) -> _Shift:
         label = partition.labels[start:stop].long()
         return kind(block, label, problem.weight_of(start, stop), centers)
 

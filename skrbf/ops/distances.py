@@ -172,12 +172,44 @@ def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
         return value, place
     value = distances.amin(0)  # (n,)
     met = torch.eq(distances, value, out=distances)  # (k, n), zeros and ones
-    numbers = torch.arange(met.shape[0], dtype=met.dtype, device=met.device)
-    place = (numbers @ met).long()  # (n,)
-    if int(met.sum()) > value.shape[0]:
+    place, single = places(met)
+    if not single:
         twice = (met.sum(0) > 1.0).nonzero()[:, 0]
         place[twice] = met[:, twice].argmax(0)
     return value, place
+
+
+def places(met: Tensor) -> tuple[Tensor, bool]:
+    """Where the one stands in each column of zeros and ones.
+
+    Parameters
+    ----------
+    met : Tensor of shape (k, n)
+        At least one 1 in each column.
+
+    Returns
+    -------
+    place : Tensor of shape (n,), int64
+        Of no meaning for a column with several ones.
+    single : bool
+        Whether there is no such column.
+
+    Notes
+    -----
+    O(k n), one product with the numbers k to 2 k - 1: two of them together are more
+    than that.
+
+    Examples
+    --------
+    >>> import torch
+    >>> places(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    (tensor([0, 1]), True)
+    """
+    k = met.shape[0]
+    numbers = torch.arange(k, 2 * k, dtype=met.dtype, device=met.device)
+    sums = numbers @ met  # (n,)
+    single = met.shape[1] == 0 or float(sums.amax()) < 2 * k
+    return sums.sub_(k).long(), single
 
 
 def squared_distances(
