@@ -24,7 +24,7 @@ from skrbf.engine.repair import repair
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.axes import leading_eigenpair
 from skrbf.ops.schedule import noise_temperature
-from skrbf.ops.statistics import weighted_sums
+from skrbf.ops.statistics import label_totals
 
 _LANCZOS_STEPS = 40
 _FEW_FEATURES = 300
@@ -73,7 +73,9 @@ def largest_variance(problem: Problem) -> float:
             along = block @ vector - problem.mean @ vector  # (m,)
             w = problem.weight_of(start, stop)
             along = along if w is None else along * w
-            total += weighted_sums(along[None], block)[0] - along.sum() * problem.mean
+            alike = torch.zeros(len(along), dtype=torch.int64, device=along.device)
+            moved = label_totals(block, alike, along, 1)[0]  # (d,)
+            total += moved - along.sum() * problem.mean
         return total / problem.mass
 
     far = problem.weighted(problem.square).argmax()

@@ -94,9 +94,7 @@ def centers(statistics: ClusterStatistics, fallback: Tensor) -> Tensor:
     return torch.where(filled[:, None], means, fallback)  # (k, d)
 
 
-def weighted_sums(
-    responsibilities: Tensor, rows: Tensor, rows_t: Tensor | None = None
-) -> Tensor:
+def weighted_sums(responsibilities: Tensor, rows: Tensor) -> Tensor:
     """Sum of the rows for every cluster, weighted by the responsibilities.
 
     Parameters
@@ -104,9 +102,6 @@ def weighted_sums(
     responsibilities : Tensor of shape (k, n)
     rows : Tensor of shape (n, d)
         Dense or sparse CSR.
-    rows_t : Tensor of shape (d, n), optional
-        The transposed rows, as CSR of their own. For CSR rows only: the product is then
-        twenty times faster, since torch otherwise converts the rows each time.
 
     Returns
     -------
@@ -126,8 +121,7 @@ def weighted_sums(
         if rows.shape[1] <= _NARROW and responsibilities.shape[0] >= 4 * rows.shape[1]:
             return (rows.t() @ responsibilities.t()).t()  # (k, d)
         return responsibilities @ rows  # (k, d)
-    columns = rows.t() if rows_t is None else rows_t  # (d, n)
-    return (columns @ responsibilities.t()).t()  # (k, d)
+    return (rows.t() @ responsibilities.t()).t()  # (k, d)
 
 
 def label_sums(
@@ -153,9 +147,8 @@ def label_sums(
 
     Notes
     -----
-    O(n d) row by row on the CPU. Elsewhere that would add in no fixed order, and for
-    CSR rows it is not there: a product with the one-hot labels does, in O(k n d) or
-    O(k nnz).
+    O(n d) or O(nnz) on the CPU, row by row. Elsewhere that would add in no fixed order:
+    a product with the one-hot labels does, in O(k n d) or O(k nnz).
 
     Examples
     --------
@@ -165,7 +158,7 @@ def label_sums(
     (tensor([2, 1]), tensor([[6.],
             [5.]]))
     """
-    if rows.layout == torch.strided and rows.device.type == "cpu":
+    if rows.device.type == "cpu":
         weights = torch.bincount(labels, weight, k)  # (k,)
         return weights, label_totals(rows, labels, weight, k)
     share = _one_hot(rows, labels, weight, k)  # (k, n)
@@ -192,14 +185,31 @@ def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) ->
     tensor([[6.],
             [5.]])
     """
-    if rows.layout != torch.strided or rows.device.type != "cpu":
+    if rows.device.type != "cpu":
         return weighted_sums(_one_hot(rows, labels, weight, k), rows)
+    if rows.layout != torch.strided:
+        return _stored_totals(rows, labels, weight, k)
     weighted = rows if weight is None else rows * weight[:, None]  # (n, d)
     d = rows.shape[1]
     if rows.shape[0] > _FEW and 3 < d < _VECTOR:  # rows of a vector add faster
         weighted = torch.nn.functional.pad(weighted, (0, _VECTOR - d))
     totals = rows.new_zeros((k, weighted.shape[1])).index_add_(0, labels, weighted)
     return totals[:, :d]
+
+
+def _stored_totals(
+    rows: Tensor, labels: Tensor, weight: Tensor | None, k: int
+) -> Tensor:
+    """`label_totals` of CSR rows, one stored entry after the other."""
+    lengths, stored = rows.crow_indices().diff(), rows.values()
+    own = torch.arange(len(labels)).repeat_interleave(
+        lengths, output_size=stored.shape[0]
+    )  # (nnz,) the row of each
+    if weight is not None:
+        stored = stored * weight.to(stored.dtype).index_select(0, own)
+    place = (labels * rows.shape[1]).index_select(0, own) + rows.col_indices()
+    totals = stored.new_zeros(k * rows.shape[1]).index_add_(0, place, stored)
+    return totals.view(k, -1)
 
 
 def _one_hot(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) -> Tensor:
@@ -213,7 +223,6 @@ def soft_statistics(
     sample_weight: Tensor | None,
     objective: Tensor,
     *,
-    rows_t: Tensor | None = None,
     accumulate: torch.dtype = torch.float64,
 ) -> ClusterStatistics:
     """Statistics of one chunk of rows.
@@ -226,8 +235,6 @@ def soft_statistics(
     sample_weight : Tensor of shape (n,) or None
     objective : Tensor of shape (n,)
         Each row's share of the objective, not yet weighted.
-    rows_t : Tensor of shape (d, n), optional
-        As in `weighted_sums`.
     accumulate : torch.dtype, default=torch.float64
         Dtype of the result: sums within a chunk are formed in the dtype of the rows,
         sums of chunks in this one.
@@ -254,6 +261,6 @@ def soft_statistics(
         objective = objective * sample_weight
     return ClusterStatistics(
         responsibilities.sum(1).to(accumulate),  # (k,)
-        weighted_sums(responsibilities, rows, rows_t).to(accumulate),  # (k, d)
+        weighted_sums(responsibilities, rows).to(accumulate),  # (k, d)
         objective.sum(dtype=accumulate),  # ()
     )

@@ -9,6 +9,7 @@ from skrbf.ops import (
     inner_products,
     nearest,
     paired_squared_distances,
+    places,
     relative_distances,
     squared_distances,
     squared_norms,
@@ -124,6 +125,20 @@ def test_gradient_with_respect_to_centers(rng):
     assert torch.autograd.gradcheck(
         lambda c: relative_distances(c, rows, rows.mean(0), -0.5), centers
     )
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 700])
+def test_places_of_ones(rng, k):
+    labels = rng.integers(k, size=500)
+    met = torch.from_numpy(np.eye(k, dtype=np.float32)[:, labels])
+    place, single = places(met)
+    assert single
+    np.testing.assert_array_equal(place, labels)
+    if k > 1:
+        met[(labels[0] + 1) % k, 0] = 1
+        place, single = places(met)
+        assert not single
+        np.testing.assert_array_equal(place[1:], labels[1:])
 
 
 @pytest.mark.parametrize("k", [2, 199, 200, 300])
