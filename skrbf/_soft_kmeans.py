@@ -285,7 +285,13 @@ class SoftKMeans(
         compute = self._compute(X, self.n_clusters)
         if weight is not None:
             weight = compute.tensor(weight)
-        return make_problem(to_rows(X, compute), weight, compute)
+        problem = make_problem(to_rows(X, compute), weight, compute)
+        if not np.isfinite(problem.scatter):
+            raise ValueError(
+                f"The squared distances in X are too large for {X.dtype}; scale X, or "
+                "pass float64."
+            )
+        return problem
 
     def _recipe(self, problem):
         """What to fit, and the unit of its temperature."""

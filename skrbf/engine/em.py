@@ -192,16 +192,19 @@ def is_soft(problem: Problem, temperature: float) -> bool:
 def _filled(problem: Problem, stats: ClusterStatistics, centers: Tensor) -> Tensor:
     """The means; a center without any weight goes to the row farthest from all."""
     following = statistics.centers(stats, centers)
-    for cluster in (stats.weight <= 0).nonzero()[:, 0].tolist():
-        alive = following[
-            torch.arange(len(following), device=centers.device) != cluster
+    dead = stats.weight <= 0  # (k,)
+    if not bool(dead.any()):
+        return following
+    alive = following[~dead]
+    distance = torch.cat(
+        [
+            relative_distances(alive, block, problem.offset).amin(0)
+            for _, _, block in problem.rows.blocks(len(alive))
         ]
-        distance = torch.cat(
-            [
-                relative_distances(alive, block, problem.mean).amin(0)
-                for _, _, block in problem.rows.blocks(len(alive))
-            ]
-        )
-        far = problem.weighted((distance + problem.square).clamp_(min=0)).argmax()
-        following[cluster] = problem.row(far)
+    )
+    distance = problem.weighted((distance + problem.square).clamp_(min=0))  # (n,)
+    for cluster in dead.nonzero()[:, 0]:
+        following[cluster] = problem.row(distance.argmax())
+        near = problem.weighted(problem.distances_to(following[cluster]))
+        distance = torch.minimum(distance, near)
     return following

@@ -135,11 +135,9 @@ def _shifts(problem: Problem, partition: Partition, centers: Tensor) -> _Shifts:
         label = partition.labels[start:stop].long()
         return kind(block, label, problem.weight_of(start, stop), centers)
 
-    if not rows.is_sparse:
-        start, stop, block = next(iter(rows.blocks(columns)))
-        if stop == rows.n_rows:
-            held = [shift(_Held, start, stop, block)]
-            return lambda: held
+    if not rows.is_sparse and rows.n_rows <= problem.compute.block_rows(columns):
+        held = [shift(_Held, *block) for block in rows.blocks(columns)]
+        return lambda: held
     return lambda: (shift(_Implied, *block) for block in rows.blocks(columns))
 
 

@@ -25,6 +25,8 @@ class SoftAssignment(nn.Module):
 
     Raises
     ------
+    TypeError
+        If `centers` is not a tensor of floating point numbers.
     ValueError
         If `temperature` is not positive, `centers` is not a matrix, or `assignment` is
         not known.
@@ -48,6 +50,12 @@ class SoftAssignment(nn.Module):
         self, centers: Tensor, temperature: float = 1.0, assignment: str = "softmax"
     ) -> None:
         super().__init__()
+        if not (isinstance(centers, Tensor) and centers.is_floating_point()):
+            raise TypeError(
+                "centers must be a tensor of floating point numbers, such as "
+                f"torch.from_numpy(array); got {type(centers).__name__}"
+                f"{' of ' + str(centers.dtype) if hasattr(centers, 'dtype') else ''}."
+            )
         if centers.ndim != 2:
             raise ValueError(
                 f"centers must be a matrix, got a tensor of shape {centers.shape}."
@@ -76,11 +84,22 @@ class SoftAssignment(nn.Module):
         -------
         Tensor of shape (..., n_clusters)
             The last axis sums to 1.
+
+        Raises
+        ------
+        ValueError
+            If the rows have another number of features than the centers.
         """
-        flat = rows.reshape(-1, rows.shape[-1])  # (n, d)
+        n_clusters, n_features = self.centers.shape
+        if rows.shape[-1:] != (n_features,):
+            raise ValueError(
+                f"rows must have {n_features} features along their last axis, as the "
+                f"centers do; got a tensor of shape {tuple(rows.shape)}."
+            )
+        flat = rows.reshape(-1, n_features)  # (n, d)
         logits = squared_distances(self.centers, flat) / -self.temperature  # (k, n)
         responsibilities, _ = ASSIGNMENTS[self.assignment].function(logits)
-        return responsibilities.t().reshape(*rows.shape[:-1], -1)  # (..., k)
+        return responsibilities.t().reshape(*rows.shape[:-1], n_clusters)  # (..., k)
 
     def extra_repr(self) -> str:
         """Shape and settings, for ``repr``."""

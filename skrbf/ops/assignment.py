@@ -241,7 +241,7 @@ def _entmax15_into(out: Tensor, logits: Tensor) -> Tensor:
     for _ in range(50):
         mass = torch.mul(root, root, out=out).sum(0)  # (n,)
         step = torch.sub(mass, mass.sqrt(), alpha=2.0).div_(root.sum(0)).relu_()
-        longest = float(step.max())
+        longest = float(step.max()) if len(step) else 0.0
         if longest <= eps:
             break
         root.sub_(step).relu_()

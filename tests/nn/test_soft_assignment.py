@@ -72,3 +72,16 @@ def test_bad_arguments(rows):
         SoftAssignment(rows[0])
     with pytest.raises(ValueError, match="assignment must be one of"):
         SoftAssignment(rows[:4], assignment="sparsemax")
+    with pytest.raises(TypeError, match="got ndarray of float64"):
+        SoftAssignment(rows[:4].numpy())
+    with pytest.raises(TypeError, match=r"got Tensor of torch\.int64"):
+        SoftAssignment(rows[:4].long())
+    with pytest.raises(ValueError, match="features along their last axis"):
+        SoftAssignment(rows[:4])(rows[:, :1])
+
+
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+def test_a_batch_may_be_empty(rows, assignment):
+    layer = SoftAssignment(rows[:4], assignment=assignment)
+    assert layer(rows[:0]).shape == (0, 4)
+    assert layer(rows[:6].view(2, 3, -1)).shape == (2, 3, 4)
