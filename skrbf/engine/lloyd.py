@@ -50,8 +50,9 @@ def assign(problem: Problem, centers: Tensor) -> Partition:
         label = nearest_center(centers, block, problem.offset)[1]
         part = label_sums(block, label, problem.weight_of(start, stop), k)
         if stop - start == n:  # all at once: nothing to collect
-            masses, sums = (p.to(compute.accumulate) for p in part)
-            return Partition(centers, label, masses, sums)
+            weight, total = (sums.to(compute.accumulate) for sums in part)
+            labels = label
+            continue
         if start == 0:
             labels = problem.empty(torch.int32)
             weight = torch.zeros(k, dtype=compute.accumulate, device=compute.device)
