@@ -1,5 +1,6 @@
 """Layers for torch models of your own."""
 
+from skrbf.nn.augment import RandomAffine
 from skrbf.nn.autoencoder import Autoencoder, ConvAutoencoder, DenseAutoencoder
 from skrbf.nn.rbf import RBFLayer, RBFNetwork
 from skrbf.nn.soft_assignment import SoftAssignment
@@ -10,5 +11,6 @@ __all__ = [
     "DenseAutoencoder",
     "RBFLayer",
     "RBFNetwork",
+    "RandomAffine",
     "SoftAssignment",
 ]

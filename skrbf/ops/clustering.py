@@ -281,11 +281,15 @@ def spread(codes: Tensor, weight: Tensor) -> tuple[float, float]:
     (1.0, 1.0)
     """
     share = (weight / weight.sum()).to(codes)  # (n,)
-    centered = codes - share @ codes  # (n, c)
+    mean = share @ codes  # (c,)
+    centered = codes - mean  # (n, c)
     covariance = (centered * share[:, None]).t() @ centered  # (c, c)
     total = float(covariance.trace())
     if not torch.isfinite(covariance).all():
         return float("nan"), float("nan")
+    rounding = 8.0 * torch.finfo(codes.dtype).eps
+    if total <= rounding**2 * float(mean @ mean):
+        return 0.0, 0.0
     return total, max(float(torch.linalg.eigvalsh(covariance)[-1]), 0.0)
 
 
