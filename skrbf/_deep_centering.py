@@ -393,7 +393,7 @@ class DeepCenteringClustering(
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
-        with self._unchanged_on_error():
+        with self._unchanged_on_error(), torch.inference_mode(False):
             return self._fit(X, y, sample_weight)
 
     def _fit(self, X, y, sample_weight):

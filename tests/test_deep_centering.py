@@ -100,7 +100,11 @@ def test_history_has_every_epoch(blobs, system):
     first, last = frame[:20], frame[20:]
     assert first.loss.iloc[-1] < 0.7 * first.loss.iloc[0]
     assert_array_equal(first.loss, first.reconstruction_loss)
-    assert first[["clustering_loss", "label_change", "code_variance"]].isna().all(axis=None)
+    assert (
+        first[["clustering_loss", "label_change", "code_variance"]]
+        .isna()
+        .all(axis=None)
+    )
     assert last.notna().all(axis=None)
     weight = system.get("clustering_weight", 1.0)
     total = last.reconstruction_loss + weight * last.clustering_loss

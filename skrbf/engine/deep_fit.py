@@ -60,7 +60,7 @@ def fit_deep(
     data: DeepData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
 ) -> DeepFitted:
     """Fit an autoencoder and centers of its codes."""
-    with torch.inference_mode(False), torch.enable_grad(), _repeatable(data):
+    with torch.enable_grad(), _repeatable(data):
         stopped = _pretrain(data, net, start, on_epoch)
         return _cluster(data, net, plan, start, on_epoch, stopped)
 

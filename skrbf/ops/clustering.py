@@ -280,7 +280,8 @@ def spread(codes: Tensor, weight: Tensor) -> tuple[float, float]:
     >>> spread(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.ones(2))
     (1.0, 1.0)
     """
-    share = (weight / weight.sum()).to(codes)  # (n,)
+    weight = weight.to(codes)
+    share = weight / weight.sum()  # (n,)
     mean = share @ codes  # (c,)
     centered = codes - mean  # (n, c)
     covariance = (centered * share[:, None]).t() @ centered  # (c, c)
