@@ -113,7 +113,7 @@ class DeepCenteringClustering(
     assignment : {"softmax", "entmax15"}, default="softmax"
         The map from distances to responsibilities. "entmax15" is sparse.
 
-    temperature : float, default=0.05
+    temperature : float, default=0.01
         Relative to twice the largest variance of the codes along any direction, as in
         :class:`SoftKMeans`. 0 assigns a row to its nearest center alone.
 
@@ -160,7 +160,8 @@ class DeepCenteringClustering(
 
     tol : float, default=1e-3
         The fit ends after three epochs in a row in which a smaller share of the labels
-        changes. 0 never ends it early.
+        changes; after `reinit_interval` ones, where these are more. 0 never ends it
+        early.
 
     checkpoint : str or path-like, default=None
         A file to which the training is written after every epoch, and from which the
@@ -309,7 +310,7 @@ class DeepCenteringClustering(
         clustering_weight=1.0,
         centering="distance",
         assignment="softmax",
-        temperature=0.05,
+        temperature=0.01,
         through_weights=False,
         assignment_update="batch",
         center_update="kmeans",

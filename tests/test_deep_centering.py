@@ -31,7 +31,7 @@ SMALL = {
     "tol": 0.0,
     "random_state": 0,
 }
-DKM = {"center_update": "gradient", "through_weights": True, "temperature": 0.01}
+DKM = {"center_update": "gradient", "through_weights": True, "temperature": 0.001}
 SYSTEMS = {
     "default": {},
     "AE + K-means": {"max_iter": 0},
@@ -370,6 +370,8 @@ def test_labels_that_settle_end_the_fit(blobs):
     quiet = np.convolve(change < 0.01, np.ones(3), "valid") == 3
     assert quiet.argmax() == len(change) - 3
     assert deep(tol=0.0, max_iter=12).fit(X).n_iter_ == 12
+    rare = deep(tol=1.0, max_iter=12, weight_reset=0.2, reinit_interval=5).fit(X)
+    assert rare.n_iter_ == 5  # not before K-means was once
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -25,7 +25,8 @@ from skrbf.engine.train import ADVICE, Step, follow
 from skrbf.nn.autoencoder import Autoencoder
 from skrbf.ops.distances import squared_distances
 
-# Epochs in a row that change fewer labels than `tol` before the fit ends.
+# Epochs in a row that change fewer labels than `tol` before the fit ends, and one
+# interval of K-means at the least.
 PATIENCE = 3
 # Of the variance that the codes had when clustering began: less than it is none.
 _VANISHED = 1e-6
@@ -112,12 +113,14 @@ def _cluster(
         began = saved["began"]
     training.began = began
 
+    patience = max(PATIENCE, plan.reinit_interval or 0)
+
     def see(step: Step[Training]) -> bool:
         report = training.report
         assert report is not None
         quiet = report.label_change < plan.tol
         training.n_quiet = training.n_quiet + 1 if quiet else 0
-        return bool(on_epoch(training)) or training.n_quiet >= PATIENCE
+        return bool(on_epoch(training)) or training.n_quiet >= patience
 
     if not stopped and plan.n_epochs > training.epoch:
         steps = clustering(training, data, net, plan)
