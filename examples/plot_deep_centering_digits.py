@@ -5,8 +5,8 @@ Digits: codes that are pulled to centers
 
 :class:`~skrbf.DeepCenteringClustering` learns codes of handwritten digits, finds
 centers among them, and then trains on: codes are pulled to the centers, and K-means
-sets the centers anew. The network before and after are compared from the same weights. Classes
-color the points and give the accuracies; nothing is fitted to them.
+sets the centers anew. Both pictures are from the same weights. Classes color the points
+and give the accuracies; nothing is fitted to them.
 
 Run as ``python examples/plot_deep_centering_digits.py``; with ``--save NAME`` it writes
 its figure to that file.

@@ -35,7 +35,9 @@ class CenteringLoss(NamedTuple):
 def assign_codes(
     distances: Tensor, temperature: float, assignment: Assignment
 ) -> Tensor:
-    """Responsibilities of centers for codes, one-hot at temperature 0 (eq-softmax).
+    """Responsibilities of centers for codes, one-hot at temperature 0.
+
+    By the map at that temperature (:eq:`eq-softmax`).
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def assign_codes(
 def distance_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Weighted squared distances to all centers (eq-centering-distance).
+    r"""Weighted squared distances to all centers (:eq:`eq-centering-distance`).
 
     :math:`\ell_i = \sum_k r_{ik} d_{ik}`: the loss of deep K-means, with hard
     responsibilities that of DCN.
@@ -101,7 +103,7 @@ def distance_loss(
 def centroid_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Squared distance to the soft centroid (eq-centering-centroid).
+    r"""Squared distance to the soft centroid (:eq:`eq-centering-centroid`).
 
     :math:`\ell_i = \| h_i - \sum_k r_{ik} c_k \|^2`, which is `distance_loss` less the
     variance of the centers under the responsibilities.
@@ -134,7 +136,7 @@ def centroid_loss(
 def regularized_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Weighted distances less the norm of the code (eq-centering-regularized).
+    r"""Weighted distances less the norm of the code (:eq:`eq-centering-regularized`).
 
     :math:`\ell_i = \sum_k r_{ik} d_{ik} - \| h_i \|^2`. With responsibilities held it
     is linear in the code, which it pushes along its soft centroid: codes must be
@@ -178,8 +180,8 @@ def variance_slope(codes: Tensor, weight: Tensor) -> Tensor:
 
     A loss :math:`\ell` of a batch times it has the value :math:`\ell` and the gradient
     of :math:`V_0 \, \ell / V`, with :math:`V_0` the present value of the total variance
-    :math:`V` of the batch (eq-scale-free). So codes that shrink about their mean, and
-    their centers with them, gain nothing.
+    :math:`V` of the batch (:eq:`eq-scale-free`). So codes that shrink about their mean,
+    and their centers with them, gain nothing.
 
     Parameters
     ----------
@@ -216,8 +218,8 @@ def running_means(
     r"""Centers moved by a batch to the mean of all they have been given so far.
 
     :math:`c_k \leftarrow c_k + (h_i - c_k) / N_k` one row after the other, with
-    :math:`N_k` the rows of cluster k up to and with row i (eq-running-means): in one
-    step, since the mean of a mean is the mean.
+    :math:`N_k` the rows of cluster k up to and with row i (:eq:`eq-running-means`): in
+    one step, since the mean of a mean is the mean.
 
     Parameters
     ----------
@@ -257,7 +259,7 @@ def spread(codes: Tensor, weight: Tensor) -> tuple[float, float]:
     r"""Total variance of codes, and the largest along any direction.
 
     Trace and largest eigenvalue of the weighted covariance: the unit of the clustering
-    loss, and half that of the temperature (eq-critical-temperature).
+    loss, and half that of the temperature (:eq:`eq-critical-temperature`).
 
     Parameters
     ----------
@@ -310,7 +312,7 @@ def shrink_and_perturb(parameter: Tensor, fresh: Tensor, share: float) -> Tensor
     Notes
     -----
     The weight reset of Miklautz and others (2025), "Breaking the reclustering barrier
-    in centroid-based deep clustering" (eq-weight-reset).
+    in centroid-based deep clustering" (:eq:`eq-weight-reset`).
 
     Examples
     --------
