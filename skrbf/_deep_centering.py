@@ -125,12 +125,14 @@ class DeepCenteringClustering(
         When responsibilities are computed: with every batch, or of all rows between
         two epochs, as alternating directions do.
 
-    center_update : {"kmeans", "running_mean", "gradient", "soft_mean"}, \
-            default="kmeans"
+    center_update : str, default="kmeans"
         What moves the centers, other than K-means every `reinit_interval` epochs:
-        nothing, the mean of all rows they were given so far after every batch, the
-        gradient of the loss, or after every epoch the means of all codes by their
-        responsibilities.
+
+        - "kmeans": nothing.
+        - "running_mean": after every batch, to the means of all that they were given.
+        - "gradient": they are trained with the network.
+        - "soft_mean": after every epoch, to the means of all codes by their
+          responsibilities.
 
     reinit_interval : int or None, default=1
         Epochs from one K-means on all codes to the next. Labels are matched with those
