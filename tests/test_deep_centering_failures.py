@@ -197,6 +197,16 @@ def test_sparse_rows_have_no_predict_proba(fitted):
             "Lower learning_rate or clustering_weight",
         ),
         (
+            {
+                "learning_rate": 1e38,
+                "pretrain_epochs": 0,
+                "max_iter": 1,
+                "center_update": "gradient",
+            },
+            "cluster",
+            "Lower learning_rate or clustering_weight",
+        ),
+        (
             {"clustering_weight": 1e300, "pretrain_epochs": 1},
             "cluster",
             "Lower learning_rate or clustering_weight",

@@ -13,7 +13,7 @@ from skrbf.engine.problem import make_problem
 from skrbf.ops import statistics
 from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.clustering import running_means
-from skrbf.ops.statistics import label_sums, soft_statistics
+from skrbf.ops.statistics import soft_statistics
 
 _MAX_ITER = 300
 
@@ -116,8 +116,3 @@ CENTER_RULES = {
     "gradient": CenterRule(True, stay, stay),
     "soft_mean": CenterRule(False, stay, move_to_soft_means),
 }
-
-
-def hard_mass(labels: Tensor, weight: Tensor, n_clusters: int) -> Tensor:
-    """Weight of the rows of each label (k,)."""
-    return label_sums(weight[:, None], labels.long(), weight, n_clusters)[0]

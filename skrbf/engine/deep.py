@@ -24,8 +24,9 @@ from skrbf.ops.clustering import (
 )
 from skrbf.ops.distances import squared_distances
 
-# Numbers that a row leaves in a wide layer, for the size of blocks.
-WIDTH = 2048
+# Columns of temporaries of a row, for the size of blocks. Layers are wider, but a few
+# hundred rows are needed to make up for reading their weights.
+WIDTH = 256
 
 
 class NetPlan(NamedTuple):
@@ -164,7 +165,7 @@ def clustering(
         training.epoch += 1
         loss = error + plan.weight * pull
         codes = encode_all(training.module, data)
-        if not bool(torch.isfinite(codes).all()):
+        if not _finite(codes, training.clusters.centers):
             yield Step(training, float("nan"))
         change, shift = _between_epochs(training, data, plan, codes, start)
         seconds = time.perf_counter() - began
@@ -182,6 +183,10 @@ def clustering(
             seconds,
         )
         yield Step(training, loss)
+
+
+def _finite(*tensors: Tensor) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 def _clustering_epoch(
