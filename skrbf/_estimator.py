@@ -10,6 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from skrbf._compat import CallbackSupportMixin, begin_callbacks
 from skrbf.engine.compute import Compute
+from skrbf.engine.deep import Report
 
 _MIB = 1 << 20
 
@@ -163,3 +164,19 @@ class TrainingWatch(Watch):
         held_out = record.validation_score
         score = "" if np.isnan(held_out) else f", validation score {held_out:.4f}"
         return f"loss {record.loss:.6g}{score}"
+
+
+class EpochWatch(Watch):
+    """Follow the epochs of an autoencoder."""
+
+    fields = Report._fields
+
+    def told(self, record):
+        """A record in words, for `verbose`."""
+        if np.isnan(record.label_change):
+            return f"loss {record.loss:.6g}"
+        return (
+            f"loss {record.loss:.6g}, reconstruction {record.reconstruction_loss:.4g}, "
+            f"clustering {record.clustering_loss:.4g}, labels changed "
+            f"{record.label_change:.2%}"
+        )

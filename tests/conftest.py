@@ -1,6 +1,7 @@
 """Data sets, and the maths once more in float64 numpy: nothing here uses skrbf."""
 
 import importlib.util
+import os
 
 import entmax
 import joblib
@@ -16,8 +17,14 @@ from threadpoolctl import threadpool_limits
 collect_ignore = (
     []
     if importlib.util.find_spec("sklearn.callback")
-    else ["test_rbf_net_callbacks.py", "test_soft_kmeans_callbacks.py"]
+    else [
+        "test_deep_centering_callbacks.py",
+        "test_rbf_net_callbacks.py",
+        "test_soft_kmeans_callbacks.py",
+    ]
 )
+if not os.environ.get("SKRBF_SLOW"):
+    collect_ignore.append("test_common_defaults.py")
 
 
 @pytest.fixture(scope="session", autouse=True)

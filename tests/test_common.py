@@ -10,9 +10,27 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skrbf import RBFNetClassifier, SoftKMeans
+from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
+
+# Networks so small that the checks take seconds; DEFAULTS has the others.
+SMALL = {
+    "n_components": 3,
+    "hidden_layer_sizes": (16,),
+    "pretrain_epochs": 20,
+    "max_iter": 5,
+    "learning_rate": 0.01,
+}
+SR_KMEANS = {
+    "code_activation": "tanh",
+    "centering": "regularized",
+    "assignment_update": "epoch",
+    "center_update": "soft_mean",
+    "reinit_interval": None,
+}
 
 ESTIMATORS = [
+    DeepCenteringClustering(**SMALL),
+    DeepCenteringClustering(**SMALL, **SR_KMEANS),
     SoftKMeans(),
     SoftKMeans(assignment="entmax15"),
     SoftKMeans(temperature=0),
@@ -60,6 +78,10 @@ pytestmark = [
 ]
 
 
+def short(estimator):
+    return "".join(repr(estimator).split())
+
+
 def name_of(check):
     return getattr(check, "func", check).__name__
 
@@ -94,24 +116,33 @@ def test_all_sparse_formats(container, index_dtype, format):
         est.predict_proba(rows)
     net = RBFNetClassifier(random_state=0).fit(rows, np.arange(40) % 3)
     np.testing.assert_allclose(net.predict_proba(rows), net.predict_proba(X), atol=1e-9)
+    deep = DeepCenteringClustering(3, **SMALL, random_state=0).fit(rows)
+    np.testing.assert_allclose(deep.transform(rows), deep.transform(X), atol=1e-9)
+    codes = deep.transform(X)
+    np.testing.assert_array_equal(deep.fit(X).transform(X), codes)
+    with pytest.raises(TypeError, match=r"sparse; use X\.toarray"):
+        deep.predict_proba(rows)
     proba = net.predict_proba(X)
     np.testing.assert_array_equal(net.fit(X, np.arange(40) % 3).predict_proba(X), proba)
 
 
 @pytest.mark.parametrize("name", sorted(OWN_CHECKS))
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=short)
 def test_scikit_learn_s_own(estimator, name):
     run(getattr(estimator_checks, name), type(estimator).__name__, estimator)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=short)
 def test_no_parameter_is_tuned_for_the_checks(estimator):
     changed = {
         name: value
         for name, value in estimator.get_params().items()
         if value != type(estimator)().get_params()[name]
     }
-    assert changed in ({}, {"assignment": "entmax15"}, {"temperature": 0})
+    if isinstance(estimator, DeepCenteringClustering):  # its size only
+        assert changed in (SMALL, SMALL | SR_KMEANS)
+    else:
+        assert changed in ({}, {"assignment": "entmax15"}, {"temperature": 0})
 
 
 @pytest.mark.parametrize(
@@ -119,6 +150,7 @@ def test_no_parameter_is_tuned_for_the_checks(estimator):
     [
         (SoftKMeans(), "check_clustering"),
         (RBFNetClassifier(), "check_classifiers_train"),
+        (DeepCenteringClustering(**SMALL), "check_clustering"),
     ],
 )
 def test_the_checks_that_others_are_excused_from_are_there(estimator, kind):
@@ -140,7 +172,7 @@ def test_the_checks_that_others_are_excused_from_are_there(estimator, kind):
 
 
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=short)
 def test_sample_weight_equivalence_float32(estimator, container):
     """As scikit-learn's check, which runs in float64 only."""
     rng = np.random.default_rng(42)
@@ -161,7 +193,7 @@ def test_sample_weight_equivalence_float32(estimator, container):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1, 8])
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=short)
 def test_subset_invariance(estimator, size, dtype):
     """As scikit-learn's check, which runs in float64 with one cluster only."""
     X = 3 * np.random.default_rng(0).random((40, 3)).astype(dtype)

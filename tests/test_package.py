@@ -24,7 +24,8 @@ def run(code, *args, env=None, **kwargs):
 
 
 def test_public_names():
-    assert {"RBFNetClassifier", "SoftKMeans"} <= set(skrbf.__all__)
+    names = {"DeepCenteringClustering", "RBFNetClassifier", "SoftKMeans"}
+    assert names <= set(skrbf.__all__)
     assert sorted(set(skrbf.__all__)) == sorted(skrbf.__all__)
     for name in skrbf.__all__:
         assert getattr(skrbf, name).__doc__

@@ -2,7 +2,8 @@
 
 An optimiser is an iterator of `Step`, one for each iteration or epoch, such as
 :func:`skrbf.engine.lbfgs.lbfgs` and :func:`skrbf.engine.adam.adam`. It knows nothing of
-stopping, validation or callbacks; the loop knows nothing of what a state is.
+stopping, validation or callbacks; the loop knows nothing of what a state is. `follow`
+is the loop, and `train` keeps the best of the states that it comes by.
 """
 
 import math
@@ -60,6 +61,52 @@ class Trained(NamedTuple, Generic[State]):
     converged: bool  # or stopped from outside
 
 
+# What to change where a loss is not finite.
+ADVICE = "Lower learning_rate, or scale the data."
+
+
+def follow(
+    steps: Iterable[Step[State]],
+    phase: str,
+    max_iter: int,
+    see: Callable[[Step[State]], bool],
+    advice: str = ADVICE,
+) -> tuple[int, bool]:
+    """Take the steps of an optimiser until one is the last.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        Ends by itself where the optimiser can do no better.
+    phase : str
+        Name of this training in an error.
+    max_iter : int
+        Most steps.
+    see : callable
+        ``see(step)`` after each; a true answer ends the loop.
+    advice : str
+        What an error says to change.
+
+    Returns
+    -------
+    n_iter : int
+        Steps that were taken.
+    ended : bool
+        Whether it ended before `max_iter`, or was told to.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite.
+    """
+    n_iter = 0
+    for n_iter, step in enumerate(islice(steps, max_iter), 1):
+        finite(step.loss, n_iter, phase, advice)
+        if see(step):
+            return n_iter, True
+    return n_iter, n_iter < max_iter
+
+
 def train(
     steps: Iterable[Step[State]],
     start: Step[State],
@@ -97,14 +144,14 @@ def train(
     finite(start.loss, 0, phase)
     best, best_score = start, math.nan if validate is None else validate(start.state)
     waited, mark = 0, start.loss if validate is None else best_score
-    n_iter = 0
-    for n_iter, step in enumerate(islice(steps, stopping.max_iter), 1):
-        finite(step.loss, n_iter, phase)
+
+    def see(step: Step[State]) -> bool:
+        nonlocal best, best_score, waited, mark
         score = math.nan if validate is None else validate(step.state)
         if _better(score, step.loss, best_score, best.loss):
             best, best_score = step, score
         if on_step(Record(phase, step.loss, score), step.state):
-            return Trained(*best, best_score, n_iter, True)
+            return True
         # Progress is measured from where it last sufficed, so that many small steps
         # count as well.
         if validate is None:
@@ -114,9 +161,10 @@ def train(
         waited += 1
         if progress > enough:
             waited, mark = 0, step.loss if validate is None else score
-        if waited >= stopping.patience:
-            return Trained(*best, best_score, n_iter, True)
-    return Trained(*best, best_score, n_iter, n_iter < stopping.max_iter)
+        return waited >= stopping.patience
+
+    n_iter, ended = follow(steps, phase, stopping.max_iter, see)
+    return Trained(*best, best_score, n_iter, ended)
 
 
 def _better(score: float, loss: float, best_score: float, best_loss: float) -> bool:
@@ -126,11 +174,10 @@ def _better(score: float, loss: float, best_score: float, best_loss: float) -> b
     return score > best_score
 
 
-def finite(loss: float, n_iter: int, phase: str) -> float:
+def finite(loss: float, n_iter: int, phase: str, advice: str = ADVICE) -> float:
     """The loss, or an error that says what to change."""
     if not math.isfinite(loss):
         raise FloatingPointError(
-            f"The loss is {loss} in step {n_iter} of the phase {phase!r}. Lower "
-            "learning_rate, or scale the data."
+            f"The loss is {loss} in step {n_iter} of the phase {phase!r}. {advice}"
         )
     return loss

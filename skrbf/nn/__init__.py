@@ -1,6 +1,16 @@
 """Layers for torch models of your own."""
 
+from skrbf.nn.augment import RandomAffine
+from skrbf.nn.autoencoder import Autoencoder, ConvAutoencoder, DenseAutoencoder
 from skrbf.nn.rbf import RBFLayer, RBFNetwork
 from skrbf.nn.soft_assignment import SoftAssignment
 
-__all__ = ["RBFLayer", "RBFNetwork", "SoftAssignment"]
+__all__ = [
+    "Autoencoder",
+    "ConvAutoencoder",
+    "DenseAutoencoder",
+    "RBFLayer",
+    "RBFNetwork",
+    "RandomAffine",
+    "SoftAssignment",
+]

@@ -1,0 +1,237 @@
+"""The systems of deep clustering as settings of DeepCenteringClustering, compared.
+
+For every data set and seed an autoencoder is pretrained once (``max_iter=0``: the
+baseline, AE + K-means), and every system starts from its weights. Accuracy (best
+one-to-one matching of labels and classes), normalised mutual information (arithmetic
+mean) and adjusted Rand index are in per cent, mean and standard deviation over the
+seeds; "gain" is the mean difference to the baseline of the same seed in accuracy, with
+its standard deviation. Classes are used for these numbers only. Seconds are the median
+time of one fit, without pretraining; of the baseline, with it. K-means is ``KMeans`` on
+the rows, with ten starts.
+
+Dense rows are float32, as they are in the files. ``--augment`` turns, shifts and zooms
+images a little, in pretraining and in clustering. Run as
+
+    python benchmarks/deep_clustering.py --data FOLDER --sets usps optdigits --seeds 5
+    python benchmarks/deep_clustering.py --data FOLDER --sets usps --augment
+    python benchmarks/deep_clustering.py --data FOLDER --sets optdigits --peer clustpy
+
+``--peer clustpy`` adds ClustPy's DCN with the same layers, batches and epochs, and
+says how the time of our DCN compares, each with its own pretraining. ``FOLDER``
+defaults to the environment variable ``SKRBF_DATA``.
+"""
+
+import argparse
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from _common import Report, environment
+from kmeans_quality import load_function
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from skrbf import DeepCenteringClustering
+from skrbf.nn import RandomAffine
+
+SETS = ["optdigits", "usps"]
+IMAGES = {
+    "optdigits": (8, 8),
+    "usps": (16, 16),
+    "mnist70k": (28, 28),
+    "coil100_gray_32x32": (32, 32),
+    "coil20_32x32": (32, 32),
+}
+DKM = {"center_update": "gradient", "through_weights": True, "temperature": 1e-3}
+SYSTEMS = {
+    "AE + K-means": {"max_iter": 0},
+    "DCN": {
+        "temperature": 0,
+        "center_update": "running_mean",
+        "reinit_interval": None,
+    },
+    "DKM": {**DKM, "reinit_interval": None},
+    "CT": {"reinit_interval": None},
+    "CT, centroid": {"centering": "centroid", "reinit_interval": None},
+    "CT + reinit": {},
+    "CT + reinit, entmax": {"assignment": "entmax15"},
+    "DKM + reinit": DKM,
+    "CT + BRB": {"weight_reset": 0.2, "reinit_interval": 10, "reinit": "grow"},
+    "SR-K-means": {
+        "code_activation": "tanh",
+        "centering": "regularized",
+        "assignment_update": "epoch",
+        "center_update": "soft_mean",
+        "reinit_interval": None,
+    },
+}
+
+
+def scores(y, labels):
+    """ACC, NMI and ARI, in per cent."""
+    counts = np.zeros((y.max() + 1, labels.max() + 1))
+    np.add.at(counts, (y, labels), 1)
+    matched = counts[linear_sum_assignment(counts, maximize=True)].sum()
+    nmi, ari = normalized_mutual_info_score(y, labels), adjusted_rand_score(y, labels)
+    return 100 * np.array([matched / len(y), nmi, ari])
+
+
+def timed(estimator, X):
+    """The fitted estimator, and the seconds that it took."""
+    start = time.perf_counter()
+    estimator.fit(X)
+    return estimator, time.perf_counter() - start
+
+
+def clustpy_dcn(args, k, seed):
+    """ClustPy's DCN with our layers, batches and epochs."""
+    from clustpy.deep import DCN
+
+    return DCN(
+        k,
+        batch_size=256,
+        pretrain_epochs=args.pretrain_epochs,
+        clustering_epochs=args.max_iter,
+        embedding_size=10,
+        random_state=seed,
+    )
+
+
+class Runs:
+    """All runs on one data set."""
+
+    def __init__(self, args, name):
+        self.args, self.name = args, name
+        X, y, _ = load_function(args.data)(name)
+        self.X = X if hasattr(X, "indptr") else np.ascontiguousarray(X, np.float32)
+        self.y = np.unique(y, return_inverse=True)[1]
+        self.k = len(np.unique(y))
+        self.found = {}
+
+    def deep(self, seed, **params):
+        """An estimator with the settings of all systems."""
+        shape = IMAGES.get(self.name)
+        if self.args.augment and shape is not None:
+            params |= {"augment": RandomAffine(), "input_shape": shape}
+        if self.args.encoder == "conv":
+            params |= {"input_shape": shape}
+        params = {
+            "pretrain_epochs": self.args.pretrain_epochs,
+            "max_iter": self.args.max_iter,
+            "encoder": self.args.encoder,
+            "device": self.args.device,
+            **params,
+        }
+        return DeepCenteringClustering(self.k, random_state=seed, **params)
+
+    def note(self, system, labels, seconds):
+        """Keep what a run came to."""
+        row = [*scores(self.y, labels), seconds]
+        self.found.setdefault(system, []).append(row)
+        print(
+            f"  {self.name} {system}: ACC {row[0]:.1f} NMI {row[1]:.1f} "
+            f"ARI {row[2]:.1f} in {seconds:.0f} s",
+            flush=True,
+        )
+
+    def run(self, seed):
+        """All systems from one seed."""
+        networks = {}
+        for system in self.args.systems:
+            settings = SYSTEMS[system]
+            activation = settings.get("code_activation", "linear")
+            if activation not in networks:
+                first = self.deep(seed, code_activation=activation, max_iter=0)
+                first, seconds = timed(first, self.X)
+                networks[activation] = first.autoencoder_
+                extra = "" if activation == "linear" else f" ({activation})"
+                self.note("AE + K-means" + extra, first.labels_, seconds)
+            if system != "AE + K-means":
+                est = self.deep(seed, **settings | {"encoder": networks[activation]})
+                est, seconds = timed(est, self.X)
+                self.note(system, est.labels_, seconds)
+        if self.args.peer == "clustpy":
+            peer, seconds = timed(clustpy_dcn(self.args, self.k, seed), self.X)
+            self.note("ClustPy DCN, all", peer.labels_, seconds)
+            ours = self.deep(seed, **SYSTEMS["DCN"] | {"tol": 0.0})
+            ours, seconds = timed(ours, self.X)
+            self.note("our DCN, all", ours.labels_, seconds)
+
+
+def baseline_of(system, found):
+    """The runs from the same weights without clustering."""
+    tanh = SYSTEMS.get(system, {}).get("code_activation") == "tanh"
+    return found["AE + K-means (tanh)" if tanh else "AE + K-means"]
+
+
+def run(args, report):
+    """Measure every set, and print a row for each system."""
+    report.items(environment("numpy", "scikit-learn", "torch", "skrbf"))
+    report.say(
+        f"encoder {args.encoder}, {args.pretrain_epochs} + {args.max_iter} epochs, "
+        f"{'with' if args.augment else 'no'} augmentation, device {args.device}"
+    )
+    every = {}
+    for name in args.sets:
+        runs = every[name] = Runs(args, name)
+        start = time.perf_counter()
+        plain = KMeans(runs.k, n_init=10, random_state=0).fit_predict(runs.X)
+        runs.note("K-means", plain, time.perf_counter() - start)
+        for seed in range(args.seeds):
+            runs.run(seed)
+    table = report.table(
+        set="<10", system="<20", seeds=">5d", ACC=">5.1f", sd=">4.1f", NMI=">5.1f",
+        sd_=">4.1f", ARI=">5.1f", sd__=">4.1f", gain=">5.1f", sd___=">4.1f",
+        s=">5.0f",
+    )  # fmt: skip
+    for name, runs in every.items():
+        for system, rows in runs.found.items():
+            rows = np.array(rows)
+            mean, spread = rows.mean(0), rows.std(0)
+            gain = [None, None]
+            if system in SYSTEMS and system != "AE + K-means":
+                gap = rows[:, 0] - np.array(baseline_of(system, runs.found))[:, 0]
+                gain = [gap.mean(), gap.std()]
+            pairs = [v for both in zip(mean[:3], spread[:3], strict=True) for v in both]
+            table.add(name, system, len(rows), *pairs, *gain, np.median(rows[:, 3]))
+        if args.peer == "clustpy":
+            ratio = [
+                ours[3] / peer[3]
+                for ours, peer in zip(
+                    runs.found["our DCN, all"],
+                    runs.found["ClustPy DCN, all"],
+                    strict=True,
+                )
+            ]
+            report.say(f"{name}: time of our DCN / ClustPy's {np.median(ratio):.2f}")
+
+
+def main():
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    data = os.environ.get("SKRBF_DATA")
+    parser.add_argument("--data", type=Path, default=data, required=not data)
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--pretrain-epochs", type=int, default=50)
+    parser.add_argument("--max-iter", type=int, default=50)
+    parser.add_argument("--encoder", choices=["dense", "conv"], default="dense")
+    parser.add_argument("--augment", action="store_true")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--peer", choices=["clustpy"])
+    parser.add_argument("--output", help="write the same as Markdown to this file")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    with Report("Deep clustering", args.output) as report:
+        run(args, report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,727 @@
+"""Clustering of the codes of an autoencoder that are pulled to their centers."""
+
+import copy
+import warnings
+from numbers import Integral, Real
+from os import PathLike
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
+from skrbf._deep_settings import (
+    build_module,
+    check_module,
+    check_parameters,
+    cluster_plan,
+    configuration,
+    net_plan,
+)
+from skrbf._estimator import EpochWatch, TorchEstimator, to_rows
+from skrbf.engine import predict as prediction
+from skrbf.engine.centers import CENTER_RULES, kmeans
+from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
+from skrbf.engine.deep import WIDTH, Report, encode_all
+from skrbf.engine.deep_data import prepare_rows
+from skrbf.engine.deep_fit import Start, fit_deep
+from skrbf.engine.encode import EncodedRows, make_encoder, reconstruction_errors
+from skrbf.engine.predict import Model
+from skrbf.engine.scaling import Scaling
+from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, squared_distances
+
+# Multiply-adds of a row, in units of its features, for the choice of a device.
+_WORK = 5000
+
+
+class DeepCenteringClustering(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    TorchEstimator,
+    BaseEstimator,
+):
+    r"""Clusters of learned codes: an autoencoder whose codes are pulled to centers.
+
+    An autoencoder learns codes :math:`h_i` of the rows, K-means places centers among
+    them, and then the network is trained on both its reconstruction error and the
+    centering loss :math:`\sum_k r_{ik} \|h_i - c_k\|^2`, with responsibilities as in
+    :class:`SoftKMeans`, while K-means sets the centers anew. Other rules for the
+    responsibilities and the centers make it deep K-means, DCN, SR-K-means and others:
+    the User Guide has a table.
+
+    Read more in the :ref:`User Guide <deep_clustering>`.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, at most the number of rows.
+
+    n_components : int, default=10
+        Width of a code.
+
+    hidden_layer_sizes : array-like of int, default=(500, 500, 2000)
+        Widths of the layers of the dense encoder; the decoder has them in reverse.
+
+    code_activation : {"linear", "tanh"}, default="linear"
+        What a code is made with. "tanh" bounds it, as ``centering="regularized"``
+        needs.
+
+    encoder : {"dense", "conv"}, callable or Module, default="dense"
+        The autoencoder.
+
+        - "dense" has `hidden_layer_sizes`; "conv" has three strided convolutions, and
+          needs `input_shape`.
+        - A callable ``encoder(n_features, n_components)`` returns a
+          :class:`torch.nn.Module` with the methods `encode` and `decode`, see
+          :class:`skrbf.nn.Autoencoder`.
+        - A module is taken as pretrained, and copied: such as `autoencoder_` of a fit
+          to the same rows with ``max_iter=0``.
+
+    input_shape : tuple of int, default=None
+        Shape of a row as an image, (height, width) or (channels, height, width), for
+        "conv" and for `augment`.
+
+    pretrain_epochs : int, default=50
+        Epochs on the reconstruction error alone.
+
+    denoising : float, default=0.0
+        Share of the entries of each row that are masked, set to their mean, in
+        pretraining; what is reconstructed is the whole row.
+
+    max_iter : int, default=50
+        Most epochs of clustering. 0 is K-means on the codes of the pretrained network.
+
+    clustering_weight : float, default=1.0
+        Of the centering loss, beside the reconstruction error. Both are shares, of the
+        variance of the codes and of the rows: the weight has no unit.
+
+    centering : {"distance", "centroid", "regularized"}, default="distance"
+        The centering loss of a row: its weighted squared distances to all centers, the
+        squared distance to its soft centroid, or the first less the squared norm of the
+        code.
+
+    assignment : {"softmax", "entmax15"}, default="softmax"
+        The map from distances to responsibilities. "entmax15" is sparse.
+
+    temperature : float, default=0.01
+        Relative to twice the largest variance of the codes along any direction, as in
+        :class:`SoftKMeans`. 0 assigns a row to its nearest center alone.
+
+    through_weights : bool, default=False
+        Whether the gradient of the centering loss also passes through the
+        responsibilities, or they are held.
+
+    assignment_update : {"batch", "epoch"}, default="batch"
+        When responsibilities are computed: with every batch, or of all rows between
+        two epochs, as alternating directions do.
+
+    center_update : str, default="kmeans"
+        What moves the centers, other than K-means every `reinit_interval` epochs:
+
+        - "kmeans": nothing.
+        - "running_mean": after every batch, to the means of all that they were given.
+        - "gradient": they are trained with the network.
+        - "soft_mean": after every epoch, to the means of all codes by their
+          responsibilities.
+
+    reinit_interval : int or None, default=1
+        Epochs from one K-means on all codes to the next. Labels are matched with those
+        before. None leaves the centers to `center_update`.
+
+    reinit : {"lloyd", "grow"}, default="lloyd"
+        Where that K-means starts: from the present centers, or as
+        ``SoftKMeans(init="grow")``.
+
+    weight_reset : float or None, default=None
+        Before each K-means but one after the last epoch, the encoder but for its last
+        layer is moved by this share to a fresh draw, and the moments of Adam are
+        forgotten. Together with a `reinit_interval` of several epochs.
+
+    batch_size : int, default=256
+        Rows of a batch.
+
+    learning_rate : float, default=1e-3
+        Of Adam.
+
+    augment : callable, default=None
+        ``augment(rows)`` returns rows that belong to the same clusters, such as images
+        shifted a little: a tensor of the same shape, (batch, n_features) or
+        (batch, \*input_shape), in units of the data. Pretraining is on these; in
+        clustering they are pulled to where the rows themselves belong. It may use
+        torch's own random numbers, which come from `random_state` then.
+
+    tol : float, default=1e-3
+        The fit ends after three epochs in a row in which a smaller share of the labels
+        changes; after `reinit_interval` ones, where these are more. 0 never ends it
+        early.
+
+    checkpoint : str or path-like, default=None
+        A file to which the training is written after every epoch, and from which the
+        next fit with the same parameters and rows goes on. Removed at the end of a fit.
+
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network, scaling and centers of the last one,
+        without pretraining.
+
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and
+        the problem is large enough to gain. Fitted attributes work on any machine.
+
+    verbose : int, default=0
+        Print a line for every epoch.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the weights, of the order of the batches, and of masks.
+
+    Attributes
+    ----------
+    autoencoder_ : Module
+        The network, in single precision on the CPU. It takes rows less `mean_` and
+        divided by `scale_`.
+
+    cluster_centers_ : ndarray of shape (n_clusters, n_components)
+        Centers among the codes, those without a row of their own last.
+
+    cluster_centers_decoded_ : ndarray of shape (n_clusters, n_features)
+        What the decoder makes of them, in units of the data.
+
+    labels_ : ndarray of shape (n_samples,), int32
+        Label of each row: the same as ``predict(X)``.
+
+    temperature_ : float
+        In squared units of the codes; `predict_proba` uses it.
+
+    code_variance_ : float
+        Total variance of the codes.
+
+    mean_, scale_ : ndarray of shape (n_features,)
+        What is taken off each feature, and the one number by which all are divided.
+
+    n_iter_ : int
+        Epochs of clustering.
+
+    history_ : dict of lists
+        For every epoch its "phase" ("pretrain", "cluster"), "loss",
+        "reconstruction_loss", "clustering_loss", "label_change" (share of the weight),
+        "center_shift" (root mean square, in standard deviations of the codes),
+        "code_variance", "largest_cluster" (share of the weight), "temperature",
+        "learning_rate" and "seconds"; NaN where a phase has none.
+
+    n_features_in_ : int
+        Number of features seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features, if `X` has names that are all strings.
+
+    See Also
+    --------
+    SoftKMeans : The same without an encoder.
+    skrbf.nn.DenseAutoencoder, skrbf.nn.ConvAutoencoder : The networks.
+
+    Notes
+    -----
+    An epoch costs what the network costs, and K-means on codes little beside it. One
+    scaled copy of the rows is held in single precision, dense also for sparse rows, on
+    the device. Predictions are computed in the precision of the rows, in blocks.
+
+    Equal rows are merged and the rest is sorted before anything is computed, and the
+    losses are weighted. So a row with weight 2 is the same as the row twice, and the
+    order of the rows has no effect, to the last bit.
+
+    A score or loss of one fit is not comparable with that of another `n_components`
+    or `clustering_weight`: neither chooses them.
+
+    References
+    ----------
+    D. Roy (2024), "Deep clustering using centering loss and reinitialisation",
+    arXiv:2411.19496.
+
+    M. Moradi Fard, T. Thonet, E. Gaussier (2020), "Deep k-means: jointly clustering
+    with k-means and learning representations".
+
+    L. Miklautz and others (2025), "Breaking the reclustering barrier in centroid-based
+    deep clustering".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrbf import DeepCenteringClustering
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> model = DeepCenteringClustering(
+    ...     3, n_components=2, hidden_layer_sizes=(32,), random_state=0
+    ... ).fit(X)
+    >>> model.transform(X[:2]).shape
+    (2, 2)
+    >>> model.cluster_centers_decoded_.shape
+    (3, 4)
+    """
+
+    _parameter_constraints = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
+        "code_activation": [StrOptions({"linear", "tanh"})],
+        "encoder": [StrOptions({"dense", "conv"}), callable],
+        "input_shape": [tuple, list, None],
+        "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
+        "denoising": [Interval(Real, 0, 1, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "clustering_weight": [Interval(Real, 0, None, closed="left")],
+        "centering": [StrOptions(set(CENTERING_LOSSES))],
+        "assignment": [StrOptions(set(ASSIGNMENTS))],
+        "temperature": [Interval(Real, 0, None, closed="left")],
+        "through_weights": ["boolean"],
+        "assignment_update": [StrOptions({"batch", "epoch"})],
+        "center_update": [StrOptions(set(CENTER_RULES))],
+        "reinit_interval": [Interval(Integral, 1, None, closed="left"), None],
+        "reinit": [StrOptions({"lloyd", "grow"})],
+        "weight_reset": [Interval(Real, 0, 1, closed="right"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "augment": [callable, None],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "checkpoint": [str, PathLike, None],
+        "warm_start": ["boolean"],
+        "device": [str],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        n_components=10,
+        hidden_layer_sizes=(500, 500, 2000),
+        code_activation="linear",
+        encoder="dense",
+        input_shape=None,
+        pretrain_epochs=50,
+        denoising=0.0,
+        max_iter=50,
+        clustering_weight=1.0,
+        centering="distance",
+        assignment="softmax",
+        temperature=0.01,
+        through_weights=False,
+        assignment_update="batch",
+        center_update="kmeans",
+        reinit_interval=1,
+        reinit="lloyd",
+        weight_reset=None,
+        batch_size=256,
+        learning_rate=1e-3,
+        augment=None,
+        tol=1e-3,
+        checkpoint=None,
+        warm_start=False,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_clusters = n_clusters
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.code_activation = code_activation
+        self.encoder = encoder
+        self.input_shape = input_shape
+        self.pretrain_epochs = pretrain_epochs
+        self.denoising = denoising
+        self.max_iter = max_iter
+        self.clustering_weight = clustering_weight
+        self.centering = centering
+        self.assignment = assignment
+        self.temperature = temperature
+        self.through_weights = through_weights
+        self.assignment_update = assignment_update
+        self.center_update = center_update
+        self.reinit_interval = reinit_interval
+        self.reinit = reinit
+        self.weight_reset = weight_reset
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.augment = augment
+        self.tol = tol
+        self.checkpoint = checkpoint
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Sparse input, and both float types kept."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self):
+        return self.cluster_centers_.shape[1]
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Learn codes and find the centers among them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to cluster. Sparse ones are made dense, all of them.
+        y : Ignored
+            For the scikit-learn convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, not negative; a weight of 2 is the same as the row twice.
+
+        Returns
+        -------
+        self : DeepCenteringClustering
+
+        Raises
+        ------
+        ValueError
+            For rows that are not finite numbers, fewer rows than clusters, weights that
+            are negative or all zero, an `input_shape` of another size than a row, an
+            encoder whose codes have another width than `n_components`, a checkpoint of
+            another fit, or a device that is not there.
+        FloatingPointError
+            If the loss becomes NaN or infinite.
+        """
+        with self._unchanged_on_error(), torch.inference_mode(False):
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight):
+        given = X
+        X = self._validate(X, reset=True)
+        data, start = self._start(X, sample_weight)
+        checkpoint = self._checkpoint(data)
+        if checkpoint.saved is not None:
+            start.module.load_state_dict(checkpoint.saved["module"])
+            start.generator.set_state(checkpoint.saved["generator"])
+            start = start._replace(saved=checkpoint.saved)
+
+        def attributes(record, training):
+            centers, temperature = _present(training, data, self.n_clusters)
+            state = self._state(X, data, training.module, centers, temperature)
+            return {"n_features_in_": X.shape[1], **state}
+
+        metadata = {"sample_weight": sample_weight}
+        watch = EpochWatch(self, given, y, metadata, attributes)
+        if checkpoint.saved is not None:
+            watch.records += [Report(*each) for each in checkpoint.saved["records"]]
+
+        def on_epoch(training):
+            stop = watch(training.report, training)
+            checkpoint.write(training, watch.records)
+            return stop
+
+        net, plan = net_plan(self, data), cluster_plan(self)
+        fitted = fit_deep(data, net, plan, start, on_epoch)
+        written = {
+            **self._state(
+                X, data, start.module, fitted.clusters.centers, fitted.temperature
+            ),
+            "code_variance_": fitted.variance,
+            "n_iter_": fitted.n_iter,
+            "history_": watch.history(),
+        }
+        written |= self._labelled(X, written)
+        self._warn(written["labels_"], fitted)
+        watch.end({**written, "n_features_in_": X.shape[1]})
+        vars(self).update(written)
+        checkpoint.remove()
+        return self
+
+    def _start(self, X, sample_weight):
+        """The rows to train on, and the network to start from."""
+        weight = check_sample_weight(sample_weight, X)
+        if X.shape[0] < self.n_clusters:
+            raise ValueError(
+                f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
+            )
+        check_parameters(self, X.shape[1])
+        go_on = self.warm_start and hasattr(self, "autoencoder_")
+        if go_on and X.shape[1] != len(self.mean_):
+            raise ValueError(
+                f"X has {X.shape[1]} features, and warm_start=True goes on from "
+                f"{len(self.mean_)}."
+            )
+        host = type(self)(device="cpu")._compute(X, 1)
+        data = prepare_rows(
+            to_rows(X.toarray() if issparse(X) else X, host),
+            None if weight is None else torch.from_numpy(weight.astype(np.float64)),
+            self._scaling() if go_on else None,
+            self._compute(np.empty(X.shape, np.float32), _WORK),
+        )
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        generator = torch.Generator().manual_seed(int(seed))
+        centers = None
+        if go_on:
+            module, pretrained = copy.deepcopy(self.autoencoder_), True
+            if self.cluster_centers_.shape == (self.n_clusters, self.n_components):
+                centers = torch.tensor(self.cluster_centers_).to(data.rows)
+        else:
+            module, pretrained = build_module(self, X.shape[1], generator)
+        module = module.to(data.rows.device, data.rows.dtype)
+        check_module(self, module, data.rows[:2])
+        foreign = self.augment is not None or not isinstance(self.encoder, str)
+        return data, Start(module, generator, pretrained, centers, foreign, None)
+
+    def _checkpoint(self, data):
+        if self.checkpoint is None:
+            return NoCheckpoint()
+        return Checkpoint(self.checkpoint, configuration(self, data))
+
+    def _scaling(self):
+        return Scaling(torch.tensor(self.mean_), torch.tensor(self.scale_))
+
+    def _state(self, X, data, module, centers, temperature):
+        """What prediction needs."""
+        mean, scale = (part.numpy().copy() for part in data.scaling)
+        with torch.no_grad():
+            decoded = module.eval().decode(centers).cpu().numpy()
+        return {
+            "autoencoder_": copy.deepcopy(module).cpu().eval(),
+            "cluster_centers_": centers.cpu().numpy().astype(X.dtype),
+            "cluster_centers_decoded_": (decoded * scale + mean).astype(X.dtype),
+            "temperature_": temperature,
+            "mean_": mean,
+            "scale_": scale,
+            "_assignment": self.assignment,  # what `predict` uses, whatever is set
+            "_weight": float(self.clustering_weight),
+        }
+
+    def _labelled(self, X, state):
+        """Labels, and the centers with those last that have no row of their own."""
+        labels = _labels(*self._codes(X, state)[1:], X.shape[0])
+        k = len(state["cluster_centers_"])
+        used = np.bincount(labels, minlength=k) > 0
+        order = np.argsort(~used, kind="stable")
+        place = np.argsort(order).astype(np.int32)
+        names = ("cluster_centers_", "cluster_centers_decoded_")
+        return {
+            "labels_": place[labels],
+            **{name: state[name][order] for name in names},
+        }
+
+    def _warn(self, labels, fitted):
+        n_found = len(np.unique(labels))
+        if fitted.collapsed:
+            warnings.warn(
+                f"The codes have collapsed, to variance {fitted.variance:.3g} and "
+                f"{n_found} clusters; lower clustering_weight or learning_rate, or "
+                "raise pretrain_epochs.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        elif n_found < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_found}) found smaller than "
+                f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in "
+                "X, or to centers without rows.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _codes(self, X, state=None):
+        """The network, the codes of validated rows, and the model that labels them."""
+        state = vars(self) if state is None else state
+        compute = self._compute(X, _WORK, fitted=True)
+        encoder = make_encoder(
+            state["autoencoder_"],
+            compute.tensor(state["mean_"]),
+            compute.tensor(state["scale_"]),
+            compute,
+        )
+        centers = compute.tensor(state["cluster_centers_"])
+        codes = EncodedRows(to_rows(X, compute), encoder, centers.shape[1])
+        assignment = ASSIGNMENTS[state["_assignment"]]
+        return encoder, codes, Model(centers, state["temperature_"], assignment)
+
+    def _ready(self, X):
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        return X, *self._codes(X)
+
+    def fit_predict(self, X, y=None, sample_weight=None):
+        """Fit, and return `labels_`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X, y=None, sample_weight=None):
+        """Fit, and return the codes of the same rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+        """
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def predict(self, X):
+        """Label of each row: the cluster with the nearest center.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+        """
+        X, _, codes, model = self._ready(X)
+        return _labels(codes, model, X.shape[0])
+
+    def predict_proba(self, X):
+        """Responsibilities: how much of each row belongs to each cluster.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Dense.
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_clusters)
+            Rows sum to 1. One-hot at temperature 0.
+
+        Raises
+        ------
+        TypeError
+            For sparse rows: scikit-learn's checks take whatever answers to
+            `predict_proba` there for a classifier of their own classes.
+        """
+        if issparse(X):
+            raise TypeError(
+                "predict_proba takes dense rows, and X is sparse; use X.toarray()."
+            )
+        X, _, codes, model = self._ready(X)
+        whole = np.empty((X.shape[0], len(model.centers)), dtype=X.dtype)
+        with torch.inference_mode():
+            for start, stop, block in prediction.responsibilities(codes, model):
+                whole[start:stop] = block.t().cpu().numpy()
+        return whole
+
+    def transform(self, X):
+        """Codes of rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+        """
+        X, _, codes, _ = self._ready(X)
+        whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
+        with torch.inference_mode():
+            for start, stop, block in codes.blocks(1):
+                whole[start:stop] = block.cpu().numpy()
+        return whole
+
+    def inverse_transform(self, X):
+        """Rows that have these codes, as far as the decoder can tell.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features)
+            In units of the data.
+
+        Raises
+        ------
+        ValueError
+            If the codes have another width.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=[np.float64, np.float32], order="C")
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {codes.shape[1]} columns, and codes have "
+                f"{self._n_features_out}."
+            )
+        compute = self._compute(codes, _WORK, fitted=True)
+        encoder = make_encoder(
+            self.autoencoder_,
+            compute.tensor(self.mean_),
+            compute.tensor(self.scale_),
+            compute,
+        )
+        whole = np.empty((len(codes), len(self.mean_)), dtype=codes.dtype)
+        with torch.inference_mode():
+            for start, stop, block in to_rows(codes, compute).blocks(WIDTH):
+                whole[start:stop] = encoder.decode(block).cpu().numpy()
+        return whole
+
+    def score(self, X, y=None, sample_weight=None):
+        """Minus the loss of rows, the lower the better reconstructed and clustered.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+            Minus the mean reconstruction error, in variances of the rows, and minus
+            `clustering_weight` times the mean squared distance of the codes to their
+            centers, in variances of the codes.
+        """
+        X, encoder, codes, model = self._ready(X)
+        weight = check_sample_weight(sample_weight, X)
+        weight = np.ones(X.shape[0]) if weight is None else weight.astype(np.float64)
+        hard = model._replace(temperature=0.0)
+        unit = self._weight / self.code_variance_ if self.code_variance_ > 0 else 0.0
+        losses = np.empty(X.shape[0])
+        with torch.inference_mode():
+            for start, stop, errors, part in reconstruction_errors(codes.rows, encoder):
+                pulls = squared_distances(hard.centers, part).amin(0)
+                losses[start:stop] = (errors + unit * pulls).cpu().numpy()
+        return -float(losses @ weight / weight.sum())
+
+
+def _labels(codes, model, n_rows):
+    labels = np.empty(n_rows, dtype=np.int32)
+    with torch.inference_mode():
+        for start, stop, block in prediction.labels(codes, model):
+            labels[start:stop] = block.cpu().numpy()
+    return labels
+
+
+def _present(training, data, n_clusters):
+    """Centers and temperature while a fit goes on."""
+    if training.view is not None:
+        return training.clusters.centers, training.view.temperature
+    codes = encode_all(training.module, data)
+    return kmeans(codes, data.weight, n_clusters, data.compute).centers, 0.0

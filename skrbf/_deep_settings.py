@@ -1,0 +1,169 @@
+"""From the parameters of DeepCenteringClustering to the plans of the engine."""
+
+import copy
+import math
+from numbers import Integral
+
+import numpy as np
+import torch
+from torch import nn
+
+from skrbf.engine.centers import CENTER_RULES
+from skrbf.engine.checkpoint import fingerprint
+from skrbf.engine.deep import ClusterPlan, NetPlan
+from skrbf.engine.deep_fit import in_data_units
+from skrbf.nn import ConvAutoencoder, DenseAutoencoder
+from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
+
+# What a training that goes on need not share with the one that was interrupted.
+_FREE = {"checkpoint", "device", "verbose"}
+
+
+def net_plan(estimator, data):
+    """How to train the network on the rows."""
+    augment, shape = estimator.augment, estimator.input_shape
+    if augment is not None:
+        shape = None if shape is None else tuple(shape)
+        augment = in_data_units(augment, data.scaling, shape, data.compute.device)
+    return NetPlan(
+        estimator.pretrain_epochs,
+        estimator.batch_size,
+        float(estimator.learning_rate),
+        float(estimator.denoising),
+        augment,
+    )
+
+
+def cluster_plan(estimator):
+    """How to cluster the codes."""
+    reset = estimator.weight_reset
+    return ClusterPlan(
+        n_epochs=estimator.max_iter,
+        n_clusters=estimator.n_clusters,
+        weight=float(estimator.clustering_weight),
+        temperature=float(estimator.temperature),
+        assignment=ASSIGNMENTS[estimator.assignment],
+        loss=CENTERING_LOSSES[estimator.centering],
+        through_weights=bool(estimator.through_weights),
+        once_per_epoch=estimator.assignment_update == "epoch",
+        rule=CENTER_RULES[estimator.center_update],
+        reinit_interval=estimator.reinit_interval,
+        regrow=estimator.reinit == "grow",
+        weight_reset=None if reset is None else float(reset),
+        tol=float(estimator.tol),
+    )
+
+
+def check_parameters(estimator, n_features):
+    """What the constraints of single parameters do not see."""
+    for size in estimator.hidden_layer_sizes:
+        if not isinstance(size, Integral) or size < 1:
+            raise ValueError(
+                "hidden_layer_sizes must hold integers from 1 on, got "
+                f"{estimator.hidden_layer_sizes!r}."
+            )
+    shape = estimator.input_shape
+    conv = isinstance(estimator.encoder, str) and estimator.encoder == "conv"
+    if conv and shape is None:
+        raise ValueError("encoder='conv' needs input_shape, the shape of a row.")
+    if shape is not None and (
+        len(shape) not in (2, 3)
+        or not all(isinstance(side, Integral) and side > 0 for side in shape)
+        or math.prod(shape) != n_features
+    ):
+        raise ValueError(
+            f"input_shape={shape!r} does not match the {n_features} features of X; "
+            "it is (height, width) or (channels, height, width)."
+        )
+    if estimator.centering == "regularized" and estimator.code_activation != "tanh":
+        raise ValueError(
+            "centering='regularized' has no lower bound but for bounded codes; use "
+            "code_activation='tanh'."
+        )
+
+
+def build_module(estimator, n_features, generator):
+    """The autoencoder of a fit: a new one, or a copy of one that is trained.
+
+    Returns
+    -------
+    module : Module
+    pretrained : bool
+    """
+    kind, width = estimator.encoder, estimator.n_components
+    if isinstance(kind, nn.Module):
+        return copy.deepcopy(kind), True
+    if kind == "dense":
+        sizes, activation = estimator.hidden_layer_sizes, estimator.code_activation
+        module = DenseAutoencoder(
+            n_features, width, sizes, activation, generator=generator
+        )
+    elif kind == "conv":
+        module = ConvAutoencoder(
+            tuple(estimator.input_shape),
+            width,
+            code_activation=estimator.code_activation,
+            generator=generator,
+        )
+    else:  # its layers draw from torch's own generator, which is put back
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(seed)
+            module = kind(n_features, width)
+        if not isinstance(module, nn.Module):
+            raise ValueError(
+                f"encoder returned {type(module)}, which is not a torch.nn.Module."
+            )
+    return module, False
+
+
+def check_module(estimator, module, rows):
+    """Raise where the codes or what is decoded from them have another width."""
+    width, n_features = estimator.n_components, rows.shape[1]
+    for name in ("encode", "decode"):
+        if not callable(getattr(module, name, None)):
+            raise ValueError(
+                f"encoder has no method {name!r}; see skrbf.nn.Autoencoder."
+            )
+    if estimator.weight_reset is not None and not hasattr(module, "encoder"):
+        raise ValueError("weight_reset needs an autoencoder with a part 'encoder'.")
+    module.eval()
+    with torch.no_grad():
+        try:
+            codes = module.encode(rows)
+        except RuntimeError as error:
+            raise ValueError(
+                f"encoder does not take the {n_features} features of X: {error}"
+            ) from error
+        if codes.shape != (len(rows), width):
+            raise ValueError(
+                f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} "
+                f"rows, and n_components={width} asks for {(len(rows), width)}."
+            )
+        back = module.decode(codes)
+    if back.shape != rows.shape:
+        raise ValueError(
+            f"encoder decodes to shape {tuple(back.shape)}, and the rows have shape "
+            f"{tuple(rows.shape)}."
+        )
+
+
+def configuration(estimator, data):
+    """What the fits before and after an interruption must have in common."""
+    described = {
+        name: _described(value)
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in _FREE
+    }
+    return {**described, "X": fingerprint(data)}
+
+
+def _described(value):
+    if isinstance(value, nn.Module):
+        shapes = [(name, tuple(t.shape)) for name, t in value.state_dict().items()]
+        return f"{type(value).__qualname__} {shapes}"
+    if isinstance(value, np.random.RandomState):
+        return "RandomState"
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return repr(value)

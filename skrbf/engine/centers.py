@@ -1,0 +1,118 @@
+"""Centers among codes: by K-means, matched to those before, and moved by a rule."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from skrbf.engine.compute import Compute
+from skrbf.engine.fit import Recipe, fit
+from skrbf.engine.problem import make_problem
+from skrbf.ops import statistics
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import running_means
+from skrbf.ops.statistics import soft_statistics
+
+_MAX_ITER = 300
+
+
+class Clusters(NamedTuple):
+    """Centers, and the weight of what each of them is the mean of."""
+
+    centers: Tensor  # (k, c)
+    mass: Tensor  # (k,) float64 where the device has it
+
+
+def kmeans(
+    codes: Tensor,
+    weight: Tensor,
+    n_clusters: int,
+    compute: Compute,
+    start: Tensor | None = None,
+) -> Clusters:
+    """Centers of hard K-means, grown from the mean, or by Lloyd from a start.
+
+    Where fewer codes are distinct, some centers are equal.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (n, c)
+    weight : Tensor of shape (n,)
+    start : Tensor of shape (k, c), optional
+    """
+    problem = make_problem(compute.dense(codes), weight, compute)
+    recipe = Recipe(n_clusters, 0.0, ASSIGNMENTS["softmax"], _MAX_ITER, 0.0)
+    starts = None if start is None else [start]
+    found = fit(problem, recipe, starts, 1.0, lambda record, centers: False)
+    return Clusters(found.centers, found.scored.weight)
+
+
+def match(before: Tensor, after: Tensor, weight: Tensor, n_clusters: int) -> Tensor:
+    """For each label before, that of the clusters after that has most of its rows.
+
+    One to one, with the largest weight that keeps its label (the Hungarian method).
+
+    Parameters
+    ----------
+    before, after : Tensor of shape (n,), integer
+    weight : Tensor of shape (n,)
+
+    Returns
+    -------
+    Tensor of shape (k,), int64
+        ``centers_after[match]`` are in the order of the labels before.
+    """
+    pairs = before.long() * n_clusters + after.long()  # (n,)
+    shared = torch.bincount(pairs.cpu(), weight.double().cpu(), n_clusters**2)
+    overlap = shared.reshape(n_clusters, n_clusters)  # (before, after)
+    _, order = linear_sum_assignment(overlap.numpy(), maximize=True)
+    return torch.as_tensor(order, device=before.device)
+
+
+# Moves clusters by codes (n, c), their responsibilities (k, n) and weights (n,).
+Move = Callable[[Clusters, Tensor, Tensor, Tensor], Clusters]
+
+
+def stay(
+    clusters: Clusters, codes: Tensor, responsibilities: Tensor, weight: Tensor
+) -> Clusters:
+    """Leave the centers where they are."""
+    return clusters
+
+
+def move_to_running_means(
+    clusters: Clusters, codes: Tensor, responsibilities: Tensor, weight: Tensor
+) -> Clusters:
+    """The centers of DCN after a batch (eq-running-means)."""
+    return Clusters(*running_means(*clusters, codes, responsibilities, weight))
+
+
+def move_to_soft_means(
+    clusters: Clusters, codes: Tensor, responsibilities: Tensor, weight: Tensor
+) -> Clusters:
+    """Means of all codes by their responsibilities (eq-fixed-point)."""
+    nothing = torch.zeros_like(weight)
+    accumulate = clusters.mass.dtype
+    stats = soft_statistics(
+        responsibilities, codes, weight, nothing, accumulate=accumulate
+    )
+    centers = statistics.centers(stats, clusters.centers)
+    return Clusters(centers, stats.weight)
+
+
+class CenterRule(NamedTuple):
+    """What moves centers between one K-means and the next."""
+
+    learned: bool  # by gradient steps, with the weights of the network
+    after_batch: Move
+    after_epoch: Move
+
+
+CENTER_RULES = {
+    "kmeans": CenterRule(False, stay, stay),
+    "running_mean": CenterRule(False, move_to_running_means, stay),
+    "gradient": CenterRule(True, stay, stay),
+    "soft_mean": CenterRule(False, stay, move_to_soft_means),
+}

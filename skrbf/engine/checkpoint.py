@@ -1,0 +1,113 @@
+"""A training on disk, from which the same fit can go on."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skrbf.engine.deep import Report, Training
+from skrbf.engine.deep_data import DeepData
+from skrbf.ops.keys import row_keys
+
+
+def fingerprint(data: DeepData) -> str:
+    """A text that differs where the rows or their weights do."""
+    keys = row_keys(data.rows.cpu())  # (m,) sorted
+    weights = row_keys(data.weight.cpu()[:, None])
+    place = torch.arange(1, len(keys) + 1)
+    both = int((keys * place).sum()) ^ int((weights * place).sum())
+    return f"{tuple(data.rows.shape)} {both:x}"
+
+
+class NoCheckpoint:
+    """Where none was asked for."""
+
+    saved = None
+
+    def write(self, training: Training, records: Sequence[Report]) -> None:
+        """Nothing."""
+
+    def remove(self) -> None:
+        """Nothing."""
+
+
+class Checkpoint:
+    """A file that is written after every epoch and removed after the last.
+
+    Parameters
+    ----------
+    path : str or path-like
+    configuration : mapping of str to str
+        What the fits before and after an interruption must have in common.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint, or that of a fit with other parameters or data.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], configuration: Mapping[str, str]
+    ) -> None:
+        self.path = Path(path)
+        self.configuration = dict(configuration)
+        self.saved = self._load()
+
+    def _load(self) -> dict[str, Any] | None:
+        """What was saved, on the CPU; None where there is no file."""
+        if not self.path.exists():
+            return None
+        name = f"checkpoint={str(self.path)!r}"
+        try:
+            saved: dict[str, Any] = torch.load(
+                self.path, map_location="cpu", weights_only=True
+            )
+            before = json.loads(saved["configuration"])
+        except Exception as error:
+            raise ValueError(f"{name} is not a checkpoint of a fit.") from error
+        now = self.configuration
+        names = sorted({*before, *now})
+        other = [each for each in names if before.get(each) != now.get(each)]
+        if other:
+            raise ValueError(
+                f"{name} is of another configuration: {', '.join(other)} differ. "
+                "Remove the file, or name another."
+            )
+        return saved
+
+    def write(self, training: Training, records: Sequence[Report]) -> None:
+        """Replace the file; the one before stays until the new one is whole."""
+        draft = self.path.with_name(self.path.name + ".part")
+        whole = {
+            "configuration": json.dumps(self.configuration),
+            "records": [tuple(record) for record in records],
+            **frozen(training),
+        }
+        torch.save(whole, draft)
+        draft.replace(self.path)
+
+    def remove(self) -> None:
+        """Remove the file, once the fit has its result."""
+        self.path.unlink(missing_ok=True)
+
+
+def frozen(training: Training) -> dict[str, Any]:
+    """All that a training needs to go on later, as tensors, numbers and text."""
+    report = training.report
+    assert report is not None
+    state: dict[str, Any] = {
+        "phase": report.phase,
+        "epoch": training.epoch,
+        "n_quiet": training.n_quiet,
+        "began": training.began,
+        "module": training.module.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "generator": training.generator.get_state(),
+    }
+    if training.clusters is not None:
+        state["centers"] = training.clusters.centers
+        state["mass"] = training.clusters.mass
+    return state

@@ -1,0 +1,367 @@
+"""Epochs of an autoencoder: those that pretrain it and those that cluster."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from skrbf.engine.adam import shuffled
+from skrbf.engine.centers import CenterRule, Clusters, kmeans, match
+from skrbf.engine.deep_data import DeepData
+from skrbf.engine.train import Step
+from skrbf.nn.autoencoder import DRAWN, Autoencoder, initialize
+from skrbf.ops.assignment import Assignment
+from skrbf.ops.clustering import (
+    CenteringLoss,
+    assign_codes,
+    shrink_and_perturb,
+    spread,
+    variance_slope,
+)
+from skrbf.ops.distances import squared_distances
+
+# Columns of temporaries of a row, for the size of blocks. Layers are wider, but a few
+# hundred rows are needed to make up for reading their weights.
+WIDTH = 256
+
+
+class NetPlan(NamedTuple):
+    """How the network is trained."""
+
+    n_epochs: int  # of pretraining
+    batch_size: int
+    learning_rate: float
+    denoising: float  # share of the entries of a row that are masked in pretraining
+    augment: Callable[[Tensor], Tensor] | None  # of rows as the network sees them
+
+
+class ClusterPlan(NamedTuple):
+    """How codes are clustered."""
+
+    n_epochs: int
+    n_clusters: int
+    weight: float  # of the centering loss
+    temperature: float  # relative to twice the largest variance of the codes
+    assignment: Assignment
+    loss: CenteringLoss
+    through_weights: bool
+    once_per_epoch: bool  # responsibilities, of all rows
+    rule: CenterRule
+    reinit_interval: int | None
+    regrow: bool  # K-means from a start of its own, not from the present centers
+    weight_reset: float | None
+    tol: float
+
+
+class View(NamedTuple):
+    """All codes between two epochs, and what follows from them."""
+
+    codes: Tensor  # (m, c)
+    variance: float
+    temperature: float
+    labels: Tensor  # (m,) int64
+    responsibilities: Tensor | None  # (k, m) where they are computed once an epoch
+
+
+class Report(NamedTuple):
+    """What an epoch came to."""
+
+    phase: str  # "pretrain", "cluster"
+    loss: float
+    reconstruction_loss: float
+    clustering_loss: float
+    label_change: float  # share of the weight
+    center_shift: float  # root mean square, in standard deviations of the codes
+    code_variance: float
+    largest_cluster: float  # share of the weight
+    temperature: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class Training:
+    """A network in training. It changes in place: copy what is to be kept."""
+
+    module: Autoencoder
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator  # of the CPU
+    epoch: int = 0
+    clusters: Clusters | None = None
+    view: View | None = None
+    report: Report | None = None
+    n_quiet: int = 0  # epochs in a row in which labels hardly changed
+    began: float = float("nan")  # variance of the codes where clustering began
+
+
+def start_training(
+    module: Autoencoder,
+    generator: torch.Generator,
+    learning_rate: float,
+    clusters: Clusters | None = None,
+    *,
+    learned: bool = False,
+) -> Training:
+    """A network and a fresh optimiser, which learns the centers as well if asked to."""
+    parameters = list(module.parameters())
+    if learned:
+        assert clusters is not None
+        parameters.append(nn.Parameter(clusters.centers.clone()))
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
+    return Training(module, optimizer, generator, clusters=clusters)
+
+
+def encode_all(module: Autoencoder, data: DeepData) -> Tensor:
+    """Codes (m, c) of all rows, without dropout and the like."""
+    module.eval()
+    with torch.no_grad():
+        return torch.cat([module.encode(rows) for rows in data.blocks(WIDTH)])
+
+
+def pretraining(
+    training: Training, data: DeepData, plan: NetPlan
+) -> Iterator[Step[Training]]:
+    """Epochs that lower the reconstruction error (eq-reconstruction)."""
+    nan = float("nan")
+    while True:
+        began = time.perf_counter()
+        training.module.train()
+        total = torch.zeros((), device=data.rows.device)
+        for index, size in _batches(training, data, plan):
+            rows = data.rows[index]  # (b, d)
+            rows = rows if plan.augment is None else plan.augment(rows)
+            seen = _masked(rows, plan.denoising, training.generator)
+            back = training.module.decode(training.module.encode(seen))
+            errors = (back - rows).square().mean(1)  # (b,)
+            part = data.weight[index] @ errors
+            _descend(training.optimizer, part / size)
+            total += part.detach()
+        training.epoch += 1
+        error = float(total) / len(data.rows)
+        seconds = time.perf_counter() - began
+        rate = plan.learning_rate
+        training.report = Report(
+            "pretrain", error, error, nan, nan, nan, nan, nan, nan, rate, seconds
+        )
+        yield Step(training, error)
+
+
+def clustering(
+    training: Training, data: DeepData, net: NetPlan, plan: ClusterPlan
+) -> Iterator[Step[Training]]:
+    """Epochs that pull codes to their centers (eq-deep-objective)."""
+    assert training.clusters is not None
+    codes = encode_all(training.module, data)
+    training.view = look(codes, training.clusters, data, plan)
+    while True:
+        began = time.perf_counter()
+        start = training.clusters
+        error, pull = _clustering_epoch(training, data, net, plan)
+        training.epoch += 1
+        loss = error + plan.weight * pull
+        codes = encode_all(training.module, data)
+        if not _finite(codes, training.clusters.centers):
+            yield Step(training, float("nan"))
+        change, shift = _between_epochs(training, data, plan, codes, start)
+        seconds = time.perf_counter() - began
+        training.report = Report(
+            "cluster",
+            loss,
+            error,
+            pull,
+            change,
+            shift,
+            training.view.variance,
+            largest_cluster(training.view, data, plan.n_clusters),
+            training.view.temperature,
+            net.learning_rate,
+            seconds,
+        )
+        yield Step(training, loss)
+
+
+def _finite(*tensors: Tensor) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+def _clustering_epoch(
+    training: Training, data: DeepData, net: NetPlan, plan: ClusterPlan
+) -> tuple[float, float]:
+    """Mean reconstruction error, and mean centering loss over the codes' variance."""
+    training.module.train()
+    view, clusters = training.view, training.clusters
+    assert view is not None
+    assert clusters is not None
+    # Codes without variance are where their centers are.
+    unit = 1.0 / view.variance if view.variance > 0 else 0.0
+    total = torch.zeros(2, device=data.rows.device)
+    for index, size in _batches(training, data, net):
+        weight, rows = data.weight[index], data.rows[index]  # (b,), (b, d)
+        b = len(rows)
+        if net.augment is not None:
+            rows = torch.cat([rows, net.augment(rows)])  # (2 b, d)
+        codes = training.module.encode(rows)
+        errors = (training.module.decode(codes) - rows).square().mean(1)
+        centers = _learned(training) if plan.rule.learned else clusters.centers
+        distances = squared_distances(centers, codes)
+        r = _responsibilities(distances[:, :b], index, view, plan)  # (k, b)
+        everywhere, share = r, weight
+        if net.augment is not None:  # what is made of a row belongs where the row does
+            everywhere, share = torch.cat([r, r], 1), torch.cat([weight, weight]) / 2
+        pull = share @ plan.loss.function(codes, centers, distances, everywhere)
+        if plan.loss.scale_free:
+            pull = pull * variance_slope(codes, share)
+        parts = torch.stack([share @ errors, unit * pull])
+        _descend(training.optimizer, (parts[0] + plan.weight * parts[1]) / size)
+        total += parts.detach()
+        clusters = plan.rule.after_batch(
+            clusters, codes[:b].detach(), r.detach(), weight
+        )
+    if plan.rule.learned:
+        clusters = clusters._replace(centers=_learned(training).detach().clone())
+    training.clusters = clusters
+    error, pull = (total / len(data.rows)).tolist()
+    return error, pull
+
+
+def _responsibilities(
+    distances: Tensor, index: Tensor, view: View, plan: ClusterPlan
+) -> Tensor:
+    """Those of a batch (k, b): of the whole epoch, held, or differentiated through."""
+    if view.responsibilities is not None:
+        return view.responsibilities[:, index]
+    seen = distances if plan.through_weights else distances.detach()
+    return assign_codes(seen, view.temperature, plan.assignment)
+
+
+def _between_epochs(
+    training: Training,
+    data: DeepData,
+    plan: ClusterPlan,
+    codes: Tensor,
+    start: Clusters,
+) -> tuple[float, float]:
+    """Move the centers as the plan has it and look at all codes.
+
+    Returns
+    -------
+    label_change, center_shift : float
+    """
+    view, clusters = training.view, training.clusters
+    assert view is not None
+    assert clusters is not None
+    r = view.responsibilities
+    if r is None:
+        distances = squared_distances(clusters.centers, codes)  # (k, m)
+        r = assign_codes(distances, view.temperature, plan.assignment)
+    clusters = plan.rule.after_epoch(clusters, codes, r, data.weight)
+    if plan.reinit_interval and training.epoch % plan.reinit_interval == 0:
+        if plan.weight_reset and training.epoch < plan.n_epochs:
+            reset_weights(training.module, training.generator, plan.weight_reset)
+            training.optimizer.state.clear()
+            codes = encode_all(training.module, data)
+        clusters = _reinitialized(codes, clusters, view.labels, data, plan)
+        if plan.rule.learned:
+            parameter = _learned(training)
+            parameter.data.copy_(clusters.centers)
+            training.optimizer.state.pop(parameter, None)
+    training.clusters = clusters
+    training.view = look(codes, clusters, data, plan)
+    changed = training.view.labels != view.labels  # (m,)
+    change = float(data.weight[changed].sum() / data.weight.sum())
+    shift = (clusters.centers - start.centers).square().sum(1).mean()
+    deviation = training.view.variance**0.5
+    return change, float(shift) ** 0.5 / deviation if deviation > 0 else 0.0
+
+
+def _reinitialized(
+    codes: Tensor, clusters: Clusters, labels: Tensor, data: DeepData, plan: ClusterPlan
+) -> Clusters:
+    """Centers by K-means, in the order of the labels that they inherit."""
+    start = None if plan.regrow else clusters.centers
+    found = kmeans(codes, data.weight, plan.n_clusters, data.compute, start)
+    after = squared_distances(found.centers, codes).argmin(0)  # (m,)
+    order = match(labels, after, data.weight, plan.n_clusters)
+    return Clusters(found.centers[order], found.mass[order])
+
+
+def look(codes: Tensor, clusters: Clusters, data: DeepData, plan: ClusterPlan) -> View:
+    """Variance, temperature (eq-code-temperature) and labels of all codes."""
+    variance, largest = spread(codes.to(data.compute.accumulate), data.weight)
+    temperature = 2.0 * plan.temperature * largest
+    if temperature <= torch.finfo(codes.dtype).eps * variance:
+        temperature = 0.0
+    distances = squared_distances(clusters.centers, codes)  # (k, m)
+    r = None
+    if plan.once_per_epoch:
+        r = assign_codes(distances, temperature, plan.assignment)
+    return View(codes, variance, temperature, distances.argmin(0), r)
+
+
+def largest_cluster(view: View, data: DeepData, n_clusters: int) -> float:
+    """Share of the weight that the largest cluster has: 1 where all have collapsed."""
+    counts = torch.bincount(
+        view.labels.cpu(), data.weight.double().cpu(), n_clusters
+    )  # (k,)
+    return float(counts.max() / counts.sum())
+
+
+def reset_weights(
+    module: Autoencoder, generator: torch.Generator, share: float
+) -> None:
+    """Move the encoder but its last layer toward a fresh draw (eq-weight-reset).
+
+    Parameters
+    ----------
+    module : Module
+        Has an `encoder`.
+    share : float
+        Of the fresh draw in the result.
+    """
+    encoder, fresh = module.encoder, copy.deepcopy(module.encoder).cpu()
+    initialize(fresh, generator)
+    pairs = [
+        pair
+        for pair in zip(encoder.modules(), fresh.modules(), strict=True)
+        if isinstance(pair[0], DRAWN)
+    ]
+    for layer, drawn in pairs[:-1]:
+        for old, new in zip(layer.parameters(), drawn.parameters(), strict=True):
+            old.data.copy_(shrink_and_perturb(old.data, new.data.to(old), share))
+
+
+def _batches(
+    training: Training, data: DeepData, plan: NetPlan
+) -> Iterator[tuple[Tensor, int]]:
+    """Numbers of the rows of each batch, and the size that a loss is divided by.
+
+    The last batch may be smaller, and then its step is by as much less.
+    """
+    size = min(plan.batch_size, len(data.rows))
+    batches = shuffled(len(data.rows), size, training.generator, data.rows.device)
+    for _, index in batches():
+        yield index, size
+
+
+def _masked(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Rows with a share of their entries set to 0, which is their mean."""
+    if share == 0:
+        return rows
+    return rows * (torch.rand(rows.shape, generator=generator) >= share).to(rows)
+
+
+def _learned(training: Training) -> Tensor:
+    """The centers among the parameters of the optimiser: the last of them."""
+    centers: Tensor = training.optimizer.param_groups[0]["params"][-1]
+    return centers
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()

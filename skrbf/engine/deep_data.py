@@ -1,0 +1,56 @@
+"""The rows of a deep fit: merged, centred, brought to one size, in their own order."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.compute import Compute
+from skrbf.engine.distinct import distinct
+from skrbf.engine.rows import DenseRows
+from skrbf.engine.scaling import Scaling, measure, scaled
+from skrbf.ops.keys import row_keys
+
+
+class DeepData(NamedTuple):
+    """Distinct rows to train on, on one device."""
+
+    rows: Tensor  # (m, d) float32, centred; their mean variance per feature is 1
+    weight: Tensor  # (m,) float32, of mean 1
+    scaling: Scaling
+    compute: Compute
+
+    def blocks(self, columns: int) -> list[Tensor]:
+        """The rows in pieces, for `columns` temporaries a row."""
+        return list(self.rows.split(self.compute.block_rows(columns)))
+
+
+def prepare_rows(
+    rows: DenseRows, weight: Tensor | None, scaling: Scaling | None, compute: Compute
+) -> DeepData:
+    """Merge equal rows, scale them all by one number, and sort them.
+
+    What follows depends on neither their order nor their multiplicity, and not on the
+    unit of the data: the order is by the values after scaling.
+
+    Parameters
+    ----------
+    rows : DenseRows
+        On the host.
+    weight : Tensor of shape (n,), float64, or None
+    scaling : Scaling or None
+        That of an earlier fit to go on with; None measures it (eq-scaling).
+    compute : Compute
+    """
+    found = distinct(rows, torch.zeros(rows.n_rows, dtype=torch.int64), weight)
+    if scaling is None:
+        scaling = measure(rows, found.number, found.weight, False)
+    data = scaled(rows, found.number, scaling)
+    order = row_keys(data).argsort(stable=True)
+    mass = found.weight * len(found.weight)
+    return DeepData(
+        data[order].to(compute.device),
+        mass[order].to(data.dtype).to(compute.device),
+        scaling,
+        compute,
+    )

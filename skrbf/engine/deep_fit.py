@@ -1,0 +1,228 @@
+"""A whole deep fit: pretrain the autoencoder, place the centers, cluster its codes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.centers import Clusters, kmeans
+from skrbf.engine.deep import (
+    ClusterPlan,
+    NetPlan,
+    Training,
+    clustering,
+    encode_all,
+    largest_cluster,
+    look,
+    pretraining,
+    start_training,
+)
+from skrbf.engine.deep_data import DeepData
+from skrbf.engine.scaling import Scaling
+from skrbf.engine.train import ADVICE, Step, follow
+from skrbf.nn.autoencoder import Autoencoder
+from skrbf.ops.distances import squared_distances
+
+# Epochs in a row that change fewer labels than `tol` before the fit ends, and one
+# interval of K-means at the least.
+PATIENCE = 3
+# Of the variance that the codes had when clustering began: less than it is none.
+_VANISHED = 1e-6
+_CLUSTER_ADVICE = "Lower learning_rate or clustering_weight."
+
+# Called after every epoch; a true answer ends the fit.
+OnEpoch = Callable[[Training], bool]
+
+
+class Start(NamedTuple):
+    """Where a fit starts."""
+
+    module: Autoencoder  # on its device; trained in place
+    generator: torch.Generator  # of the CPU
+    pretrained: bool
+    centers: Tensor | None  # (k, c) to go on from, None places them by K-means
+    foreign: bool  # whether code of the user's may draw from torch's own generator
+    saved: dict[str, Any] | None  # what a checkpoint holds
+
+
+class DeepFitted(NamedTuple):
+    """What a deep fit came to."""
+
+    clusters: Clusters
+    temperature: float
+    variance: float
+    n_iter: int
+    collapsed: bool
+
+
+def fit_deep(
+    data: DeepData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
+) -> DeepFitted:
+    """Fit an autoencoder and centers of its codes."""
+    with torch.enable_grad(), _repeatable(data):
+        stopped = _pretrain(data, net, start, on_epoch)
+        return _cluster(data, net, plan, start, on_epoch, stopped)
+
+
+def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> bool:
+    """Whether it was told to stop."""
+    saved = start.saved
+    if start.pretrained or (saved is not None and saved["phase"] == "cluster"):
+        return False
+    training = start_training(start.module, start.generator, net.learning_rate)
+    if saved is not None:
+        _thaw(training, saved)
+    stopped = False
+
+    def see(step: Step[Training]) -> bool:
+        nonlocal stopped
+        stopped = bool(on_epoch(training))
+        return stopped
+
+    steps = pretraining(training, data, net)
+    if start.foreign:
+        steps = _isolated(steps, data, start.generator)
+    follow(steps, "pretrain", net.n_epochs - training.epoch, see, ADVICE)
+    return stopped
+
+
+def _cluster(
+    data: DeepData,
+    net: NetPlan,
+    plan: ClusterPlan,
+    start: Start,
+    on_epoch: OnEpoch,
+    stopped: bool,
+) -> DeepFitted:
+    saved = start.saved if start.saved and start.saved["phase"] == "cluster" else None
+    codes = encode_all(start.module, data)
+    clusters = _first_clusters(codes, data, plan, start, saved)
+    training = start_training(
+        start.module,
+        start.generator,
+        net.learning_rate,
+        clusters,
+        learned=plan.rule.learned,
+    )
+    first = view = look(codes, clusters, data, plan)
+    began = first.variance
+    if saved is not None:
+        _thaw(training, saved)
+        began = saved["began"]
+    training.began = began
+
+    patience = max(PATIENCE, plan.reinit_interval or 0)
+
+    def see(step: Step[Training]) -> bool:
+        report = training.report
+        assert report is not None
+        quiet = report.label_change < plan.tol
+        training.n_quiet = training.n_quiet + 1 if quiet else 0
+        return bool(on_epoch(training)) or training.n_quiet >= patience
+
+    if not stopped and plan.n_epochs > training.epoch:
+        steps = clustering(training, data, net, plan)
+        if start.foreign:
+            steps = _isolated(steps, data, start.generator)
+        left = plan.n_epochs - training.epoch
+        follow(steps, "cluster", left, see, _CLUSTER_ADVICE)
+        assert training.view is not None
+        assert training.clusters is not None
+        view, clusters = training.view, training.clusters
+    alone = largest_cluster(view, data, plan.n_clusters) == 1.0
+    collapsed = view.variance <= _VANISHED * began or (alone and plan.n_clusters > 1)
+    return DeepFitted(
+        clusters,
+        view.temperature,
+        view.variance,
+        training.epoch,
+        collapsed and len(data.rows) > 1,
+    )
+
+
+def _first_clusters(
+    codes: Tensor,
+    data: DeepData,
+    plan: ClusterPlan,
+    start: Start,
+    saved: dict[str, Any] | None,
+) -> Clusters:
+    if saved is not None:
+        return Clusters(
+            saved["centers"].to(codes), saved["mass"].to(data.compute.device)
+        )
+    if start.centers is None:
+        return kmeans(codes, data.weight, plan.n_clusters, data.compute)
+    labels = squared_distances(start.centers, codes).argmin(0)  # (m,)
+    mass = torch.zeros(
+        plan.n_clusters, dtype=data.compute.accumulate, device=codes.device
+    )
+    hot = labels == torch.arange(plan.n_clusters, device=codes.device)[:, None]
+    mass += (hot * data.weight).sum(1)
+    return Clusters(start.centers, mass)
+
+
+def _thaw(training: Training, saved: dict[str, Any]) -> None:
+    training.epoch, training.n_quiet = saved["epoch"], saved["n_quiet"]
+    training.optimizer.load_state_dict(saved["optimizer"])
+
+
+def in_data_units(
+    augment: Callable[[Tensor], Tensor],
+    scaling: Scaling,
+    input_shape: tuple[int, ...] | None,
+    device: torch.device,
+) -> Callable[[Tensor], Tensor]:
+    r"""An augmentation of rows in units of the data, for rows as the network has them.
+
+    Parameters
+    ----------
+    augment : callable
+        Of a batch (b, d), or (b, \*input_shape) with an `input_shape`.
+    """
+    mean, scale = (part.float().to(device) for part in scaling)  # (d,)
+
+    def augmented(rows: Tensor) -> Tensor:
+        given = rows * scale + mean  # (b, d)
+        if input_shape is not None:
+            given = given.reshape(-1, *input_shape)
+        with torch.no_grad():
+            made = augment(given)
+        if not isinstance(made, Tensor) or made.shape != given.shape:
+            raise ValueError(
+                "augment must return a tensor of the shape that it is given, "
+                f"{tuple(given.shape)}, and returned "
+                f"{tuple(made.shape) if isinstance(made, Tensor) else type(made)}."
+            )
+        return (made.to(rows).reshape(rows.shape) - mean) / scale
+
+    return augmented
+
+
+def _isolated(
+    steps: Iterator[Step[Training]], data: DeepData, generator: torch.Generator
+) -> Iterator[Step[Training]]:
+    """Steps in which torch's own random numbers come from a seed, and are put back."""
+    device = data.compute.device
+    cuda = device.type == "cuda"
+    index = (device.index or 0) if cuda else 0
+    while True:
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        with torch.random.fork_rng([index] if cuda else []):
+            torch.default_generator.manual_seed(seed)
+            if cuda:
+                torch.cuda.default_generators[index].manual_seed(seed)
+            step = next(steps)
+        yield step
+
+
+def _repeatable(data: DeepData) -> AbstractContextManager[Any]:
+    """On a GPU, convolutions whose sums have one order."""
+    if data.compute.device.type != "cuda":
+        return nullcontext()
+    flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True
+    )
+    return flags

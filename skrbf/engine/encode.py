@@ -1,0 +1,78 @@
+"""Codes of rows and rows of codes, block by block, in the precision of the rows."""
+
+import copy
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.compute import Compute
+from skrbf.engine.deep import WIDTH
+from skrbf.engine.rows import Rows
+from skrbf.nn.autoencoder import Autoencoder
+
+
+class Encoder(NamedTuple):
+    """An autoencoder on a device, with the scaling of its rows."""
+
+    module: Autoencoder
+    mean: Tensor  # (d,)
+    scale: Tensor  # (d,)
+
+    def encode(self, block: Tensor) -> Tensor:
+        """Codes (m, c) of rows (m, d), dense or CSR."""
+        rows = block if block.layout == torch.strided else block.to_dense()
+        return self.module.encode((rows - self.mean) / self.scale)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Rows (m, d), in units of the data, of codes (m, c)."""
+        return self.module.decode(codes) * self.scale + self.mean
+
+
+class EncodedRows(NamedTuple):
+    """The codes of rows, as rows: made block by block, never all at once."""
+
+    rows: Rows
+    encoder: Encoder
+    n_features: int
+    is_sparse: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        wide = max(columns, WIDTH + self.rows.n_features)
+        for start, stop, block in self.rows.blocks(wide):
+            yield start, stop, self.encoder.encode(block)
+
+    def take(self, index: Tensor) -> Tensor:
+        return self.encoder.encode(self.rows.take(index))
+
+
+def make_encoder(
+    module: Autoencoder, mean: Tensor, scale: Tensor, compute: Compute
+) -> Encoder:
+    """A copy of a network for prediction, in the dtype and on the device of rows."""
+    moved = copy.deepcopy(module).to(compute.device, compute.dtype).eval()
+    return Encoder(moved, mean, scale)
+
+
+def reconstruction_errors(
+    rows: Rows, encoder: Encoder
+) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    """Yield (start, stop, errors (m,), codes (m, c)) of every block.
+
+    Errors (eq-reconstruction) are in units of the mean variance of the features.
+    """
+    for start, stop, block in rows.blocks(WIDTH + rows.n_features):
+        dense = block if block.layout == torch.strided else block.to_dense()
+        scaled = (dense - encoder.mean) / encoder.scale
+        codes = encoder.module.encode(scaled)
+        yield (
+            start,
+            stop,
+            (encoder.module.decode(codes) - scaled).square().mean(1),
+            codes,
+        )

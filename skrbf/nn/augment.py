@@ -1,0 +1,84 @@
+"""Images turned, shifted and zoomed a little, for `augment`."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class RandomAffine(nn.Module):
+    """Turn, shift and zoom each image of a batch at random.
+
+    Parameters
+    ----------
+    degrees : float, default=10.0
+        Largest angle, either way.
+    translate : float, default=0.1
+        Largest shift along each side, either way, as a share of it.
+    zoom : float, default=0.1
+        Largest change of size, either way, as a share.
+    input_shape : tuple of int, default=None
+        Shape of a flat row as an image, (height, width) or (channels, height, width).
+        None takes images as they are, (n, height, width) or (n, channels, height,
+        width).
+
+    Notes
+    -----
+    What comes in at the border is the color of the border. Draws from torch's own
+    generator.
+
+    Examples
+    --------
+    >>> import torch
+    >>> RandomAffine(input_shape=(8, 8))(torch.zeros(5, 64)).shape
+    torch.Size([5, 64])
+    """
+
+    def __init__(
+        self,
+        degrees: float = 10.0,
+        translate: float = 0.1,
+        zoom: float = 0.1,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.degrees, self.translate, self.zoom = degrees, translate, zoom
+        self.input_shape = None if input_shape is None else tuple(input_shape)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images of the same shape.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n, ...)
+
+        Returns
+        -------
+        Tensor of shape (n, ...)
+        """
+        shape = images.shape[1:] if self.input_shape is None else self.input_shape
+        shape = (1,) * (3 - len(shape)) + tuple(shape)
+        whole = images.reshape(-1, *shape)  # (n, channels, height, width)
+        n = len(whole)
+        drawn = 2.0 * torch.rand(4, n, dtype=whole.dtype, device=whole.device) - 1.0
+        angle = drawn[0] * math.radians(self.degrees)
+        size = 1.0 + drawn[1] * self.zoom
+        cos, sin = angle.cos() / size, angle.sin() / size  # (n,)
+        ratio = shape[1] / shape[2]  # coordinates run from -1 to 1 along both sides
+        shift = 2.0 * self.translate * drawn[2:]  # (2, n)
+        places = torch.stack(
+            [cos, -sin * ratio, shift[0], sin / ratio, cos, shift[1]], 1
+        ).reshape(n, 2, 3)
+        grid = nn.functional.affine_grid(places, list(whole.shape), align_corners=False)
+        made = nn.functional.grid_sample(
+            whole, grid, padding_mode="border", align_corners=False
+        )
+        return made.reshape(images.shape)
+
+    def extra_repr(self) -> str:
+        """Settings, for ``repr``."""
+        return (
+            f"degrees={self.degrees}, translate={self.translate}, zoom={self.zoom}, "
+            f"input_shape={self.input_shape}"
+        )

@@ -1,0 +1,471 @@
+"""One epoch of every system, against plain torch and numpy; centers and their rules."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+
+from skrbf.engine.centers import CENTER_RULES, Clusters, kmeans, match
+from skrbf.engine.compute import Compute
+from skrbf.engine.deep import (
+    ClusterPlan,
+    NetPlan,
+    clustering,
+    encode_all,
+    largest_cluster,
+    look,
+    pretraining,
+    reset_weights,
+    start_training,
+)
+from skrbf.engine.deep_data import DeepData, prepare_rows
+from skrbf.engine.scaling import Scaling
+from skrbf.nn import DenseAutoencoder
+from skrbf.nn.autoencoder import initialize
+from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
+
+N, D, C, K = 60, 6, 3, 4
+RATE, WEIGHT = 0.01, 0.7
+NET = NetPlan(1, 100, RATE, 0.0, None)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def plan(**changes):
+    return ClusterPlan(
+        n_epochs=10,
+        n_clusters=K,
+        weight=WEIGHT,
+        temperature=0.2,
+        assignment=ASSIGNMENTS["softmax"],
+        loss=CENTERING_LOSSES["distance"],
+        through_weights=False,
+        once_per_epoch=False,
+        rule=CENTER_RULES["kmeans"],
+        reinit_interval=None,
+        regrow=False,
+        weight_reset=None,
+        tol=0.0,
+    )._replace(**changes)
+
+
+@pytest.fixture
+def compute():
+    return Compute.resolve("cpu", torch.float64, work=0, memory_bytes=1 << 30)
+
+
+@pytest.fixture
+def data(compute):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(N, D)) + 3 * rng.integers(0, 2, size=(N, D))
+    weight = rng.integers(1, 4, N).astype(float)
+    scaling = Scaling(torch.zeros(D).double(), torch.ones(D).double())
+    return DeepData(
+        torch.from_numpy(rows - rows.mean(0)),
+        torch.from_numpy(weight / weight.mean()),
+        scaling,
+        compute,
+    )
+
+
+@pytest.fixture
+def module():
+    return DenseAutoencoder(D, C, (8,), generator=generator()).double()
+
+
+@pytest.fixture
+def clusters(data, module):
+    codes, mass = encode_all(module, data), torch.tensor([5.0, 9.0, 2.0, 7.0])
+    return Clusters(codes[[3, 11, 29, 50]] + 0.1, mass.double())
+
+
+def one_epoch(module, data, clusters, net=NET, **changes):
+    """The training after one epoch, from a copy of the module."""
+    training = start_training(
+        copy.deepcopy(module),
+        generator(7),
+        net.learning_rate,
+        clusters,
+        learned=changes.get("rule", CENTER_RULES["kmeans"]).learned,
+    )
+    next(clustering(training, data, net, plan(**changes)))
+    return training
+
+
+def responsibilities(h, centers, temperature):
+    d = (h[:, None] - centers).square().sum(2)  # (n, k)
+    if temperature == 0:
+        return d, torch.nn.functional.one_hot(d.argmin(1), len(centers)).to(d)
+    return d, torch.softmax(-d / temperature, 1)
+
+
+def moments(h, weight):
+    share = weight / weight.sum()
+    cov = np.cov(h.detach().numpy().T, aweights=share.numpy(), ddof=0)
+    return np.trace(cov), np.linalg.eigvalsh(cov)[-1]
+
+
+def expected_step(module, data, centers, how, learned=False, centroid=False):
+    """The same with nothing of skrbf but the network: one step of Adam on all rows.
+
+    ``how``: "held" or "through" the weights, with softmax, or "hard".
+    """
+    module, x, w = copy.deepcopy(module), data.rows, data.weight
+    centers = centers.clone().requires_grad_(learned)
+    parameters = [*module.parameters(), *([centers] if learned else [])]
+    optimizer = torch.optim.Adam(parameters, RATE)
+    h = module.encoder(x)
+    variance, largest = moments(h, w)
+    temperature = 0.0 if how == "hard" else 2 * 0.2 * largest
+    d, r = responsibilities(h, centers, temperature)
+    r = r if how == "through" else r.detach()
+    error = (module.decoder(h) - x).square().mean(1)
+    mean = (w @ h) / w.sum()
+    spread = (w @ (h - mean).square().sum(1)) / w.sum()
+    pulls = (h - r @ centers).square().sum(1) if centroid else (r * d).sum(1)
+    pull = (w @ pulls) / N * (spread.detach() / spread) / variance
+    loss = (w @ error) / N + WEIGHT * pull
+    loss.backward()
+    optimizer.step()
+    return module, centers.detach(), (((w @ error) / N).item(), pull.item()), h.detach()
+
+
+def assert_same(training, module, tolerance=1e-9):
+    for found, expected in zip(
+        training.module.parameters(), module.parameters(), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_pretraining_is_adam_on_the_reconstruction(data, module):
+    training = start_training(copy.deepcopy(module), generator(), RATE)
+    step = next(pretraining(training, data, NET))
+    expected = copy.deepcopy(module)
+    optimizer = torch.optim.Adam(expected.parameters(), RATE)
+    loss = data.weight @ (expected(data.rows) - data.rows).square().mean(1) / N
+    loss.backward()
+    optimizer.step()
+    assert step.loss == pytest.approx(loss.item())
+    assert training.report.phase == "pretrain"
+    assert_same(training, expected)
+
+
+def test_ct_pulls_to_centers_that_stay(data, module, clusters):
+    training = one_epoch(module, data, clusters)
+    expected, _, losses, _ = expected_step(module, data, clusters.centers, "held")
+    assert_same(training, expected)
+    assert torch.equal(training.clusters.centers, clusters.centers)
+    report = training.report
+    assert_allclose([report.reconstruction_loss, report.clustering_loss], losses)
+    assert report.loss == pytest.approx(losses[0] + WEIGHT * losses[1])
+    assert report.center_shift == 0
+    variance, largest = moments(encode_all(training.module, data), data.weight)
+    assert report.code_variance == pytest.approx(variance)
+    assert report.temperature == pytest.approx(0.4 * largest)
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_ct_with_the_other_reading(data, module, clusters, through):
+    loss = CENTERING_LOSSES["centroid"]
+    training = one_epoch(module, data, clusters, loss=loss, through_weights=through)
+    how = "through" if through else "held"
+    expected, _, losses, _ = expected_step(
+        module, data, clusters.centers, how, centroid=True
+    )
+    assert_same(training, expected)
+    assert training.report.clustering_loss == pytest.approx(losses[1])
+    first, _, others, _ = expected_step(module, data, clusters.centers, how)
+    assert losses[1] < others[1]
+    with pytest.raises(AssertionError):
+        assert_same(training, first)
+
+
+def test_dcn_moves_the_centers_to_running_means(data, module, clusters):
+    rule = CENTER_RULES["running_mean"]
+    training = one_epoch(module, data, clusters, temperature=0.0, rule=rule)
+    expected, _, _, h = expected_step(module, data, clusters.centers, "hard")
+    assert_same(training, expected)
+    centers, count = clusters.centers.numpy().copy(), clusters.mass.numpy().copy()
+    label = ((h.numpy()[:, None] - centers) ** 2).sum(2).argmin(1)
+    for i in range(N):
+        count[label[i]] += data.weight[i]
+        step = data.weight[i].numpy() / count[label[i]]
+        centers[label[i]] += step * (h[i].numpy() - centers[label[i]])
+    assert_allclose(training.clusters.centers, centers, atol=1e-9)
+    assert_allclose(training.clusters.mass, count)
+    assert training.report.center_shift > 0
+
+
+def test_dcn_moves_the_centers_with_every_batch(data, module, clusters):
+    net = NET._replace(batch_size=20)
+    rule = CENTER_RULES["running_mean"]
+    training = one_epoch(module, data, clusters, net, temperature=0.0, rule=rule)
+    total = clusters.mass.sum() + data.weight.sum()
+    assert training.clusters.mass.sum() == pytest.approx(float(total))
+    still = one_epoch(module, data, clusters, net, temperature=0.0)
+    assert any(
+        not torch.allclose(p, q)
+        for p, q in zip(
+            training.module.parameters(), still.module.parameters(), strict=True
+        )
+    )
+
+
+def test_dkm_learns_weights_and_centers_by_the_full_gradient(data, module, clusters):
+    rule = CENTER_RULES["gradient"]
+    training = one_epoch(module, data, clusters, through_weights=True, rule=rule)
+    expected, centers, _, _ = expected_step(
+        module, data, clusters.centers, "through", learned=True
+    )
+    assert_same(training, expected)
+    assert_allclose(training.clusters.centers, centers, atol=1e-9)
+    assert not np.allclose(centers, clusters.centers)
+    held, _, _, _ = expected_step(module, data, clusters.centers, "held", learned=True)
+    with pytest.raises(AssertionError):
+        assert_same(training, held)
+
+
+@pytest.mark.parametrize("rule", ["kmeans", "gradient"])
+def test_reinitialisation_is_k_means_with_matched_labels(data, module, clusters, rule):
+    training = one_epoch(
+        module, data, clusters, rule=CENTER_RULES[rule], reinit_interval=1
+    )
+    codes = encode_all(training.module, data).numpy()
+    plain = one_epoch(module, data, clusters, rule=CENTER_RULES[rule])
+    assert_same(training, plain.module)
+    start = plain.clusters.centers.numpy()
+    found = KMeans(K, init=start, n_init=1, tol=0).fit(codes, None, data.weight.numpy())
+    before = ((encode_all(module, data).numpy()[:, None] - clusters.centers.numpy())
+              ** 2).sum(2).argmin(1)  # fmt: skip
+    overlap = np.zeros((K, K))
+    np.add.at(overlap, (before, found.labels_), data.weight.numpy())
+    order = linear_sum_assignment(-overlap)[1]
+    assert_allclose(training.clusters.centers, found.cluster_centers_[order], atol=1e-8)
+    place = order.argsort()
+    assert_array_equal(training.view.labels, place[found.labels_])
+    changed = data.weight[torch.from_numpy(place[found.labels_] != before)].sum()
+    assert training.report.label_change == pytest.approx(
+        float(changed / data.weight.sum())
+    )
+
+
+def test_learned_centers_go_on_from_k_means_without_their_moments(
+    data, module, clusters
+):
+    training = one_epoch(
+        module, data, clusters, rule=CENTER_RULES["gradient"], reinit_interval=1
+    )
+    parameters = training.optimizer.param_groups[0]["params"]
+    assert torch.equal(parameters[-1], training.clusters.centers)
+    assert parameters[-1] not in training.optimizer.state
+    assert all(p in training.optimizer.state for p in parameters[:-1])
+
+
+def test_k_means_every_other_epoch(data, module, clusters):
+    training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
+    steps = clustering(training, data, NET, plan(reinit_interval=2))
+    shifts = []
+    for _ in range(4):
+        next(steps)
+        shifts.append(training.report.center_shift > 0)
+    assert shifts == [False, True, False, True]
+
+
+def test_brb_resets_weights_and_moments(data, module, clusters):
+    how = {"reinit_interval": 1, "weight_reset": 0.3}
+    training = one_epoch(module, data, clusters, **how)
+    plain = one_epoch(module, data, clusters)
+    fresh = copy.deepcopy(module)
+    drawn = generator(7)
+    torch.randperm(N, generator=drawn)  # the order of the one batch
+    initialize(fresh.encoder, drawn)
+    expected = copy.deepcopy(plain.module)
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            old = getattr(expected.encoder[0], name)
+            new = getattr(fresh.encoder[0], name)
+            old.copy_(0.7 * old + 0.3 * new)
+    assert_same(training, expected, 1e-6)  # the fresh draw is in single precision
+    assert not training.optimizer.state
+    assert plain.optimizer.state
+    codes = encode_all(training.module, data)
+    assert torch.equal(training.view.codes, codes)
+    found = KMeans(K, init=clusters.centers.numpy(), n_init=1, tol=0)
+    found.fit(codes.numpy(), None, data.weight.numpy())
+    assert_allclose(
+        np.sort(training.clusters.centers, axis=0),
+        np.sort(found.cluster_centers_, axis=0),
+        atol=1e-8,
+    )
+
+
+def test_no_reset_after_the_last_epoch(data, module, clusters):
+    how = {"reinit_interval": 1, "weight_reset": 0.3, "n_epochs": 1}
+    training = one_epoch(module, data, clusters, **how)
+    assert_same(training, one_epoch(module, data, clusters).module)
+    assert training.optimizer.state
+
+
+def test_a_reset_leaves_the_last_layer_of_the_encoder_and_the_decoder(module):
+    before = copy.deepcopy(module)
+    reset_weights(module, generator(), 1.0)
+    assert not torch.equal(module.encoder[0].weight, before.encoder[0].weight)
+    assert torch.equal(module.encoder[-1].weight, before.encoder[-1].weight)
+    assert torch.equal(module.decoder[0].weight, before.decoder[0].weight)
+
+
+def test_sr_k_means_alternates_in_closed_form(data, clusters):
+    module = DenseAutoencoder(D, C, (8,), "tanh", generator=generator()).double()
+    centers = encode_all(module, data)[[3, 11, 29, 50]]
+    clusters = clusters._replace(centers=centers)
+    training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
+    how = plan(
+        loss=CENTERING_LOSSES["regularized"],
+        once_per_epoch=True,
+        rule=CENTER_RULES["soft_mean"],
+    )
+    steps = clustering(training, data, NET, how)
+    h = encode_all(module, data)
+    variance, largest = moments(h, data.weight)
+    _, q = responsibilities(h, centers, 0.4 * largest)
+    for _ in range(3):
+        # One pass with (theta, q) fixed ...
+        reference = copy.deepcopy(training.module)
+        next(steps)
+        z = reference.encoder(data.rows)
+        d = (z[:, None] - centers).square().sum(2)
+        loss = data.weight @ ((q * d).sum(1) - z.square().sum(1)) / N / variance
+        assert training.report.clustering_loss == pytest.approx(loss.item())
+        # ... then theta from the old q, and q from the new theta.
+        h = encode_all(training.module, data)
+        share = (data.weight[:, None] * q).numpy()
+        centers = torch.from_numpy(share.T @ h.numpy() / share.sum(0)[:, None])
+        assert_allclose(training.clusters.centers, centers, atol=1e-9)
+        variance, largest = moments(h, data.weight)
+        _, q = responsibilities(h, centers, 0.4 * largest)
+        assert_allclose(training.view.responsibilities.T, q, atol=1e-9)
+
+
+def test_sr_k_means_steps_with_the_variance_held(data, module, clusters):
+    how = {"loss": CENTERING_LOSSES["regularized"], "once_per_epoch": True}
+    training = one_epoch(module, data, clusters, **how)
+    expected = copy.deepcopy(module)
+    optimizer = torch.optim.Adam(expected.parameters(), RATE)
+    h = expected.encoder(data.rows)
+    variance, largest = moments(h, data.weight)
+    d, q = responsibilities(h, clusters.centers, 0.4 * largest)
+    pull = (q.detach() * d).sum(1) - h.square().sum(1)
+    error = (expected.decoder(h) - data.rows).square().mean(1)
+    (data.weight @ (error + WEIGHT / variance * pull) / N).backward()
+    optimizer.step()
+    assert_same(training, expected)
+
+
+def test_an_augmented_row_is_pulled_to_where_the_row_belongs(data, module, clusters):
+    def away(rows):
+        return rows.flip(1) + 5.0
+
+    training = one_epoch(module, data, clusters, NET._replace(augment=away))
+    expected = copy.deepcopy(module)
+    optimizer = torch.optim.Adam(expected.parameters(), RATE)
+    x, w = torch.cat([data.rows, away(data.rows)]), data.weight.repeat(2) / 2
+    h = expected.encoder(x)
+    variance, largest = moments(h[:N], data.weight)
+    _, r = responsibilities(h[:N].detach(), clusters.centers, 0.4 * largest)
+    d = (h[:, None] - clusters.centers).square().sum(2)
+    mean = w @ h / w.sum()
+    spread = w @ (h - mean).square().sum(1) / w.sum()
+    pull = w @ (r.repeat(2, 1) * d).sum(1) * spread.detach() / spread / variance
+    error = w @ (expected.decoder(h) - x).square().mean(1)
+    ((error + WEIGHT * pull) / N).backward()
+    optimizer.step()
+    assert_same(training, expected)
+
+
+def test_denoising_masks_what_is_seen_and_not_what_is_asked_for(data, module):
+    seen = []
+    module.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    training = start_training(module, generator(), RATE)
+    next(pretraining(training, data, NET._replace(denoising=0.25)))
+    masked = seen[0] == 0
+    assert float(masked.double().mean()) == pytest.approx(0.25, abs=0.08)
+    values, kept = data.rows.flatten().sort()[0], seen[0][~masked]
+    assert torch.isin(kept, values).all()
+    training = start_training(copy.deepcopy(module), generator(), RATE)
+    assert next(pretraining(training, data, NET)).loss != training.report.code_variance
+
+
+def test_hard_and_soft_views(data, module, clusters):
+    codes = encode_all(module, data)
+    hard = look(codes, clusters, data, plan(temperature=0.0, once_per_epoch=True))
+    assert hard.temperature == 0
+    assert set(hard.responsibilities.unique().tolist()) == {0.0, 1.0}
+    label = responsibilities(codes, clusters.centers, 0)[1].argmax(1)
+    assert torch.equal(hard.labels, label)
+    share = torch.bincount(label, data.weight).max() / data.weight.sum()
+    assert largest_cluster(hard, data, K) == pytest.approx(float(share))
+    same = look(torch.ones_like(codes), clusters, data, plan())
+    assert same.variance == same.temperature == 0
+    assert largest_cluster(same, data, K) == 1
+
+
+def test_k_means_of_codes_is_that_of_scikit_learn(data, module, compute):
+    codes = encode_all(module, data)
+    found = kmeans(codes, data.weight, K, compute)
+    many = KMeans(K, n_init=30, random_state=0).fit(codes.numpy(), None, data.weight)
+    d = ((codes.numpy()[:, None] - found.centers.numpy()) ** 2).sum(2)
+    assert d.min(1) @ data.weight.numpy() <= 1.001 * many.inertia_
+    assert_allclose(
+        found.mass, np.bincount(d.argmin(1), data.weight.numpy()), rtol=1e-6
+    )
+    lloyd = kmeans(codes, data.weight, K, compute, codes[:K])
+    one = KMeans(K, init=codes[:K].numpy(), n_init=1, tol=0)
+    one.fit(codes.numpy(), None, data.weight.numpy())
+    assert_allclose(
+        np.sort(lloyd.centers, 0), np.sort(one.cluster_centers_, 0), atol=1e-8
+    )
+
+
+def test_match_undoes_a_permutation():
+    rng = np.random.default_rng(0)
+    before, order = rng.integers(0, 5, 200), rng.permutation(5)
+    after = order[before]
+    after[:20] = rng.integers(0, 5, 20)
+    found = match(torch.from_numpy(before), torch.from_numpy(after), torch.ones(200), 5)
+    assert_array_equal(found, order)
+    light = torch.where(torch.arange(200) < 20, 1e6, 1.0)
+    with_weight = match(torch.from_numpy(before), torch.from_numpy(after), light, 5)
+    assert not np.array_equal(with_weight, order)
+    assert sorted(with_weight.tolist()) == list(range(5))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_merged_scaled_by_one_number_and_sorted(dtype, compute):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 3)).astype(dtype) * 5 + 2
+    weight = rng.integers(0, 3, 20).astype(float)
+
+    def prepared(X, weight=None):
+        weight = None if weight is None else torch.from_numpy(weight)
+        return prepare_rows(compute.dense(torch.from_numpy(X)), weight, None, compute)
+
+    a = prepared(X, weight)
+    b = prepared(rng.permutation(X.repeat(weight.astype(int), 0)))
+    assert torch.equal(a.rows, b.rows)
+    assert torch.equal(a.weight, b.weight)
+    assert a.weight.mean() == pytest.approx(1)
+    assert len(a.rows) == (weight > 0).sum()
+    mean = np.average(X.astype(np.float64), axis=0, weights=weight)
+    scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weight).mean())
+    assert_allclose(a.scaling.mean, mean)
+    assert_allclose(a.scaling.scale, scale)
+    back = a.rows.numpy() * scale + mean
+    assert_allclose(np.sort(back, 0), np.sort(X[weight > 0], 0), rtol=1e-5, atol=1e-5)
+    thousand = prepared((1024 * X).astype(dtype), weight)
+    assert torch.equal(thousand.rows, a.rows)

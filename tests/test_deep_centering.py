@@ -1,0 +1,465 @@
+"""DeepCenteringClustering: what it finds, promises and leaves."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from skrbf import DeepCenteringClustering
+from skrbf.nn import Autoencoder, DenseAutoencoder
+
+SMALL = {
+    "n_components": 2,
+    "hidden_layer_sizes": (16,),
+    "pretrain_epochs": 20,
+    "max_iter": 6,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "tol": 0.0,
+    "random_state": 0,
+}
+DKM = {"center_update": "gradient", "through_weights": True, "temperature": 0.001}
+SYSTEMS = {
+    "default": {},
+    "AE + K-means": {"max_iter": 0},
+    "CT": {"reinit_interval": None},
+    "CT, centroid": {"centering": "centroid"},
+    "CT, entmax": {"assignment": "entmax15", "through_weights": True},
+    "DCN": {
+        "temperature": 0,
+        "center_update": "running_mean",
+        "reinit_interval": None,
+    },
+    "DKM": {**DKM, "reinit_interval": None},
+    "DKM + reinit": DKM,
+    "BRB": {"weight_reset": 0.2, "reinit_interval": 2, "reinit": "grow"},
+    "SR-K-means": {
+        "code_activation": "tanh",
+        "centering": "regularized",
+        "clustering_weight": 0.1,
+        "assignment_update": "epoch",
+        "center_update": "soft_mean",
+        "reinit_interval": None,
+    },
+}
+all_systems = pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS.keys())
+N_EPOCHS = SMALL["pretrain_epochs"] + SMALL["max_iter"]
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Four clusters in ten dimensions, of features of different sizes."""
+    X, y = make_blobs(150, 10, centers=4, cluster_std=2.0, random_state=0)
+    return X * np.linspace(1, 2, 10) + 20, y
+
+
+def deep(n_clusters=4, **params):
+    return DeepCenteringClustering(n_clusters, **SMALL | params)
+
+
+@all_systems
+def test_what_is_apart_is_told_apart(blobs, system):
+    X, y = blobs
+    est = deep(**system)
+    assert est.fit(X) is est
+    assert adjusted_rand_score(y, est.labels_) > 0.95
+    assert est.labels_.dtype == np.int32
+    assert_array_equal(np.unique(est.labels_), np.arange(4))
+    assert_array_equal(est.labels_, est.predict(X))
+    r = est.predict_proba(X)
+    assert_array_equal(est.labels_, r.argmax(1))
+    assert_allclose(r.sum(1), 1)
+    assert est.cluster_centers_.shape == (4, 2)
+    assert est.n_iter_ == system.get("max_iter", 6)
+    hard = system.get("temperature") == 0 or system.get("max_iter") == 0
+    assert hard or est.temperature_ > 0
+
+
+@all_systems
+def test_history_has_every_epoch(blobs, system):
+    est = deep(**system).fit(blobs[0])
+    n_iter, history = system.get("max_iter", 6), est.history_
+    assert history["phase"] == ["pretrain"] * 20 + ["cluster"] * n_iter
+    assert {len(values) for values in history.values()} == {20 + n_iter}
+    frame = pd.DataFrame(history)
+    assert (frame.seconds > 0).all()
+    assert (frame.learning_rate == 0.01).all()
+    first, last = frame[:20], frame[20:]
+    assert first.loss.iloc[-1] < 0.7 * first.loss.iloc[0]
+    assert_array_equal(first.loss, first.reconstruction_loss)
+    assert (
+        first[["clustering_loss", "label_change", "code_variance"]]
+        .isna()
+        .all(axis=None)
+    )
+    assert last.notna().all(axis=None)
+    weight = system.get("clustering_weight", 1.0)
+    total = last.reconstruction_loss + weight * last.clustering_loss
+    assert_allclose(last.loss, total)
+    assert last.label_change.between(0, 1).all()
+    assert last.largest_cluster.between(0.25, 0.5).all()
+    if n_iter:
+        assert last.code_variance.iloc[-1] == pytest.approx(est.code_variance_)
+        assert last.temperature.iloc[-1] == est.temperature_
+
+
+def test_clustering_pulls_the_codes_together(blobs):
+    """More than pretraining does: the share of their variance within the clusters."""
+
+    def within(est):
+        codes = est.transform(blobs[0])
+        gap = codes - est.cluster_centers_[est.labels_]
+        return (gap**2).sum() / ((codes - codes.mean(0)) ** 2).sum()
+
+    before, after = deep(max_iter=0).fit(blobs[0]), deep(max_iter=20).fit(blobs[0])
+    assert within(after) < 0.5 * within(before)
+    weak = deep(max_iter=20, clustering_weight=0.0).fit(blobs[0])
+    assert within(weak) > 0.7 * within(before)
+    assert weak.history_["loss"][-1] < after.history_["loss"][-1]
+
+
+def test_without_clustering_it_is_k_means_on_the_codes(blobs):
+    est = deep(max_iter=0).fit(blobs[0])
+    codes = est.transform(blobs[0])
+    other = KMeans(4, n_init=10, random_state=0).fit(codes)
+    assert adjusted_rand_score(other.labels_, est.labels_) == 1
+    gaps = ((codes[:, None] - est.cluster_centers_) ** 2).sum(2)
+    assert_array_equal(gaps.argmin(1), est.labels_)
+    assert gaps.min(1).sum() == pytest.approx(other.inertia_, rel=1e-4)
+
+
+def test_the_network_is_there_to_use(blobs):
+    X, _ = blobs
+    est = deep().fit(X)
+    assert isinstance(est.autoencoder_, nn.Module)
+    assert not est.autoencoder_.training
+    rows = torch.from_numpy((X - est.mean_) / est.scale_).float()
+    with torch.no_grad():
+        codes = est.autoencoder_.encode(rows).numpy()
+        back = est.autoencoder_(rows).numpy() * est.scale_ + est.mean_
+    assert_allclose(est.transform(X), codes, rtol=1e-3, atol=1e-4)
+    assert_allclose(est.inverse_transform(est.transform(X)), back, rtol=1e-3, atol=1e-2)
+    assert np.square(back - X).sum() < 0.5 * np.square(X - X.mean(0)).sum()
+    assert_allclose(est.mean_, X.mean(0))
+    assert_allclose(est.scale_, np.sqrt(X.var(0).mean()))
+    assert_allclose(
+        est.cluster_centers_decoded_,
+        est.inverse_transform(est.cluster_centers_),
+        rtol=1e-4,
+    )
+    for k in range(4):
+        mean = X[est.labels_ == k].mean(0)
+        assert np.abs(est.cluster_centers_decoded_[k] - mean).max() < 8
+
+
+@all_systems
+def test_score_is_minus_the_loss(blobs, system):
+    X, _ = blobs
+    est = deep(**system).fit(X)
+    codes = est.transform(X)
+    errors = ((est.inverse_transform(codes) - X) ** 2).mean(1) / est.scale_[0] ** 2
+    gaps = ((codes[:, None] - est.cluster_centers_) ** 2).sum(2).min(1)
+    variance = codes.var(0).sum()
+    assert est.code_variance_ == pytest.approx(variance, rel=1e-4)
+    losses = errors + system.get("clustering_weight", 1.0) * gaps / variance
+    assert est.score(X) == pytest.approx(-losses.mean(), rel=1e-4)
+    weight = np.arange(150.0)
+    expected = -np.average(losses, weights=weight)
+    assert est.score(X, sample_weight=weight) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@all_systems
+def test_weights_are_repetitions_and_order_does_not_matter(blobs, system, container):
+    """To the last bit, through every step of the training."""
+    X, _ = blobs
+    rng = np.random.default_rng(1)
+    weight, order = rng.integers(0, 4, 150), rng.permutation(150)
+    repeated = rng.permutation(np.arange(150).repeat(weight))
+
+    a = deep(**system).fit(container(X[repeated]))
+    b = deep(**system).fit(container(X[order]), sample_weight=weight[order])
+
+    assert_array_equal(a.cluster_centers_, b.cluster_centers_)
+    assert_array_equal(a.transform(X), b.transform(X))
+    assert a.history_["loss"] == b.history_["loss"]
+    plain = deep(**system).fit(X)
+    assert not np.allclose(plain.transform(X), a.transform(X), atol=1e-3)
+
+
+@all_systems
+def test_units_do_not_matter(blobs, system):
+    X, _ = blobs
+    a, b = deep(**system).fit(X), deep(**system).fit(1000 * X - 5)
+    assert_array_equal(a.labels_, b.labels_)
+    assert_allclose(b.cluster_centers_, a.cluster_centers_, rtol=1e-3, atol=1e-3)
+    assert_allclose(
+        b.cluster_centers_decoded_, 1000 * a.cluster_centers_decoded_ - 5, rtol=1e-2
+    )
+
+
+def test_the_temperature_is_relative_to_the_codes(blobs):
+    X, _ = blobs
+    est = deep(temperature=0.1).fit(X)
+    largest = np.linalg.eigvalsh(np.cov(est.transform(X).T, ddof=0))[-1]
+    assert est.temperature_ == pytest.approx(0.2 * largest, rel=1e-4)
+
+
+def test_the_same_seed_is_the_same_network(blobs):
+    a, b, c = (deep(random_state=seed).fit(blobs[0]) for seed in (0, 0, 1))
+    assert_array_equal(a.cluster_centers_, b.cluster_centers_)
+    assert not np.allclose(a.cluster_centers_, c.cluster_centers_)
+
+
+def test_a_fitted_autoencoder_passed_in(blobs):
+    """Systems from the same weights: no pretraining, and the network is copied."""
+    X, _ = blobs
+    first = deep(max_iter=0).fit(X)
+    before = pickle.dumps(first.autoencoder_.state_dict())
+    est = deep(encoder=first.autoencoder_, random_state=1)
+    again, twin = clone(est).fit(X), est.fit(X)
+    assert set(est.history_["phase"]) == {"cluster"}
+    assert pickle.dumps(first.autoencoder_.state_dict()) == before
+    assert_array_equal(again.cluster_centers_, twin.cluster_centers_)
+    same = deep(encoder=first.autoencoder_, max_iter=0).fit(X)
+    assert_array_equal(same.cluster_centers_, first.cluster_centers_)
+    assert_array_equal(same.transform(X), first.transform(X))
+
+
+def test_warm_start_goes_on(blobs):
+    X, _ = blobs
+    est = deep(warm_start=True).fit(X)
+    loss, centers = est.history_["loss"][-1], est.cluster_centers_
+    mean, scale = est.mean_, est.scale_
+    est.set_params(max_iter=0).fit(X[:100])
+    assert_array_equal(est.cluster_centers_, centers)
+    assert_array_equal(est.mean_, mean)
+    assert_array_equal(est.scale_, scale)
+    est.set_params(max_iter=6).fit(X)
+    assert set(est.history_["phase"]) == {"cluster"}
+    assert est.history_["loss"][-1] < loss
+    fresh = est.set_params(n_clusters=3).fit(X)
+    assert fresh.cluster_centers_.shape == (3, 2)
+    with pytest.raises(ValueError, match="goes on from 10"):
+        est.fit(X[:, :5])
+    with pytest.raises(ValueError, match="n_components=3 asks for"):
+        est.set_params(n_components=3).fit(X)
+    cold = deep().fit(X)
+    assert cold.fit(X).history_["loss"][-1] == loss
+
+
+class Dropping(Autoencoder):
+    """A network of one's own, with dropout and torch's own weights."""
+
+    def __init__(self, n_features, n_components):
+        wide = nn.Sequential(
+            nn.Linear(n_features, 16), nn.Tanh(), nn.Dropout(0.1),
+            nn.Linear(16, n_components),
+        )  # fmt: skip
+        super().__init__(wide, nn.Linear(n_components, n_features))
+
+
+def test_a_network_of_one_s_own(blobs):
+    X, y = blobs
+    state = torch.get_rng_state()
+    a, b = deep(encoder=Dropping).fit(X), deep(encoder=Dropping).fit(X)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert isinstance(a.autoencoder_, Dropping)
+    assert_array_equal(a.transform(X), b.transform(X))
+    assert_array_equal(a.transform(X), a.transform(X))  # nothing is dropped
+    assert adjusted_rand_score(y, a.labels_) > 0.9
+    other = deep(encoder=Dropping, random_state=1).fit(X)
+    assert not np.allclose(other.transform(X), a.transform(X))
+    assert_array_equal(pickle.loads(pickle.dumps(a)).transform(X), a.transform(X))
+
+
+def stripes(n=120):
+    """Images 6 x 5 of bars in one of three directions."""
+    rng, y = np.random.default_rng(0), np.arange(n) % 3
+    X = 0.3 * rng.normal(size=(n, 6, 5))
+    for image, kind in zip(X, y, strict=True):
+        place = rng.integers(1, 4)
+        if kind == 0:
+            image[place] += 3
+        elif kind == 1:
+            image[:, place] += 3
+        else:
+            image[range(5), range(5)] += 3
+    return X.reshape(n, 30), y
+
+
+def test_convolutions():
+    X, _ = stripes()
+    est = deep(3, encoder="conv", input_shape=(6, 5)).fit(X)
+    assert [type(layer) for layer in est.autoencoder_.encoder][1] is nn.Conv2d
+    losses = est.history_["loss"][:20]
+    assert losses[-1] < 0.9 * losses[0]
+    assert est.inverse_transform(est.cluster_centers_).shape == (3, 30)
+    again = deep(3, encoder="conv", input_shape=[1, 6, 5]).fit(X)
+    assert_array_equal(again.labels_, est.labels_)
+
+
+def test_augment_sees_batches_in_units_of_the_data(blobs):
+    X, _ = blobs
+    X, seen = 10 * X + 5, []
+
+    def augment(rows):
+        seen.append(rows)
+        return rows + torch.randn(rows.shape)
+
+    state = torch.get_rng_state()
+    est = deep(augment=augment).fit(X)
+    assert torch.equal(torch.get_rng_state(), state)
+    per_epoch = 3  # batches of 64 rows
+    assert len(seen) == per_epoch * N_EPOCHS
+    assert [tuple(rows.shape) for rows in seen[:3]] == [(64, 10), (64, 10), (22, 10)]
+    for epoch in (0, N_EPOCHS - 1):
+        rows = torch.cat(seen[per_epoch * epoch : per_epoch * (epoch + 1)]).numpy()
+        assert_allclose(np.sort(rows, 0), np.sort(X, 0), rtol=1e-4, atol=1e-3)
+    again = deep(augment=augment).fit(X)
+    assert_array_equal(again.transform(X), est.transform(X))
+    assert not np.allclose(deep().fit(X).transform(X), est.transform(X), atol=1e-3)
+
+
+def test_augment_sees_images():
+    X, _ = stripes(60)
+    shapes = set()
+
+    def augment(images):
+        shapes.add(tuple(images.shape[1:]))
+        return images.roll(1, -1)
+
+    deep(3, augment=augment, input_shape=(6, 5)).fit(X)
+    deep(3, augment=augment, input_shape=(5, 3, 2)).fit(X)
+    assert shapes == {(6, 5), (5, 3, 2)}
+
+
+def test_denoising(blobs):
+    """A network that has seen holes fills them better."""
+    X, _ = blobs
+    X = X @ np.random.default_rng(0).normal(size=(10, 40))
+    hidden = np.random.default_rng(1).random(X.shape) < 0.2
+    holes = np.where(hidden, X.mean(0), X)
+
+    def error(**params):
+        est = deep(max_iter=0, pretrain_epochs=60, **params).fit(X)
+        return np.square(est.inverse_transform(est.transform(holes)) - X)[hidden].mean()
+
+    assert error(denoising=0.3) < 0.9 * error()
+
+
+def test_labels_that_settle_end_the_fit(blobs):
+    X, _ = blobs
+    est = deep(tol=0.01, max_iter=40).fit(X)
+    change = np.array(est.history_["label_change"][20:])
+    assert est.n_iter_ == len(change) < 40
+    assert (change[-3:] < 0.01).all()
+    quiet = np.convolve(change < 0.01, np.ones(3), "valid") == 3
+    assert quiet.argmax() == len(change) - 3
+    assert deep(tol=0.0, max_iter=12).fit(X).n_iter_ == 12
+    rare = deep(tol=1.0, max_iter=12, weight_reset=0.2, reinit_interval=5).fit(X)
+    assert rare.n_iter_ == 5  # not before K-means was once
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_types_are_kept(blobs, dtype):
+    X = blobs[0].astype(dtype)
+    est = deep().fit(X)
+    for values in (
+        est.cluster_centers_,
+        est.cluster_centers_decoded_,
+        est.transform(X),
+        est.predict_proba(X),
+        est.inverse_transform(est.transform(X)),
+    ):
+        assert values.dtype == dtype
+    assert next(est.autoencoder_.parameters()).dtype == torch.float32
+
+
+def test_little_memory_gives_the_same_labels(blobs):
+    X, _ = blobs
+    est = deep().fit(X)
+    codes, score = est.transform(X), est.score(X)
+    with config_context(working_memory=0.01):
+        assert_allclose(est.transform(X), codes, atol=1e-10)
+        assert_array_equal(est.predict(X), est.labels_)
+        assert est.score(X) == pytest.approx(score)
+        assert_allclose(est.inverse_transform(codes), est.inverse_transform(codes))
+
+
+def test_prediction_in_single_precision_agrees(blobs):
+    X, _ = blobs
+    est = deep().fit(X)
+    assert_array_equal(est.predict(X.astype(np.float32)), est.labels_)
+    assert_array_equal(est.predict(torch.from_numpy(X)), est.labels_)
+
+
+def test_grid_search_in_a_pipeline_in_two_processes(blobs):
+    X, _ = blobs
+    name = "deepcenteringclustering__"
+    grid = {name + "learning_rate": [1e-4, 0.01]}
+    pipe = make_pipeline(StandardScaler(), deep(max_iter=2))
+    search = GridSearchCV(pipe, grid, cv=3, n_jobs=2, error_score="raise").fit(X)
+    alone = GridSearchCV(pipe, grid, cv=3, error_score="raise").fit(X)
+    assert search.best_params_[name + "learning_rate"] == 0.01
+    scores = "mean_test_score"
+    assert_allclose(search.cv_results_[scores], alone.cv_results_[scores])
+    assert_array_equal(search.predict(X), alone.predict(X))
+
+
+def test_named_features(blobs):
+    X = pd.DataFrame(blobs[0], columns=[f"x{j}" for j in range(10)])
+    est = deep().set_output(transform="pandas").fit(X)
+    out = est.transform(X)
+    names = [f"deepcenteringclustering{j}" for j in range(2)]
+    assert out.columns.tolist() == est.get_feature_names_out().tolist() == names
+    assert_array_equal(clone(est).fit_transform(X), out)
+    assert_array_equal(clone(est).fit_predict(X), est.labels_)
+
+
+def test_pickle(blobs, fitted_state):
+    X, _ = blobs
+    est = deep().fit(X)
+    back = pickle.loads(pickle.dumps(est))
+    one, other = fitted_state(est), fitted_state(back)
+    assert {k for k in one if one[k] != other[k]} <= {"autoencoder_"}
+    assert_array_equal(back.predict_proba(X), est.predict_proba(X))
+    for p, q in zip(
+        est.autoencoder_.parameters(), back.autoencoder_.parameters(), strict=True
+    ):
+        assert torch.equal(p, q)
+
+
+def test_what_fit_leaves_is_documented(blobs):
+    est = deep()
+    params = dict(est.get_params())
+    est.fit(blobs[0])
+    assert est.get_params() == params
+    public = [name for name in vars(est) if name not in params and name[0] != "_"]
+    for name in public:
+        assert name.endswith("_")
+        assert name in DeepCenteringClustering.__doc__
+    for name, value in vars(est).items():
+        assert name == "autoencoder_" or "torch" not in type(value).__module__
+    assert all(p.device.type == "cpu" for p in est.autoencoder_.parameters())
+
+
+def test_the_default_network_is_the_documented_one(blobs):
+    est = DeepCenteringClustering(4, pretrain_epochs=0, max_iter=0).fit(blobs[0])
+    sizes = [p.shape[0] for p in est.autoencoder_.encoder.parameters() if p.ndim == 2]
+    assert sizes == [500, 500, 2000, 10]
+    assert isinstance(est.autoencoder_, DenseAutoencoder)
+    assert est.history_["phase"] == []

@@ -1,0 +1,107 @@
+"""scikit-learn's callbacks (1.9) on DeepCenteringClustering.
+
+Collected only where scikit-learn has them, see conftest.py.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.callback import ProgressBar, ScoringMonitor  # noqa: TID251
+
+from skrbf import DeepCenteringClustering
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 6)) + 4 * (np.arange(60) % 3)[:, None]
+KINDS = {
+    "default": {},
+    "learned": {"center_update": "gradient"},
+    "pretrain only": {"max_iter": 0},
+    "reset": {"weight_reset": 0.2},
+}
+all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+
+
+def net(**params):
+    small = {
+        "n_components": 2,
+        "hidden_layer_sizes": (8,),
+        "pretrain_epochs": 4,
+        "max_iter": 4,
+        "learning_rate": 0.01,
+        "tol": 0.0,
+    }
+    return DeepCenteringClustering(3, **small | params, random_state=0)
+
+
+class Steps:
+    """Keeps the estimator as it would be after each step; stops after some."""
+
+    def __init__(self, stop=None, error=None):
+        self.stop, self.error, self.taken, self.names = stop, error, [], []
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.parent is None:
+            return False
+        self.taken.append(fitted_estimator)
+        self.names.append(context.task_name)
+        if len(self.taken) == self.stop and self.error:
+            raise self.error
+        return len(self.taken) == self.stop
+
+    def teardown(self, estimator, context):
+        pass
+
+
+@all_kinds
+def test_each_epoch_shows_an_estimator_that_works(kind):
+    steps, plain = Steps(), net(**kind).fit(X)
+    est = net(**kind).set_callbacks(steps).fit(X)
+    assert est.history_["loss"] == plain.history_["loss"]
+    assert_array_equal(est.cluster_centers_, plain.cluster_centers_)
+    assert steps.names == est.history_["phase"]
+    codes = []
+    for shown in steps.taken:
+        assert_array_equal(shown.predict(X), shown.predict_proba(X).argmax(1))
+        assert shown.cluster_centers_decoded_.shape == (3, 6)
+        codes.append(shown.transform(X))
+    assert all(not np.array_equal(a, b) for a, b in pairwise(codes))
+    assert_array_equal(codes[-1], est.transform(X))
+
+
+@all_kinds
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_a_callback_that_returns_true_stops(kind, stop):
+    est = net(**kind).set_callbacks(Steps(stop)).fit(X)
+    assert len(est.history_["loss"]) == min(stop, 4 if "max_iter" in kind else 8)
+    assert_array_equal(est.labels_, est.predict(X))
+    assert_array_equal(np.unique(est.labels_), [0, 1, 2])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+@pytest.mark.parametrize("stop", [2, 7])
+def test_a_callback_that_fails_leaves_the_estimator(fitted_state, stop, error):
+    est = net().fit(X)
+    before = fitted_state(est)
+    est.set_callbacks(Steps(stop, error("from the callback")))
+    with pytest.raises(error, match="from the callback"):
+        est.fit(2 * X[:50])
+    est.set_callbacks()
+    assert fitted_state(est) == before
+
+
+def test_monitor_and_progress_bar(capsys):
+    def negative_loss(estimator, X, y=None):
+        return estimator.score(X)
+
+    monitor = ScoringMonitor(scoring=negative_loss)
+    est = net().set_callbacks(monitor, ProgressBar()).fit(X)
+    assert len(monitor.get_logs().data) >= len(est.history_["loss"])
+    assert "DeepCenteringClustering" in capsys.readouterr().out

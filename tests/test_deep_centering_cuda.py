@@ -1,0 +1,46 @@
+"""DeepCenteringClustering on a GPU: the CPU's results, repeatable, and without one."""
+
+import pickle
+
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score
+
+from skrbf import DeepCenteringClustering
+from skrbf.nn import RandomAffine
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+KINDS = {
+    "default": {},
+    "conv": {"encoder": "conv", "input_shape": (8, 8)},
+    "learned": {"center_update": "gradient", "through_weights": True},
+    "running": {"center_update": "running_mean", "temperature": 0},
+    "reset": {"weight_reset": 0.2, "reinit_interval": 2, "reinit": "grow"},
+    "augmented": {"augment": RandomAffine(), "input_shape": (8, 8)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_cuda_is_the_cpu(kind):
+    X, _ = load_digits(return_X_y=True)
+    params = {"hidden_layer_sizes": (100,), "pretrain_epochs": 10, "max_iter": 5}
+    cpu, gpu, again = (
+        DeepCenteringClustering(
+            10, **params, **kind, device=device, random_state=0
+        ).fit(X)
+        for device in ("cpu", "cuda", "cuda")
+    )
+    assert_array_equal(gpu.cluster_centers_, again.cluster_centers_)
+    assert_array_equal(gpu.labels_, again.labels_)
+    for name in ("loss", "reconstruction_loss"):
+        assert_allclose(gpu.history_[name], cpu.history_[name], rtol=0.1)
+    if "augment" not in kind:
+        assert adjusted_rand_score(cpu.labels_, gpu.labels_) > 0.8
+    back = pickle.loads(pickle.dumps(gpu)).set_params(device="cpu")
+    assert_allclose(back.transform(X), gpu.transform(X), rtol=1e-4, atol=1e-4)
+    assert all(p.device.type == "cpu" for p in gpu.autoencoder_.parameters())

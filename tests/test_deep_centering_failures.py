@@ -1,0 +1,473 @@
+"""Bad input and interruptions: a clear error, and an estimator as it was before."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils._param_validation import InvalidParameterError  # noqa: TID251
+from torch import nn
+
+from skrbf import DeepCenteringClustering
+from skrbf.engine import deep, deep_fit
+from skrbf.nn import Autoencoder, RandomAffine
+
+RNG = np.random.default_rng(0)
+GOOD = RNG.normal(size=(60, 6)) + 4 * (np.arange(60) % 3)[:, None]
+NAMES = ["predict", "predict_proba", "transform", "score"]
+SMALL = {
+    "n_components": 2,
+    "hidden_layer_sizes": (8,),
+    "pretrain_epochs": 4,
+    "max_iter": 4,
+    "batch_size": 32,
+    "learning_rate": 0.01,
+    "tol": 0.0,
+    "random_state": 0,
+}
+BAD_PARAMETER = {
+    "n_clusters": [0, 2.0, None],
+    "n_components": [0, 1.5],
+    "hidden_layer_sizes": [3, "deep"],
+    "code_activation": ["relu"],
+    "encoder": ["resnet", None],
+    "input_shape": [8, "8x8"],
+    "pretrain_epochs": [-1, 1.5],
+    "denoising": [-0.1, 1],
+    "max_iter": [-1],
+    "clustering_weight": [-1.0, "auto"],
+    "centering": ["ring"],
+    "assignment": ["sparsemax"],
+    "temperature": [-1.0, "auto"],
+    "through_weights": ["yes"],
+    "assignment_update": ["never"],
+    "center_update": ["mean"],
+    "reinit_interval": [0, 1.5],
+    "reinit": ["random"],
+    "weight_reset": [0, 1.5],
+    "batch_size": [0],
+    "learning_rate": [0, -0.1],
+    "augment": ["flip"],
+    "tol": [-1.0],
+    "checkpoint": [3],
+    "warm_start": ["yes"],
+    "device": [0],
+    "random_state": ["seed"],
+}
+
+
+def net(n_clusters=3, **params):
+    return DeepCenteringClustering(n_clusters, **SMALL | params)
+
+
+@pytest.fixture
+def fitted():
+    return net().fit(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(n, v) for n, values in BAD_PARAMETER.items() for v in values]
+)
+def test_bad_parameters(fitted, fitted_state, name, value):
+    before = fitted_state(fitted.set_params(**{name: value}))
+    message = f"'{name}' parameter of DeepCenteringClustering must be .* Got .* instead"
+    with pytest.raises(InvalidParameterError, match=message):
+        fitted.fit(GOOD)
+    assert fitted_state(fitted) == before
+
+
+def with_value(value):
+    X = GOOD.copy()
+    X[7, 1] = value
+    return X
+
+
+@pytest.mark.parametrize(
+    ("X", "weight", "message"),
+    [
+        (with_value(np.nan), None, "contains NaN"),
+        (with_value(np.inf), None, "contains infinity"),
+        (GOOD, -np.ones(60), "(?i)negative"),
+        (GOOD, np.zeros(60), "(?i)weight.*zero|zero.*weight"),
+        (GOOD, np.ones(59), "sample_weight"),
+        (GOOD[:0], None, r"0 sample\(s\)"),
+        (GOOD[:2], None, "n_samples=2 should be >= n_clusters=3"),
+        (GOOD[0], None, "Expected 2D array"),
+        (GOOD.astype(complex), None, "Complex data not supported"),
+    ],
+)
+def test_bad_data(fitted, fitted_state, X, weight, message):
+    before = fitted_state(fitted)
+    with pytest.raises(ValueError, match=message):
+        fitted.fit(X, sample_weight=weight)
+    assert fitted_state(fitted) == before
+
+
+def wide(n_features, n_components):
+    return Autoencoder(nn.Linear(n_features, 5), nn.Linear(5, n_features))
+
+
+def short(n_features, n_components):
+    return Autoencoder(nn.Linear(n_features, 2), nn.Linear(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes must hold integers from"),
+        ({"hidden_layer_sizes": (8, 1.5)}, "hidden_layer_sizes must hold integers"),
+        (
+            {"input_shape": (2, 4)},
+            r"input_shape=\(2, 4\) does not match the 6",
+        ),
+        ({"input_shape": (6,)}, r"input_shape=\(6,\) does not match"),
+        ({"input_shape": (2.0, 3)}, r"input_shape=\(2.0, 3\) does not match"),
+        ({"encoder": "conv"}, "encoder='conv' needs input_shape"),
+        ({"centering": "regularized"}, "use code_activation='tanh'"),
+        ({"encoder": wide}, r"codes of shape \(2, 5\) of 2 rows, and n_components=2"),
+        ({"encoder": short}, r"decodes to shape \(2, 3\), and the rows have shape"),
+        ({"encoder": wide(5, 2)}, "encoder does not take the 6 features of X"),
+        ({"encoder": nn.Linear(6, 2)}, "encoder has no method 'encode'"),
+        ({"encoder": lambda d, c: c}, "not a torch.nn.Module"),
+        ({"augment": lambda rows: rows[:, :3]}, "augment must return a tensor of the"),
+        ({"augment": lambda rows: rows.numpy()}, "augment must return a tensor of"),
+        ({"device": "cuda:99"}, r"device='cuda:99'.*available.*'cpu'"),
+        ({"device": "tpu2000"}, "device='tpu2000' is not a device"),
+    ],
+)
+def test_parameters_that_do_not_go_together(fitted, fitted_state, params, message):
+    before = fitted_state(fitted.set_params(**params))
+    with pytest.raises(ValueError, match=message):
+        fitted.fit(GOOD)
+    assert fitted_state(fitted) == before
+
+
+class NoParts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 2)
+
+    def encode(self, rows):
+        return self.layer(rows)
+
+    def decode(self, codes):
+        return codes @ self.layer.weight
+
+
+def test_what_a_network_needs():
+    assert net(encoder=NoParts()).fit(GOOD).transform(GOOD).shape == (60, 2)
+    with pytest.raises(ValueError, match="weight_reset needs an autoencoder with a"):
+        net(encoder=NoParts(), weight_reset=0.2).fit(GOOD)
+
+
+def test_another_number_of_features(fitted):
+    message = "X has 2 features, but DeepCenteringClustering is expecting 6 features"
+    for name in NAMES:
+        with pytest.raises(ValueError, match=message):
+            getattr(fitted, name)(GOOD[:, :2])
+    with pytest.raises(ValueError, match="X has 3 columns, and codes have 2"):
+        fitted.inverse_transform(GOOD[:, :3])
+    with pytest.raises(ValueError, match="contains NaN"):
+        fitted.inverse_transform([[0.0, np.nan]])
+
+
+def test_not_fitted():
+    for name in [*NAMES, "inverse_transform"]:
+        with pytest.raises(NotFittedError, match="DeepCenteringClustering instance is"):
+            getattr(net(), name)(GOOD)
+    with pytest.raises(NotFittedError):
+        net().get_feature_names_out()
+
+
+def test_sparse_rows_have_no_predict_proba(fitted):
+    with pytest.raises(TypeError, match=r"X is sparse; use X\.toarray"):
+        fitted.predict_proba(csr_array(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("params", "phase", "advice"),
+    [
+        ({"learning_rate": 1e30}, "pretrain", "Lower learning_rate, or scale"),
+        (
+            {"learning_rate": 1e30, "pretrain_epochs": 0},
+            "cluster",
+            "Lower learning_rate or clustering_weight",
+        ),
+        (
+            {
+                "learning_rate": 1e38,
+                "pretrain_epochs": 0,
+                "max_iter": 1,
+                "center_update": "gradient",
+            },
+            "cluster",
+            "Lower learning_rate or clustering_weight",
+        ),
+        (
+            {"clustering_weight": 1e300, "pretrain_epochs": 1},
+            "cluster",
+            "Lower learning_rate or clustering_weight",
+        ),
+    ],
+)
+def test_nan_in_training_names_the_parameter(
+    fitted, fitted_state, params, phase, advice
+):
+    before = fitted_state(fitted.set_params(**params))
+    message = rf"The loss is (nan|inf) in step \d of the phase '{phase}'. {advice}"
+    with pytest.raises(FloatingPointError, match=message):
+        fitted.fit(GOOD)
+    assert fitted_state(fitted) == before
+
+
+class Collapsing(Autoencoder):
+    """Codes that go to zero: the encoder is multiplied by less and less."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__(nn.Linear(n_features, 2), nn.Linear(2, n_features))
+        self.register_buffer("size", torch.ones(()))
+
+    def encode(self, rows):
+        if self.training:
+            self.size *= 1e-3
+        return self.size * self.encoder(rows)
+
+
+class Constant(Autoencoder):
+    """One code for all rows."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__(nn.Linear(n_features, 2), nn.Linear(2, n_features))
+
+    def encode(self, rows):
+        return 0 * self.encoder(rows) + 1.0
+
+
+def test_a_collapse_is_noticed_recorded_and_warned_about(fitted_state):
+    est = net(encoder=Collapsing, pretrain_epochs=0, max_iter=3)
+    message = "codes have collapsed.*lower clustering_weight or learning_rate"
+    with pytest.warns(ConvergenceWarning, match=message):
+        est.fit(GOOD)
+    variance = est.history_["code_variance"]
+    assert variance[-1] < 1e-6 * variance[0]
+    before = fitted_state(est)
+    with pytest.raises(ConvergenceWarning):  # an error, as in these tests
+        est.fit(GOOD[:30])
+    assert fitted_state(est) == before
+
+
+def test_all_in_one_cluster_is_a_collapse():
+    est = net(encoder=Constant, pretrain_epochs=1)
+    with pytest.warns(ConvergenceWarning, match="collapsed, to variance 0 and 1 clus"):
+        est.fit(GOOD)
+    assert est.history_["largest_cluster"][-1] == 1
+    assert est.history_["code_variance"][-1] == 0
+    assert np.isfinite(est.score(GOOD))
+    assert_array_equal(est.labels_, 0)
+
+
+def test_fewer_distinct_rows_than_clusters():
+    X = np.repeat(GOOD[:2], 5, axis=0)
+    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(2\) .*smaller"):
+        est = net().fit(X)
+    assert_array_equal(np.unique(est.labels_), [0, 1])
+    assert_array_equal(est.labels_, est.predict(X))
+    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(1\)"):
+        one = net().fit(np.ones((5, 3)))
+    assert np.isfinite(one.cluster_centers_).all()
+    assert_array_equal(one.scale_, 1)
+
+
+def test_one_cluster_is_no_collapse():
+    est = net(1).fit(GOOD)
+    assert_array_equal(est.labels_, 0)
+    assert np.isfinite(est.history_["loss"]).all()
+    one = net(1).fit(GOOD[:1])
+    assert_array_equal(one.predict(GOOD), 0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift"), [(1e-12, 0), (1e12, 0), (1, 1e6), (1e-3, 1e3)]
+)
+def test_features_of_any_size(factor, shift):
+    plain = net().fit(GOOD).labels_
+    assert_array_equal(net().fit(GOOD * factor + shift).labels_, plain)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (deep_fit, "pretraining"),
+        (deep_fit, "kmeans"),
+        (deep_fit, "clustering"),
+        (deep, "match"),
+        (deep, "look"),
+    ],
+)
+def test_ctrl_c_leaves_the_estimator(fitted, fitted_state, monkeypatch, module, name):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, name, interrupt)
+    before = fitted_state(fitted)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(GOOD[:, :2])
+    assert fitted_state(fitted) == before
+    fresh = net()
+    with pytest.raises(KeyboardInterrupt):
+        fresh.fit(GOOD)
+    assert set(vars(fresh)) == set(fresh.get_params())
+
+
+class Interrupting:
+    """An augmentation that is interrupted after some batches."""
+
+    def __init__(self):
+        self.left = np.inf
+
+    def __call__(self, rows):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return rows + 0.1 * torch.randn(rows.shape)
+
+
+SYSTEMS = {
+    "default": {},
+    "DCN": {"temperature": 0, "center_update": "running_mean", "reinit_interval": None},
+    "DKM": {"center_update": "gradient", "through_weights": True},
+    "BRB": {"weight_reset": 0.2, "reinit_interval": 2},
+    "SR-K-means": {
+        "code_activation": "tanh",
+        "centering": "regularized",
+        "assignment_update": "epoch",
+        "center_update": "soft_mean",
+        "reinit_interval": None,
+    },
+    "denoising": {"denoising": 0.2},
+}
+
+
+@pytest.mark.parametrize(
+    "left", [3, 8, 9, 13]
+)  # of 16 batches, 8 of them of clustering
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS.keys())
+def test_a_fit_goes_on_from_its_checkpoint(tmp_path, system, left):
+    """The same as one that was never interrupted, to the last bit."""
+    path, augment = tmp_path / "state.pt", Interrupting()
+    est = net(augment=augment, **system)
+    whole = est.fit(GOOD).transform(GOOD)
+    history = est.history_
+
+    est = net(augment=augment, checkpoint=path, **system)
+    augment.left = left
+    with pytest.raises(KeyboardInterrupt):
+        est.fit(GOOD)
+    assert path.exists()
+    assert not hasattr(est, "labels_")
+    augment.left = 16 - left // 2 * 2
+    est.fit(GOOD)
+    assert augment.left == 0  # nothing was done twice
+    assert not list(tmp_path.iterdir())
+    assert_array_equal(est.transform(GOOD), whole)
+    for name in set(history) - {"seconds"}:
+        assert_array_equal(est.history_[name], history[name])
+
+
+def test_labels_that_had_settled_before_the_interruption(tmp_path):
+    path, augment = tmp_path / "state.pt", Interrupting()
+    params = {"tol": 1.0, "max_iter": 30, "augment": augment}
+    assert net(**params).fit(GOOD).n_iter_ == 3
+    augment.left = 8 + 4
+    with pytest.raises(KeyboardInterrupt):
+        net(**params, checkpoint=str(path)).fit(GOOD)
+    augment.left = np.inf
+    assert net(**params, checkpoint=str(path)).fit(GOOD).n_iter_ == 3
+
+
+@pytest.mark.parametrize(
+    ("params", "X", "what"),
+    [
+        ({"clustering_weight": 0.5}, GOOD, "clustering_weight"),
+        ({"hidden_layer_sizes": (9,)}, GOOD, "hidden_layer_sizes"),
+        ({"augment": RandomAffine(input_shape=(2, 3))}, GOOD, "augment"),
+        ({}, GOOD[:-1], "X"),
+        ({}, GOOD**2, "X"),
+    ],
+)
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path, params, X, what):
+    path, augment = tmp_path / "state.pt", Interrupting()
+    augment.left = 5
+    with pytest.raises(KeyboardInterrupt):
+        net(augment=augment, checkpoint=path).fit(GOOD)
+    held = path.read_bytes()
+    est = net(**{"augment": augment, "checkpoint": path, **params})
+    message = f"is of another configuration: {what} differ. Remove the file"
+    with pytest.raises(ValueError, match=message):
+        est.fit(X)
+    assert path.read_bytes() == held
+    augment.left = np.inf
+    est = net(augment=augment, checkpoint=path, verbose=0, device="auto").fit(GOOD)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", "tensor"])
+def test_a_file_that_is_no_checkpoint(tmp_path, content):
+    path = tmp_path / "state.pt"
+    if content == "tensor":
+        torch.save(torch.ones(3), path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(f"{path}' is not a checkpoint of")):
+        net(checkpoint=path).fit(GOOD)
+    assert path.exists()
+
+
+def test_verbose_and_silence(capsys):
+    net().fit(GOOD)
+    assert capsys.readouterr() == ("", "")
+    net(verbose=1).fit(GOOD)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    assert lines[0].startswith("[DeepCenteringClustering] step 1, pretrain: loss ")
+    assert re.search(r"reconstruction .*, clustering .*, labels changed .*%", lines[-1])
+
+
+def test_no_global_state_is_touched():
+    import random
+
+    def state():
+        return (
+            random.getstate(),
+            np.random.get_state()[1].tolist(),  # noqa: NPY002
+            torch.get_rng_state().tolist(),
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    before = state()
+    for params in (
+        {},
+        {"encoder": "conv", "input_shape": (2, 3), "denoising": 0.1},
+        {"augment": RandomAffine(input_shape=(2, 3))},
+        {"encoder": lambda d, c: Autoencoder(nn.Linear(d, c), nn.Linear(c, d))},
+        {"weight_reset": 0.2},
+    ):
+        est = net(**params).fit(GOOD)
+        est.predict(GOOD)
+        est.inverse_transform(est.transform(GOOD))
+    assert state() == before
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_it_learns_where_gradients_are_off(context):
+    plain = net().fit(GOOD)
+    with context():
+        est = net().fit(GOOD)
+    assert_array_equal(est.transform(GOOD), plain.transform(GOOD))
