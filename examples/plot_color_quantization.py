@@ -1,0 +1,73 @@
+"""
+==========================
+A picture in a few colours
+==========================
+
+The pixels of a photograph are clustered by their colour, and each is drawn in the
+colour of its center: the classical use of K-means. The start of
+:class:`~skrbf.SoftKMeans` needs no seed, so that the palette is the same each time.
+Responsibilities mix the colours of a few centers, which takes away the false contours
+in the sky.
+
+Run as ``python examples/plot_color_quantization.py``; with ``--save NAME`` it writes
+its figure to that file.
+"""
+
+import argparse
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_sample_image
+
+from skrbf import SoftKMeans
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--save", help="file to write the figure to")
+options, _ = parser.parse_known_args()
+
+# %%
+# Palettes
+# --------
+# All 273280 pixels are used. At ``temperature=0`` the model is K-means.
+
+china = load_sample_image("china.jpg")
+X = china.reshape(-1, 3).astype(np.float32) / 255
+models = {
+    "KMeans, one start": KMeans(12, n_init=1, random_state=0),
+    "KMeans, ten starts": KMeans(12, n_init=10, random_state=0),
+    "SoftKMeans, temperature 0": SoftKMeans(12, temperature=0),
+    "SoftKMeans, entmax": SoftKMeans(12, assignment="entmax15"),
+}
+for name, model in models.items():
+    began = time.perf_counter()
+    model.fit(X)
+    seconds = time.perf_counter() - began
+    print(f"{name:26} inertia {model.inertia_:7.2f}  {seconds:5.1f} s")
+
+# %%
+# Hard and mixed colours
+# ----------------------
+# ``transform`` gives the responsibilities. Those of entmax are exactly 0 for most
+# centers: a pixel is a mixture of few.
+
+hard, soft = models["SoftKMeans, temperature 0"], models["SoftKMeans, entmax"]
+share = soft.transform(X)  # (273280, 12)
+print(f"Each pixel mixes {np.count_nonzero(share, axis=1).mean():.1f} colours.")
+n_colours = len(np.unique(X, axis=0))
+pictures = {
+    f"{n_colours} colours": X,
+    "12, one for a pixel": hard.cluster_centers_[hard.labels_],
+    "12, mixed": share @ soft.cluster_centers_,
+}
+figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
+for axis, (title, pixels) in zip(axes, pictures.items(), strict=True):
+    error = np.sqrt(np.mean((pixels - X) ** 2))
+    axis.imshow(pixels.reshape(china.shape).clip(0, 1))
+    axis.set_title(title + (f", error {error:.3f}" if error else ""))
+    axis.set_axis_off()
+if options.save:
+    figure.savefig(options.save, dpi=150)
+else:
+    plt.show()

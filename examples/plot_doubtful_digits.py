@@ -1,0 +1,75 @@
+"""
+=========================================
+Which rows are doubtful, and between what
+=========================================
+
+K-means puts every row into one cluster and does not say how sure it is.
+:class:`~skrbf.SoftKMeans` gives each row a responsibility for each cluster. Here they
+tell which handwritten digits lie between two clusters, and whether their doubt is
+justified: classes, which were not used, are right more often where it is more sure.
+
+Run as ``python examples/plot_doubtful_digits.py``; with ``--save NAME`` it writes its
+figure to that file.
+"""
+
+import argparse
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+
+from skrbf import SoftKMeans
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--save", help="file to write the figure to")
+options, _ = parser.parse_known_args()
+
+# %%
+# Responsibilities
+# ----------------
+# There are more clusters than digits, as some digits are written in several ways. A
+# cluster goes by the digit that is commonest in it.
+
+X, digit = load_digits(return_X_y=True)
+model = SoftKMeans(20).fit(X)
+probability = model.predict_proba(X)  # (1797, 20)
+common = np.array([np.bincount(digit[model.labels_ == k]).argmax() for k in range(20)])
+by_digit = np.stack([probability[:, common == each].sum(1) for each in range(10)], 1)
+
+# %%
+# Doubt that is justified
+# -----------------------
+# Rows in the order of the responsibility of their digit, in five parts of equal size.
+
+sureness = by_digit.max(1)
+right = by_digit.argmax(1) == digit
+parts = np.array_split(sureness.argsort(kind="stable"), 5)
+for part in parts:
+    low, high = sureness[part].min(), sureness[part].max()
+    print(f"responsibility {low:.2f} to {high:.2f}: {right[part].mean():.1%} right")
+
+# %%
+# The most doubtful rows
+# ----------------------
+# Each with the centers of the two clusters that it lies between.
+
+figure, axes = plt.subplots(3, 8, figsize=(9, 4.2), layout="constrained")
+for column, row in zip(axes.T, sureness.argsort(kind="stable")[:8], strict=True):
+    first, second = probability[row].argsort()[:-3:-1]
+    pictures = (X[row], *model.cluster_centers_[[first, second]])
+    titles = (
+        f"a {digit[row]}",
+        f"{probability[row, first]:.2f}",
+        f"{probability[row, second]:.2f}",
+    )
+    for axis, picture, title in zip(column, pictures, titles, strict=True):
+        axis.imshow(picture.reshape(8, 8), cmap="gray_r")
+        axis.set_title(title, fontsize=10)
+        axis.set(xticks=[], yticks=[])
+for axis, name in zip(axes[:, 0], ("row", "first", "second"), strict=True):
+    axis.set_ylabel(name)
+figure.suptitle("Digits between two clusters, and their responsibilities")
+if options.save:
+    figure.savefig(options.save, dpi=150)
+else:
+    plt.show()
