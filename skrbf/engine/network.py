@@ -26,6 +26,7 @@ class Task(NamedTuple):
     n_classes: int
     activation: Activation
     alpha: float
+    smoothing: float  # of the targets
     compute: Compute
 
     def take(self, index: Tensor) -> "Task":
@@ -53,7 +54,8 @@ def loss(task: Task, network: Network) -> float:
     total = _penalty(task, network)
     for rows, labels, weight in task.blocks(len(network.units.centers)):
         phi = task.activation.function(exponents(network.units, rows))
-        total += float(cross_entropy(logits(network, phi), labels, weight)[0])
+        f = logits(network, phi)  # (q, m)
+        total += float(cross_entropy(f, labels, weight, task.smoothing)[0])
     return total
 
 
@@ -61,7 +63,9 @@ def loss_gradient(task: Task, network: Network) -> tuple[float, Network]:
     """The penalised cross-entropy, and its gradient by all parameters."""
     total, whole = _penalty(task, network), penalty_gradient(task, network)
     for block in task.blocks(len(network.units.centers)):
-        part, gradient = network_gradient(network, task.activation, *block)
+        part, gradient = network_gradient(
+            network, task.activation, *block, task.smoothing
+        )
         total += float(part)
         whole = unpack(pack(whole) + pack(gradient), network)
     return total, whole
@@ -75,7 +79,8 @@ def output_loss_gradient(
     by_weight, by_bias = task.alpha * network.weight, torch.zeros_like(network.bias)
     for rows, labels, weight in task.blocks(len(network.units.centers)):
         phi = task.activation.function(exponents(network.units, rows))
-        part, residuals = cross_entropy(logits(network, phi), labels, weight)
+        f = logits(network, phi)  # (q, m)
+        part, residuals = cross_entropy(f, labels, weight, task.smoothing)
         total += float(part)
         more = output_gradient(residuals, phi)
         by_weight, by_bias = by_weight + more[0], by_bias + more[1]
@@ -85,8 +90,9 @@ def output_loss_gradient(
 def batch_gradient(task: Task, network: Network, index: Tensor) -> Network:
     """Gradient of a batch of rows, an estimate of that of all."""
     weight = task.weight[index] * (len(task.weight) / len(index))
+    rows, labels = task.rows[index], task.labels[index]
     _, gradient = network_gradient(
-        network, task.activation, task.rows[index], task.labels[index], weight
+        network, task.activation, rows, labels, weight, task.smoothing
     )
     by_weight = gradient.weight.add(network.weight, alpha=task.alpha)
     return gradient._replace(weight=by_weight)

@@ -13,7 +13,7 @@ from skrbf.engine.convex import logistic, ridge
 from skrbf.engine.lbfgs import lbfgs
 from skrbf.engine.network import Task
 from skrbf.engine.place import place_centers, place_centers_by_class, place_units
-from skrbf.engine.train import OnStep, Step, Stopping, Trained, finite, train
+from skrbf.engine.train import OnStep, Record, Step, Stopping, Trained, finite, train
 from skrbf.ops.network import Network, logits
 from skrbf.ops.rbf import Units, exponents
 
@@ -79,9 +79,9 @@ def fit(
     """
     stopped = False
 
-    def watch(record: object, network: Network) -> bool:
+    def watch(record: Record, network: Network) -> bool:
         nonlocal stopped
-        stopped = bool(on_step(record, network))  # type: ignore[arg-type]
+        stopped = bool(on_step(record, network))
         return stopped
 
     validate = None if held_out is None else _accuracy(held_out)
@@ -119,7 +119,8 @@ def _units(task: Task, plan: Plan) -> Units:
         centers = place_centers_by_class(task, plan.n_centers)
     else:
         centers = place_centers(task.rows, task.weight, plan.n_centers, task.compute)
-    return place_units(centers, plan.width)
+    spread = math.sqrt(float(task.rows.square().sum(1) @ task.weight))
+    return place_units(centers, plan.width, spread)
 
 
 def _by_lbfgs(
