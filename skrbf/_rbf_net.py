@@ -79,6 +79,12 @@ class RBFNetClassifier(
         Penalty on half the squared weights of the output, beside the sum of the losses
         of all rows; the inverse of `C` elsewhere.
 
+    pull : float, default=1.0
+        Penalty on half the mean squared shift of the coordinates of the centers from
+        where joint training found them, in scaled units, beside the mean loss of a row.
+        It keeps them near the rows, where a person can read them and `novelty` means
+        something.
+
     label_smoothing : float, default=0.05
         Part of the target of a row that all classes share; the class of the row has the
         rest. It keeps the output from growing without end where classes are apart, and
@@ -89,7 +95,7 @@ class RBFNetClassifier(
         What trains all parameters together: "adam" with mini-batches, or "lbfgs" with
         all rows. "auto" is "lbfgs" where the rows fit one batch, else "adam".
 
-    learning_rate : float, default=0.01
+    learning_rate : float, default=0.02
         Step of "adam"; three times that for widths and scales. It falls to 0 along half
         a cosine.
 
@@ -101,7 +107,7 @@ class RBFNetClassifier(
 
     batch_size : int, default=None
         Rows of a batch of "adam". None is about a 32nd of the rows, between 32 and
-        1024.
+        512.
 
     early_stopping : bool, default=False
         Whether to hold out rows, stratified by class, and to keep the state with the
@@ -165,8 +171,7 @@ class RBFNetClassifier(
         What is taken off each feature, and what it is divided by.
 
     loss_ : float
-        Of the state that is kept: the mean cross-entropy, and the penalty over the
-        weight of all rows.
+        Of the state that is kept: the mean cross-entropy with the penalties.
 
     validation_score_ : float
         Accuracy of the state that is kept on the rows held out; NaN without any.
@@ -229,6 +234,7 @@ class RBFNetClassifier(
         "per_class": ["boolean"],
         "scale": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
+        "pull": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "solver": [StrOptions({"auto", "adam", "lbfgs"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -254,9 +260,10 @@ class RBFNetClassifier(
         per_class=False,
         scale=True,
         alpha=0.1,
+        pull=1.0,
         label_smoothing=0.05,
         solver="auto",
-        learning_rate=0.01,
+        learning_rate=0.02,
         max_iter=None,
         batch_size=None,
         early_stopping=False,
@@ -275,6 +282,7 @@ class RBFNetClassifier(
         self.per_class = per_class
         self.scale = scale
         self.alpha = alpha
+        self.pull = pull
         self.label_smoothing = label_smoothing
         self.solver = solver
         self.learning_rate = learning_rate
@@ -442,6 +450,7 @@ class RBFNetClassifier(
             len(classes),
             ACTIVATIONS[self.assignment or "gaussian"],
             float(self.alpha),
+            float(self.pull),
             float(self.label_smoothing),
             self._compute(np.empty(X.shape, np.float32), n_units),
         )

@@ -138,6 +138,8 @@ def test_joint_training_is_never_worse_than_its_start(moons):
         smooth = est.predict_log_proba(X).mean(axis=1)
         loss = -0.95 * logs.mean() - 0.05 * smooth.mean()
         loss += 0.5 * est.alpha / 300 * (est.coef_**2).sum()
+        placed = net(max_iter=0).fit(X, y).centers_
+        loss += 0.5 * (((est.centers_ - placed) / est.scale_) ** 2).mean()
         assert est.loss_ == pytest.approx(loss, rel=1e-3, abs=1e-5)
         assert np.isnan(est.validation_score_)
 

@@ -19,6 +19,7 @@ BAD_PARAMETER = {
     "per_class": ["yes"],
     "scale": ["standard"],
     "alpha": [-1.0, "small"],
+    "pull": [-1.0],
     "label_smoothing": [-0.1, 1.0],
     "solver": ["sgd", None],
     "learning_rate": [0, -0.1],

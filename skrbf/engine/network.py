@@ -26,8 +26,10 @@ class Task(NamedTuple):
     n_classes: int
     activation: Activation
     alpha: float
+    pull: float  # of the centers, to their home
     smoothing: float  # of the targets
     compute: Compute
+    home: Tensor | None = None  # (k, d) where centers start; None: where they are
 
     def take(self, index: Tensor) -> "Task":
         """Some of the rows, their weights summing to 1 again."""
@@ -95,17 +97,31 @@ def batch_gradient(task: Task, network: Network, index: Tensor) -> Network:
         network, task.activation, rows, labels, weight, task.smoothing
     )
     by_weight = gradient.weight.add(network.weight, alpha=task.alpha)
-    return gradient._replace(weight=by_weight)
+    units = gradient.units
+    units = units._replace(centers=units.centers + _pull(task, network))
+    return gradient._replace(weight=by_weight, units=units)
 
 
 def penalty_gradient(task: Task, network: Network) -> Network:
-    """Gradient of the penalty alone."""
+    """Gradient of the penalties alone."""
     zeros = unpack(torch.zeros_like(pack(network)), network)
-    return zeros._replace(weight=task.alpha * network.weight)
+    units = zeros.units._replace(centers=_pull(task, network))
+    return zeros._replace(weight=task.alpha * network.weight, units=units)
 
 
 def _penalty(task: Task, network: Network) -> float:
-    return 0.5 * task.alpha * float(network.weight.square().sum())
+    total = 0.5 * task.alpha * float(network.weight.square().sum())
+    if task.home is not None:
+        shift = network.units.centers - task.home
+        total += 0.5 * task.pull * float(shift.square().mean())
+    return total
+
+
+def _pull(task: Task, network: Network) -> Tensor:
+    centers = network.units.centers  # (k, d)
+    if task.home is None:
+        return torch.zeros_like(centers)
+    return (centers - task.home) * (task.pull / centers.numel())
 
 
 def parts(network: Network) -> tuple[Tensor, ...]:

@@ -23,7 +23,7 @@ _OUTPUT_TOL, _OUTPUT_PATIENCE = 1e-3, 5
 # Rates of widths and scales over that of the rest.
 _WIDTH_RATE = 3.0
 # A batch is about this part of the rows, as long as it is neither small nor large.
-_BATCHES, _SMALLEST, _LARGEST = 32, 32, 1024
+_BATCHES, _SMALLEST, _LARGEST = 32, 32, 512
 _EPOCHS, _STEPS, _ITERATIONS = 30, 500, 150
 
 
@@ -90,6 +90,7 @@ def fit(
         if stopped or plan.stopping.max_iter == 0:
             return first
         start = first.state
+    task = task._replace(home=start.units.centers)
     begin = Step(start, net.loss(task, start))
     if plan.solver == "lbfgs":
         return _by_lbfgs(task, plan.stopping, begin, watch, validate)
@@ -208,6 +209,7 @@ def go_on(
     task: Task, network: Network, moments: Moments | None, plan: Plan
 ) -> tuple[Network, Moments, float]:
     """One epoch of Adam over the rows of a batch, at the full rates; and the loss."""
+    task = task._replace(home=network.units.centers)
     position = net.pack(network)
     moments = Moments.none(position) if moments is None else moments
     gradient, rate = batch_gradient(task, network), rates(network, plan.learning_rate)

@@ -22,6 +22,7 @@ class Target(NamedTuple):
     n_classes: int
     activation: Activation
     alpha: float  # beside the sum of the losses of rows
+    pull: float
     smoothing: float
     compute: Compute
 
@@ -72,6 +73,7 @@ def prepare(
         target.n_classes,
         target.activation,
         target.alpha / seen,
+        target.pull,
         target.smoothing,
         target.compute,
     )
