@@ -102,12 +102,12 @@ class RBFNetClassifier(
     max_iter : int, default=None
         Epochs of "adam" or iterations of "lbfgs". 0 leaves the units where K-means has
         placed them, the classical RBF network, with its convex problem alone. None is
-        150 for "lbfgs", without a warning where it could go on, and for "adam" 30, or
+        150 for "lbfgs", without a warning where it could go on, and for "adam" 20, or
         as many as make 500 steps.
 
     batch_size : int, default=None
         Rows of a batch of "adam". None is about a 32nd of the rows, between 32 and
-        512.
+        256.
 
     early_stopping : bool, default=False
         Whether to hold out rows, stratified by class, and to keep the state with the

@@ -12,7 +12,9 @@ from skrbf.ops.rbf import Units, neighbour_widths
 from skrbf.ops.seeding import kmeans_plusplus
 
 # Training moves the centers on: a few iterations from a good start are enough. The
-# draws are the same in every fit, so that a result depends on no seed.
+# draws are the same in every fit, so that a result depends on no seed. Grown centers
+# have a distortion lower by 4 %, but cost four times as much, a third of a whole fit,
+# and were no more accurate in cross-validation.
 _MAX_ITER = 10
 _SEED = 0
 # A unit reaches as far as the nearest of the others: this part of all of them, and this

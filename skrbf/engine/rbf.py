@@ -23,8 +23,8 @@ _OUTPUT_TOL, _OUTPUT_PATIENCE = 1e-3, 5
 # Rates of widths and scales over that of the rest.
 _WIDTH_RATE = 3.0
 # A batch is about this part of the rows, as long as it is neither small nor large.
-_BATCHES, _SMALLEST, _LARGEST = 32, 32, 512
-_EPOCHS, _STEPS, _ITERATIONS = 30, 500, 150
+_BATCHES, _SMALLEST, _LARGEST = 32, 32, 256
+_EPOCHS, _STEPS, _ITERATIONS = 20, 500, 150
 
 
 class Plan(NamedTuple):

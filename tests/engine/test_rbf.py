@@ -377,11 +377,11 @@ def test_a_dead_unit_has_the_profile_of_all_rows(task):
     ("given", "planned"),
     [
         (("auto", None, None, 32), ("lbfgs", 150, 32)),
-        (("auto", None, None, 5000), ("adam", 30, 128)),
+        (("auto", None, None, 5000), ("adam", 20, 128)),
         (("auto", None, None, 320), ("adam", 50, 32)),
-        (("auto", None, None, 60_000), ("adam", 30, 512)),
+        (("auto", None, None, 60_000), ("adam", 20, 256)),
         (("auto", 7, 50, 60), ("adam", 7, 50)),
-        (("lbfgs", None, None, 10**6), ("lbfgs", 150, 512)),
+        (("lbfgs", None, None, 10**6), ("lbfgs", 150, 256)),
         (("auto", 0, None, 1), ("lbfgs", 0, 32)),
     ],
 )
