@@ -6,37 +6,32 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Bunch, check_random_state
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils import check_random_state
 
-from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
+from skrbf._compat import Interval, StrOptions, _fit_context
 from skrbf._estimator import TorchEstimator, TrainingWatch, to_rows
-from skrbf.engine import rbf, rbf_predict
+from skrbf._rbf_predict import RBFPredictions
+from skrbf._rbf_prototypes import RBFPrototypes
+from skrbf._rbf_target import encoded, row_weights
+from skrbf.engine import rbf
 from skrbf.engine.adam import Moments
-from skrbf.engine.describe import describe
-from skrbf.engine.network import from_parts, parts
+from skrbf.engine.network import parts
 from skrbf.engine.rbf_data import Target, prepare
 from skrbf.engine.scaling import Scaling
 from skrbf.engine.train import Stopping
 from skrbf.ops import ASSIGNMENTS
 from skrbf.ops.rbf import ACTIVATIONS, precisions
 
-_N_NEAREST = 5
+# Parameters that a fitted network is made by, so that it cannot go on with others.
+_STRUCTURE = ("n_centers", "assignment", "width")
 
 
 class RBFNetClassifier(
-    ClassNamePrefixFeaturesOutMixin,
+    RBFPredictions,
+    RBFPrototypes,
     ClassifierMixin,
-    TransformerMixin,
     TorchEstimator,
     BaseEstimator,
 ):
@@ -65,39 +60,54 @@ class RBFNetClassifier(
     width : {"per_center", "global", "per_feature"}, default="per_center"
         What has a width of its own: each unit, all of them together, or each unit in
         each feature. With the first two each feature has a scale that is trained as
-        well and that all units share. A width starts at twice the distance from the
-        center to the nearest other, "global" at twice the root mean square of those.
+        well and that all units share. A width starts at the root mean squared distance
+        from the center to the nearest twentieth of the others, at least three of them,
+        and "global" at the root mean square of those.
 
     per_class : bool, default=False
         Whether the centers start from K-means within each class, with as many units as
         the share of the class, and at least one.
 
     scale : bool, default=True
-        Whether each feature is divided by its standard deviation. Otherwise all are
-        divided by the same number. Nothing to do with the features' scales in `width`,
-        which are trained.
+        Whether each feature is divided by a number of its own: the larger of its
+        standard deviation and a quarter of its range, and the less the more its means
+        differ between the classes (:eq:`eq-scaling` in the user guide). Otherwise all
+        are divided by the same number. The features' scales in `width`, which are
+        trained, start from there.
 
-    alpha : float, default=3e-5
-        Penalty on half the squared weights of the output, beside the mean loss of a
-        row.
+    alpha : float, default=0.1
+        Penalty on half the squared weights of the output, beside the sum of the losses
+        of all rows; the inverse of `C` elsewhere.
+
+    pull : float, default=1.0
+        Penalty on half the mean squared shift of the coordinates of the centers from
+        where joint training found them, in scaled units, beside the mean loss of a row.
+        It keeps them near the rows, where a person can read them and `novelty` means
+        something.
+
+    label_smoothing : float, default=0.05
+        Part of the target of a row that all classes share; the class of the row has the
+        rest. It keeps the output from growing without end where classes are apart, and
+        no probability comes out much nearer to 0 than this divided by their number. 0
+        is the plain cross-entropy.
 
     solver : {"auto", "adam", "lbfgs"}, default="auto"
         What trains all parameters together: "adam" with mini-batches, or "lbfgs" with
         all rows. "auto" is "lbfgs" where the rows fit one batch, else "adam".
 
-    learning_rate : float, default=0.01
+    learning_rate : float, default=0.02
         Step of "adam"; three times that for widths and scales. It falls to 0 along half
         a cosine.
 
     max_iter : int, default=None
         Epochs of "adam" or iterations of "lbfgs". 0 leaves the units where K-means has
         placed them, the classical RBF network, with its convex problem alone. None is
-        150 for "lbfgs", without a warning where it could go on, and for "adam" 30, or
+        150 for "lbfgs", without a warning where it could go on, and for "adam" 20, or
         as many as make 500 steps.
 
     batch_size : int, default=None
         Rows of a batch of "adam". None is about a 32nd of the rows, between 32 and
-        1024.
+        256.
 
     early_stopping : bool, default=False
         Whether to hold out rows, stratified by class, and to keep the state with the
@@ -118,7 +128,8 @@ class RBFNetClassifier(
         "balanced" gives all classes the same weight.
 
     warm_start : bool, default=False
-        Whether `fit` goes on from the network of the last one, with its scaling.
+        Whether `fit` goes on from the network of the last one, with its scaling. Then
+        `n_centers`, `assignment` and `width` must be as they were.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and
@@ -160,7 +171,7 @@ class RBFNetClassifier(
         What is taken off each feature, and what it is divided by.
 
     loss_ : float
-        Of the state that is kept: the mean cross-entropy with the penalty.
+        Of the state that is kept: the mean cross-entropy with the penalties.
 
     validation_score_ : float
         Accuracy of the state that is kept on the rows held out; NaN without any.
@@ -223,6 +234,8 @@ class RBFNetClassifier(
         "per_class": ["boolean"],
         "scale": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
+        "pull": [Interval(Real, 0, None, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "solver": [StrOptions({"auto", "adam", "lbfgs"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 0, None, closed="left"), None],
@@ -246,9 +259,11 @@ class RBFNetClassifier(
         width="per_center",
         per_class=False,
         scale=True,
-        alpha=3e-5,
+        alpha=0.1,
+        pull=1.0,
+        label_smoothing=0.05,
         solver="auto",
-        learning_rate=0.01,
+        learning_rate=0.02,
         max_iter=None,
         batch_size=None,
         early_stopping=False,
@@ -267,6 +282,8 @@ class RBFNetClassifier(
         self.per_class = per_class
         self.scale = scale
         self.alpha = alpha
+        self.pull = pull
+        self.label_smoothing = label_smoothing
         self.solver = solver
         self.learning_rate = learning_rate
         self.max_iter = max_iter
@@ -287,10 +304,6 @@ class RBFNetClassifier(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    @property
-    def _n_features_out(self):
-        return self.centers_.shape[0]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -314,8 +327,8 @@ class RBFNetClassifier(
         ValueError
             For rows that are not finite numbers, weights that are negative or all zero,
             a class in `class_weight` that is not in `y`, too few rows to hold any out,
-            a device that is not there, or, with `warm_start`, other classes than
-            before.
+            a device that is not there, or, with `warm_start`, other classes,
+            features, `n_centers`, `assignment` or `width` than before.
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
@@ -362,25 +375,92 @@ class RBFNetClassifier(
             return self._partial_fit(X, y, sample_weight)
 
     def _fit(self, X, y, sample_weight, classes, go_on):
-        given = X, y
+        given, metadata = (X, y), {"sample_weight": sample_weight}
         X, y = self._validate(X, y, reset=True)
-        classes, labels = self._encoded(y, classes)
+        classes, labels = encoded(y, classes)
         if go_on:
-            self._same_classes(classes)
-            self._check_n_features_as_before(X)
+            self._check_as_before(X, classes)
         generator = self._generator()
-        validation = (self.validation_fraction, generator)
         data = prepare(
             self._host_rows(X),
             self._target(X, labels, classes, sample_weight, self.n_centers),
             self._scaling() if go_on else self.scale,
-            validation if self.early_stopping else None,
+            (self.validation_fraction, generator) if self.early_stopping else None,
         )
+        plan = self._plan(data, generator)
+
+        def attributes(record, network):
+            return {
+                "n_features_in_": X.shape[1],
+                "classes_": classes,
+                **self._state(network, data.scaling, X.dtype),
+            }
+
+        watch = TrainingWatch(self, *given, metadata, attributes)
+        start = self._network(data.task.rows) if go_on else None
+        trained = rbf.fit(data.task, data.held_out, plan, start, watch)
+        self._warn(trained, plan)
+        written = {
+            **attributes(None, trained.state),
+            **self._described(data, trained.state),
+            "loss_": trained.loss,
+            "validation_score_": trained.validation_score,
+            "history_": watch.history(),
+            "loss_curve_": watch.history()["loss"],
+            "n_iter_": trained.n_iter,
+            "_moments": None,
+            "_seen": data.seen,
+        }
+        watch.end(written)
+        vars(self).update(written)
+        return self
+
+    def _partial_fit(self, X, y, sample_weight):
+        X, y = self._validate(X, y, reset=False)
+        _, labels = encoded(y, self.classes_)
+        k = self._n_features_out
+        target = self._target(X, labels, self.classes_, sample_weight, k)
+        data = prepare(self._host_rows(X), target, self._scaling(), None, self._seen)
+        network, moments = self._network(data.task.rows), self._moments
+        if moments is not None:
+            first, second = (torch.tensor(m).to(data.task.rows) for m in moments[:2])
+            moments = Moments(first, second, moments[2])
+        plan = self._plan(data, self._generator())
+        network, moments, loss = rbf.go_on(data.task, network, moments, plan)
+        step = {"phase": "batch", "loss": loss, "validation_score": np.nan}
+        history = {name: [*old, step[name]] for name, old in self.history_.items()}
+        first, second = (m.cpu().numpy().copy() for m in moments[:2])
+        vars(self).update(
+            self._state(network, data.scaling, self.centers_.dtype),
+            **self._described(data, network),
+            loss_=loss,
+            history_=history,
+            loss_curve_=history["loss"],
+            n_iter_=self.n_iter_ + 1,
+            _seen=data.seen,
+            _moments=(first, second, moments.n_steps),
+        )
+        return self
+
+    def _target(self, X, labels, classes, sample_weight, n_units):
+        weight = row_weights(X, labels, classes, sample_weight, self.class_weight)
+        return Target(
+            torch.from_numpy(labels.astype(np.int64)),
+            None if weight is None else torch.from_numpy(weight),
+            len(classes),
+            ACTIVATIONS[self.assignment or "gaussian"],
+            float(self.alpha),
+            float(self.pull),
+            float(self.label_smoothing),
+            self._compute(np.empty(X.shape, np.float32), n_units),
+        )
+
+    def _plan(self, data, generator):
         # By the rows after merging, or weights were no repetitions.
         solver, max_iter, batch_size = rbf.plan_solver(
             self.solver, self.max_iter, self.batch_size, len(data.task.rows)
         )
-        plan = rbf.Plan(
+        return rbf.Plan(
             min(self.n_centers, data.n_points),
             self.per_class,
             self.width,
@@ -391,88 +471,21 @@ class RBFNetClassifier(
             generator,
         )
 
-        def attributes(record, network):
-            return {
-                "n_features_in_": X.shape[1],
-                "classes_": classes,
-                **self._state(network, data.scaling, X.dtype),
-            }
-
-        metadata = {"sample_weight": sample_weight}
-        watch = TrainingWatch(self, *given, metadata, attributes)
-        start = self._network(data.task.rows) if go_on else None
-        trained = rbf.fit(data.task, data.held_out, plan, start, watch)
-        written = {
-            **attributes(None, trained.state),
-            **self._described(data, trained.state),
-            "loss_": trained.loss,
-            "validation_score_": trained.validation_score,
-            "history_": watch.history(),
-            "loss_curve_": watch.history()["loss"],
-            "n_iter_": trained.n_iter,
-            "_moments": None,
-        }
-        if self.max_iter and not trained.converged:
-            self._warn(max_iter)
-        watch.end(written)
-        vars(self).update(written)
-        return self
-
-    def _partial_fit(self, X, y, sample_weight):
-        X, y = self._validate(X, y, reset=False)
-        _, labels = self._encoded(y, self.classes_)
-        target = self._target(
-            X, labels, self.classes_, sample_weight, self._n_features_out
-        )
-        data = prepare(self._host_rows(X), target, self._scaling(), None)
-        _, _, batch_size = rbf.plan_solver(
-            "adam", 1, self.batch_size, len(data.task.rows)
-        )
-        network, moments = self._network(data.task.rows), self._moments
-        if moments is not None:
-            first, second, n_steps = moments
-            like = data.task.rows
-            moments = Moments(
-                torch.tensor(first).to(like), torch.tensor(second).to(like), n_steps
+    def _check_as_before(self, X, classes):
+        """Whether a fit can go on from the network that is there."""
+        self._same_classes(classes)
+        if X.shape[1] != self.centers_.shape[1]:
+            raise ValueError(
+                f"X has {X.shape[1]} features, and warm_start=True goes on from "
+                f"{self.centers_.shape[1]}."
             )
-        plan = rbf.Plan(
-            self._n_features_out,
-            self.per_class,
-            self.width,
-            "adam",
-            batch_size,
-            self.learning_rate,
-            Stopping(1, self.tol, self.n_iter_no_change),
-            self._generator(),
-        )
-        network, moments, loss = rbf.go_on(data.task, network, moments, plan)
-        step = {"phase": "batch", "loss": loss, "validation_score": np.nan}
-        history = {name: [*old, step[name]] for name, old in self.history_.items()}
-        vars(self).update(
-            self._state(network, data.scaling, self.centers_.dtype),
-            **self._described(data, network),
-            loss_=loss,
-            history_=history,
-            loss_curve_=history["loss"],
-            n_iter_=self.n_iter_ + 1,
-            _moments=(
-                moments.first.cpu().numpy().copy(),
-                moments.second.cpu().numpy().copy(),
-                moments.n_steps,
-            ),
-        )
-        return self
-
-    def _encoded(self, y, classes):
-        """All classes, and the number of that of each row."""
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        if classes is None:
-            return np.unique(y, return_inverse=True)
-        unknown = np.setdiff1d(y, classes)
-        if len(unknown):
-            raise ValueError(f"y has classes {unknown} that are not in {classes}.")
-        return classes, np.searchsorted(classes, y)
+        for name, before in self._structure.items():
+            asked = getattr(self, name)
+            if asked != before:
+                raise ValueError(
+                    f"{name}={asked!r}, and warm_start=True goes on from a network of "
+                    f"{name}={before!r}; set warm_start=False to start anew."
+                )
 
     def _same_classes(self, classes):
         if not np.array_equal(classes, self.classes_):
@@ -480,30 +493,6 @@ class RBFNetClassifier(
                 f"classes={classes} is not the same as on the last call: "
                 f"{self.classes_}."
             )
-
-    def _check_n_features_as_before(self, X):
-        if X.shape[1] != self.centers_.shape[1]:
-            raise ValueError(
-                f"X has {X.shape[1]} features, and warm_start=True goes on from "
-                f"{self.centers_.shape[1]}."
-            )
-
-    def _target(self, X, labels, classes, sample_weight, n_units):
-        weight = check_sample_weight(sample_weight, X)
-        weight = None if weight is None else weight.astype(np.float64)
-        if self.class_weight is not None:
-            factor = _class_factors(self.class_weight, classes, labels, weight)
-            weight = factor[labels] * (1.0 if weight is None else weight)
-            if not np.any(weight > 0):
-                raise ValueError("class_weight leaves no row with a positive weight.")
-        return Target(
-            torch.from_numpy(labels.astype(np.int64)),
-            None if weight is None else torch.from_numpy(weight),
-            len(classes),
-            ACTIVATIONS[self.assignment or "gaussian"],
-            float(self.alpha),
-            self._compute(np.empty(X.shape, np.float32), n_units),
-        )
 
     def _generator(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -517,10 +506,6 @@ class RBFNetClassifier(
     def _scaling(self):
         return Scaling(torch.tensor(self.mean_), torch.tensor(self.scale_))
 
-    def _network(self, like):
-        """The network in the dtype and on the device of a tensor."""
-        return from_parts(tuple(torch.tensor(p).to(like) for p in self._parameters))
-
     def _state(self, network, scaling, dtype):
         """What prediction needs, and the network in units of the data."""
         weight = network.weight - network.weight.mean(0)
@@ -529,6 +514,7 @@ class RBFNetClassifier(
         mean, scale = (part.numpy().copy() for part in scaling)
         sigma = precisions(network.units).rsqrt().cpu().numpy()
         return {
+            "_structure": {name: getattr(self, name) for name in _STRUCTURE},
             "_parameters": tuple(p.cpu().numpy().copy() for p in parts(network)),
             "mean_": mean,
             "scale_": scale,
@@ -540,213 +526,12 @@ class RBFNetClassifier(
             "intercept_": bias.cpu().numpy().astype(dtype),
         }
 
-    def _described(self, data, network):
-        found = describe(data.task, network, _N_NEAREST)
-        return {
-            "class_profile_": found.profile.cpu().numpy().astype(np.float64),
-            "nearest_rows_": data.number[found.nearest.cpu()].numpy().copy(),
-            "_familiarity": found.familiarity.cpu().numpy().copy(),
-        }
-
-    def _warn(self, max_iter):
-        warnings.warn(
-            f"RBFNetClassifier did not converge in max_iter={max_iter} iterations; "
-            "increase max_iter, or tol.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
-
-    def _ready(self, X):
-        """Rows, and the model in their precision."""
-        check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        compute = self._compute(X, self._n_features_out, fitted=True)
-        like = torch.empty(0, dtype=compute.dtype, device=compute.device)
-        model = rbf_predict.RBFModel(
-            self._network(like),
-            ACTIVATIONS[self.assignment or "gaussian"],
-            compute.tensor(self.mean_),
-            compute.tensor(self.scale_),
-        )
-        return X, to_rows(X, compute), model
-
-    def _collected(self, X, blocks, n_columns):
-        """Blocks (columns, rows) as an array (rows, columns)."""
-        X, rows, model = self._ready(X)
-        whole = np.empty((X.shape[0], n_columns), dtype=X.dtype)
-        with torch.inference_mode():
-            for start, stop, block in blocks(rows, model):
-                whole[start:stop] = block.t().cpu().numpy()
-        return whole
-
-    def _logits(self, X):
-        check_is_fitted(self)
-        return self._collected(X, rbf_predict.decisions, len(self.classes_))
-
-    def decision_function(self, X):
-        """Logits of the classes, centred; of two classes, their difference.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            One-dimensional for one or two classes: of two, positive where the second
-            is predicted, and its softmax partner is :meth:`predict_proba`.
-        """
-        f = self._logits(X)
-        if f.shape[1] == 1:
-            return f[:, 0]
-        return f[:, 1] - f[:, 0] if f.shape[1] == 2 else f
-
-    def predict(self, X):
-        """Most probable class of each row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
-        f = self._logits(X)
-        return self.classes_[f.argmax(axis=1)]
-
-    def predict_log_proba(self, X):
-        """Logarithms of :meth:`predict_proba`, accurate where those round to 0.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-        """
-        f = self._logits(X)
-        f -= f.max(axis=1, keepdims=True)
-        return f - np.log(np.exp(f).sum(axis=1, keepdims=True))
-
-    def predict_proba(self, X):
-        """Probabilities of the classes, in the order of `classes_`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            Rows sum to 1. Far from all units they are those of `intercept_`.
-        """
-        return np.exp(self.predict_log_proba(X))
-
-    def transform(self, X):
-        """Activations of the units.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        activations : ndarray of shape (n_samples, n_centers)
-            In [0, 1]; with an `assignment` their rows sum to 1.
-        """
-        check_is_fitted(self)
-        return self._collected(X, rbf_predict.activations, self._n_features_out)
-
-    def score_samples(self, X):
-        r"""How familiar each row is: the largest exponent of all units.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        familiarity : ndarray of shape (n_samples,)
-            :math:`\max_k -\frac12 \sum_j (x_{ij} - c_{kj})^2 / \sigma_{kj}^2`: 0 at a
-            center, and the lower the stranger.
-        """
-        check_is_fitted(self)
-        return self._collected(X, rbf_predict.familiarities, 1)[:, 0]
-
-    def novelty(self, X):
-        """How strange each row is: the share of training rows that are more familiar.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        novelty : ndarray of shape (n_samples,)
-            From 0 to 1, in steps of a thousandth at the least. About uniform for rows
-            like those of the training; 1 for a row unlike all of them, whose prediction
-            has nothing to rest on.
-        """
-        # A training row is as familiar as itself, whatever the precision.
-        familiarity = (1.0 - 1e-5) * self.score_samples(X)
-        place = np.searchsorted(self._familiarity, familiarity, side="right")
-        return 1.0 - place / len(self._familiarity)
-
-    def explain(self, X, n_units=3):
-        """The units that a prediction rests on most.
-
-        The logit of the class that is predicted is a sum, of what every unit
-        contributes and of the intercept (:eq:`eq-contribution` in the user guide).
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        n_units : int, default=3
-            How many units to name, at most all of them.
-
-        Returns
-        -------
-        explanation : :class:`~sklearn.utils.Bunch`
-            With an entry for each row:
-
-            - label : ndarray of shape (n_samples,), the class that is predicted
-            - unit : ndarray of shape (n_samples, n_units), those of the largest
-              contributions, by their size
-            - activation : ndarray of shape (n_samples, n_units)
-            - contribution : ndarray of shape (n_samples, n_units), to the logit
-            - rest : ndarray of shape (n_samples,), what the other units contribute
-            - intercept : ndarray of shape (n_samples,)
-
-        Raises
-        ------
-        ValueError
-            For fewer units than 1.
-        """
-        X, rows, model = self._ready(X)
-        if n_units < 1:
-            raise ValueError(f"n_units={n_units} should be at least 1.")
-        n_units = min(n_units, self._n_features_out)
-        with torch.inference_mode():
-            found = [part for _, _, part in rbf_predict.explained(rows, model, n_units)]
-        names = rbf_predict.Explained._fields
-        whole = {
-            name: np.concatenate([getattr(part, name).cpu().numpy() for part in found])
-            for name in names
-        }
-        whole["label"] = self.classes_[whole["label"]]
-        return Bunch(**whole)
-
-
-def _class_factors(class_weight, classes, labels, weight):
-    """Factor on the weight of each class."""
-    if class_weight == "balanced":
-        mass = np.bincount(labels, weight, minlength=len(classes))
-        there = mass > 0
-        mean = mass.sum() / there.sum()
-        return np.divide(mean, mass, out=np.zeros(len(mass)), where=there)
-    unknown = [label for label in class_weight if label not in classes]
-    if unknown:
-        raise ValueError(f"class_weight names classes {unknown} not in y: {classes}.")
-    return compute_class_weight(class_weight, classes=classes, y=classes)
+    def _warn(self, trained, plan):
+        if self.max_iter and not trained.converged:
+            warnings.warn(
+                "RBFNetClassifier did not converge in "
+                f"max_iter={plan.stopping.max_iter} iterations; increase max_iter, or "
+                "tol.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )

@@ -19,6 +19,8 @@ BAD_PARAMETER = {
     "per_class": ["yes"],
     "scale": ["standard"],
     "alpha": [-1.0, "small"],
+    "pull": [-1.0],
+    "label_smoothing": [-0.1, 1.0],
     "solver": ["sgd", None],
     "learning_rate": [0, -0.1],
     "max_iter": [-1, 1.5],
@@ -114,6 +116,21 @@ def test_more_units_than_rows():
     assert set(est.nearest_rows_.ravel()) == {0, 10, 20, 30}
 
 
+def test_dead_units_are_told(fitted, fitted_state):
+    before = fitted_state(fitted)
+    with pytest.raises(ConvergenceWarning, match=r"All units .* dead.* width"):
+        fitted.partial_fit(GOOD + 1e3, LABELS)  # a warning is an error in these tests
+    assert fitted_state(fitted) == before
+    with pytest.warns(ConvergenceWarning, match=r"All units .* dead"):
+        fitted.partial_fit(GOOD + 1e3, LABELS)
+    fitted.partial_fit(np.r_[GOOD + 1e3, GOOD[:1]], np.r_[LABELS, 0])  # one is alive
+
+
+def test_one_unit_among_many_features_is_alive():
+    X = np.random.default_rng(0).normal(size=(60, 400))
+    assert net(n_centers=1).fit(X, LABELS).transform(X).min() > 0.01
+
+
 def test_constant_features():
     X = np.column_stack([GOOD, np.full(60, 1e6)])
     y = (GOOD[:, 0] > 0).astype(int)
@@ -200,7 +217,7 @@ def test_ctrl_c_leaves_the_estimator(fitted, fitted_state, monkeypatch, name):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    module = "skrbf._rbf_net" if name == "describe" else rbf.__name__
+    module = "skrbf._rbf_prototypes" if name == "describe" else rbf.__name__
     monkeypatch.setattr(f"{module}.{name}", interrupt)
     before = fitted_state(fitted)
     with pytest.raises(KeyboardInterrupt):

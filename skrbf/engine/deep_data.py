@@ -44,7 +44,7 @@ def prepare_rows(
     """
     found = distinct(rows, torch.zeros(rows.n_rows, dtype=torch.int64), weight)
     if scaling is None:
-        scaling = measure(rows, found.number, found.weight, False)
+        scaling = measure(rows, found.number, found.weight, None)
     data = scaled(rows, found.number, scaling)
     order = row_keys(data).argsort(stable=True)
     mass = found.weight * len(found.weight)

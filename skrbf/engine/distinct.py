@@ -20,6 +20,7 @@ class Distinct(NamedTuple):
     labels: Tensor  # (m,) int64
     weight: Tensor  # (m,) float64, positive, sums to 1
     n_points: int  # distinct rows, whatever their label
+    total: float  # weight of all rows as given
 
 
 def distinct(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> Distinct:
@@ -47,7 +48,10 @@ def distinct(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> Distinct
     group = new.cumsum(0) - 1  # (m,)
     total = torch.zeros(int(new.sum()), dtype=torch.float64)
     total.index_add_(0, group, weight[order])
-    return Distinct(order[new], labels[new], total / total.sum(), int(new_point.sum()))
+    whole = total.sum()
+    return Distinct(
+        order[new], labels[new], total / whole, int(new_point.sum()), float(whole)
+    )
 
 
 def _differs(rows: DenseRows, keys: Tensor, order: Tensor) -> Tensor:

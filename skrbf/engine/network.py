@@ -26,7 +26,10 @@ class Task(NamedTuple):
     n_classes: int
     activation: Activation
     alpha: float
+    pull: float  # of the centers, to their home
+    smoothing: float  # of the targets
     compute: Compute
+    home: Tensor | None = None  # (k, d) where centers start; None: where they are
 
     def take(self, index: Tensor) -> "Task":
         """Some of the rows, their weights summing to 1 again."""
@@ -53,7 +56,8 @@ def loss(task: Task, network: Network) -> float:
     total = _penalty(task, network)
     for rows, labels, weight in task.blocks(len(network.units.centers)):
         phi = task.activation.function(exponents(network.units, rows))
-        total += float(cross_entropy(logits(network, phi), labels, weight)[0])
+        f = logits(network, phi)  # (q, m)
+        total += float(cross_entropy(f, labels, weight, task.smoothing)[0])
     return total
 
 
@@ -61,7 +65,9 @@ def loss_gradient(task: Task, network: Network) -> tuple[float, Network]:
     """The penalised cross-entropy, and its gradient by all parameters."""
     total, whole = _penalty(task, network), penalty_gradient(task, network)
     for block in task.blocks(len(network.units.centers)):
-        part, gradient = network_gradient(network, task.activation, *block)
+        part, gradient = network_gradient(
+            network, task.activation, *block, task.smoothing
+        )
         total += float(part)
         whole = unpack(pack(whole) + pack(gradient), network)
     return total, whole
@@ -75,7 +81,8 @@ def output_loss_gradient(
     by_weight, by_bias = task.alpha * network.weight, torch.zeros_like(network.bias)
     for rows, labels, weight in task.blocks(len(network.units.centers)):
         phi = task.activation.function(exponents(network.units, rows))
-        part, residuals = cross_entropy(logits(network, phi), labels, weight)
+        f = logits(network, phi)  # (q, m)
+        part, residuals = cross_entropy(f, labels, weight, task.smoothing)
         total += float(part)
         more = output_gradient(residuals, phi)
         by_weight, by_bias = by_weight + more[0], by_bias + more[1]
@@ -85,21 +92,36 @@ def output_loss_gradient(
 def batch_gradient(task: Task, network: Network, index: Tensor) -> Network:
     """Gradient of a batch of rows, an estimate of that of all."""
     weight = task.weight[index] * (len(task.weight) / len(index))
+    rows, labels = task.rows[index], task.labels[index]
     _, gradient = network_gradient(
-        network, task.activation, task.rows[index], task.labels[index], weight
+        network, task.activation, rows, labels, weight, task.smoothing
     )
     by_weight = gradient.weight.add(network.weight, alpha=task.alpha)
-    return gradient._replace(weight=by_weight)
+    units = gradient.units
+    units = units._replace(centers=units.centers + _pull(task, network))
+    return gradient._replace(weight=by_weight, units=units)
 
 
 def penalty_gradient(task: Task, network: Network) -> Network:
-    """Gradient of the penalty alone."""
+    """Gradient of the penalties alone."""
     zeros = unpack(torch.zeros_like(pack(network)), network)
-    return zeros._replace(weight=task.alpha * network.weight)
+    units = zeros.units._replace(centers=_pull(task, network))
+    return zeros._replace(weight=task.alpha * network.weight, units=units)
 
 
 def _penalty(task: Task, network: Network) -> float:
-    return 0.5 * task.alpha * float(network.weight.square().sum())
+    total = 0.5 * task.alpha * float(network.weight.square().sum())
+    if task.home is not None:
+        shift = network.units.centers - task.home
+        total += 0.5 * task.pull * float(shift.square().mean())
+    return total
+
+
+def _pull(task: Task, network: Network) -> Tensor:
+    centers = network.units.centers  # (k, d)
+    if task.home is None:
+        return torch.zeros_like(centers)
+    return (centers - task.home) * (task.pull / centers.numel())
 
 
 def parts(network: Network) -> tuple[Tensor, ...]:

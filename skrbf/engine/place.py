@@ -12,12 +12,14 @@ from skrbf.ops.rbf import Units, neighbour_widths
 from skrbf.ops.seeding import kmeans_plusplus
 
 # Training moves the centers on: a few iterations from a good start are enough. The
-# draws are the same in every fit, so that a result depends on no seed.
+# draws are the same in every fit, so that a result depends on no seed. Grown centers
+# have a distortion lower by 4 %, but cost four times as much, a third of a whole fit,
+# and were no more accurate in cross-validation.
 _MAX_ITER = 10
 _SEED = 0
-# The width of a unit over the distance to the nearest other, and the narrowest one over
-# the mean of all: chosen by cross-validation.
-_OVERLAP = 2.0
+# A unit reaches as far as the nearest of the others: this part of all of them, and this
+# many at least. None reaches less than this part of the mean.
+_NEIGHBOURS, _FEWEST = 0.05, 3
 _NARROWEST = 0.1
 
 
@@ -62,18 +64,23 @@ def place_centers_by_class(task: Task, n_centers: int) -> Tensor:
     return torch.cat(parts)
 
 
-def place_units(centers: Tensor, width: str) -> Units:
-    """Units at some centers, of widths that overlap those of their neighbours.
+def place_units(centers: Tensor, width: str, spread: float) -> Units:
+    """Units at some centers, as wide as the distances to their neighbours.
 
     Parameters
     ----------
     width : {"per_center", "global", "per_feature"}
+    spread : float
+        Root mean squared norm of the rows, the width of a unit that has no neighbour.
     """
-    nearest = neighbour_widths(centers)  # (k,)
+    n_neighbours = max(_FEWEST, int(_NEIGHBOURS * len(centers)))
+    reach = neighbour_widths(centers, n_neighbours)  # (k,)
+    if len(centers) == 1 and spread > 0:
+        reach = torch.full_like(reach, spread)
     if width == "global":
-        nearest = nearest.square().mean().sqrt()[None]  # (1,)
-    nearest = nearest.clamp_min(_NARROWEST * float(nearest.mean()))
-    log_widths = (_OVERLAP * nearest).log()[:, None]  # (k, 1) or (1, 1)
+        reach = reach.square().mean().sqrt()[None]  # (1,)
+    reach = reach.clamp_min(_NARROWEST * float(reach.mean()))
+    log_widths = reach.log()[:, None]  # (k, 1) or (1, 1)
     if width == "per_feature":
         log_widths = log_widths.repeat(1, centers.shape[1])  # (k, d)
     return Units(centers, log_widths, torch.zeros_like(centers[0]))

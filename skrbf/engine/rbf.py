@@ -13,7 +13,7 @@ from skrbf.engine.convex import logistic, ridge
 from skrbf.engine.lbfgs import lbfgs
 from skrbf.engine.network import Task
 from skrbf.engine.place import place_centers, place_centers_by_class, place_units
-from skrbf.engine.train import OnStep, Step, Stopping, Trained, finite, train
+from skrbf.engine.train import OnStep, Record, Step, Stopping, Trained, finite, train
 from skrbf.ops.network import Network, logits
 from skrbf.ops.rbf import Units, exponents
 
@@ -23,8 +23,8 @@ _OUTPUT_TOL, _OUTPUT_PATIENCE = 1e-3, 5
 # Rates of widths and scales over that of the rest.
 _WIDTH_RATE = 3.0
 # A batch is about this part of the rows, as long as it is neither small nor large.
-_BATCHES, _SMALLEST, _LARGEST = 32, 32, 1024
-_EPOCHS, _STEPS, _ITERATIONS = 30, 500, 150
+_BATCHES, _SMALLEST, _LARGEST = 32, 32, 256
+_EPOCHS, _STEPS, _ITERATIONS = 20, 500, 150
 
 
 class Plan(NamedTuple):
@@ -79,9 +79,9 @@ def fit(
     """
     stopped = False
 
-    def watch(record: object, network: Network) -> bool:
+    def watch(record: Record, network: Network) -> bool:
         nonlocal stopped
-        stopped = bool(on_step(record, network))  # type: ignore[arg-type]
+        stopped = bool(on_step(record, network))
         return stopped
 
     validate = None if held_out is None else _accuracy(held_out)
@@ -90,6 +90,7 @@ def fit(
         if stopped or plan.stopping.max_iter == 0:
             return first
         start = first.state
+    task = task._replace(home=start.units.centers)
     begin = Step(start, net.loss(task, start))
     if plan.solver == "lbfgs":
         return _by_lbfgs(task, plan.stopping, begin, watch, validate)
@@ -119,7 +120,8 @@ def _units(task: Task, plan: Plan) -> Units:
         centers = place_centers_by_class(task, plan.n_centers)
     else:
         centers = place_centers(task.rows, task.weight, plan.n_centers, task.compute)
-    return place_units(centers, plan.width)
+    spread = math.sqrt(float(task.rows.square().sum(1) @ task.weight))
+    return place_units(centers, plan.width, spread)
 
 
 def _by_lbfgs(
@@ -207,6 +209,7 @@ def go_on(
     task: Task, network: Network, moments: Moments | None, plan: Plan
 ) -> tuple[Network, Moments, float]:
     """One epoch of Adam over the rows of a batch, at the full rates; and the loss."""
+    task = task._replace(home=network.units.centers)
     position = net.pack(network)
     moments = Moments.none(position) if moments is None else moments
     gradient, rate = batch_gradient(task, network), rates(network, plan.learning_rate)

@@ -21,7 +21,9 @@ class Target(NamedTuple):
     weight: Tensor | None  # (n,) float64
     n_classes: int
     activation: Activation
-    alpha: float
+    alpha: float  # beside the sum of the losses of rows
+    pull: float
+    smoothing: float
     compute: Compute
 
 
@@ -33,6 +35,7 @@ class Prepared(NamedTuple):
     number: Tensor  # (m,) numbers of the rows of `task` in the data
     scaling: Scaling
     n_points: int  # distinct rows to train on, whatever their label
+    seen: float  # weight of all rows so far
 
 
 def prepare(
@@ -40,6 +43,7 @@ def prepare(
     target: Target,
     scaling: Scaling | bool,
     validation: tuple[float, torch.Generator] | None,
+    seen: float = 0.0,
 ) -> Prepared:
     """Merge equal rows, scale them, and hold some out.
 
@@ -50,23 +54,31 @@ def prepare(
     scaling : Scaling or bool
         The scaling to use, or whether each feature gets a scale of its own.
     validation : (fraction, generator) or None
+    seen : float
+        Weight of the rows that were trained on before.
     """
     found = distinct(rows, target.labels, target.weight)
+    here = out = torch.arange(len(found.number))
+    if validation is not None:
+        here, out = hold_out(found.labels, found.weight, *validation)
     if isinstance(scaling, bool):
-        scaling = measure(rows, found.number, found.weight, scaling)
+        labels = found.labels[here] if scaling else None
+        scaling = measure(rows, found.number[here], found.weight[here], labels)
     device = target.compute.device
+    seen += found.total * float(found.weight[here].sum())
     task = Task(
         scaled(rows, found.number, scaling).to(device),
         found.labels.to(device),
         found.weight.to(target.compute.dtype).to(device),
         target.n_classes,
         target.activation,
-        target.alpha,
+        target.alpha / seen,
+        target.pull,
+        target.smoothing,
         target.compute,
     )
     if validation is None:
-        return Prepared(task, None, found.number, scaling, found.n_points)
-    here, out = hold_out(found.labels, found.weight, *validation)
+        return Prepared(task, None, found.number, scaling, found.n_points, seen)
     # Without the rows held out there may be fewer points, and never more.
     n_points = min(found.n_points, len(task.rows[here.to(device)].unique(dim=0)))
     return Prepared(
@@ -75,4 +87,5 @@ def prepare(
         found.number[here],
         scaling,
         n_points,
+        seen,
     )

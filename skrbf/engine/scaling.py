@@ -9,6 +9,12 @@ from skrbf.engine.rows import DenseRows
 
 # Training needs no more digits than these once the data are centred and scaled.
 TRAINING_DTYPE = torch.float32
+# A feature that is nearly always the same is not blown up: its size is this part of its
+# range at least.
+_RANGE = 0.25
+# What a feature counts for, whatever its class means: this part of the mean of all
+# features, and this correlation ratio.
+_EVEN, _LEAST = 0.3, 0.02
 
 
 class Scaling(NamedTuple):
@@ -19,30 +25,64 @@ class Scaling(NamedTuple):
 
 
 def measure(
-    rows: DenseRows, index: Tensor, weight: Tensor, each_feature: bool
+    rows: DenseRows, index: Tensor, weight: Tensor, labels: Tensor | None
 ) -> Scaling:
-    """Weighted means and standard deviations (eq-scaling) of some rows.
+    """Weighted means of some rows, and what to divide their features by (eq-scaling).
 
     Parameters
     ----------
     weight : Tensor of shape (m,), float64
-        Of the rows of `index`; sums to 1.
-    each_feature : bool
-        Whether each feature has a scale of its own, or all have the root mean squared
+        Of the rows of `index`.
+    labels : Tensor of shape (m,), int64, or None
+        With classes each feature has a scale of its own, by its spread and by how far
+        its means differ between them. Otherwise all have the root mean squared
         deviation. A constant feature is only centred.
     """
-    d = rows.n_features
-    mean = torch.zeros(d, dtype=torch.float64)
-    for block, w in _parts(rows, index, weight):
-        mean += w @ block
-    variance = torch.zeros(d, dtype=torch.float64)
-    for block, w in _parts(rows, index, weight):
-        variance += w @ (block - mean).square()
+    weight = weight / weight.sum()
+    total, lowest, highest = _totals(rows, index, weight, labels)
+    mean = total.sum(0)  # (d,)
+    variance = torch.zeros_like(mean)
+    for part in _spans(rows, index):
+        block = rows.take(index[part]).to(torch.float64)  # (m, d)
+        variance += weight[part] @ (block - mean).square()
     rounding = (4.0 * torch.finfo(rows.dtype).eps * mean.abs()) ** 2
     variance = torch.where(variance > rounding, variance, 0.0)
-    if not each_feature:
-        variance = variance.mean().expand(d)
-    return Scaling(mean, torch.where(variance > 0, variance, 1.0).sqrt())
+    if labels is None:
+        size = variance.mean().sqrt().expand(len(mean))
+    else:
+        share = weight.new_zeros(len(total)).index_add_(0, labels, weight)  # (q,)
+        size = torch.maximum(variance.sqrt(), _RANGE * (highest - lowest))
+        size = size / _relevance(total, share, mean, variance).sqrt()
+    return Scaling(mean, torch.where(variance > 0, size, 1.0))
+
+
+def _totals(
+    rows: DenseRows, index: Tensor, weight: Tensor, labels: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted sum (q, d) of each class, and least and largest value (d,)."""
+    n_classes = 1 if labels is None else int(labels.max()) + 1
+    total = torch.zeros(n_classes, rows.n_features, dtype=torch.float64)
+    lowest = torch.full_like(total[0], float("inf"))
+    highest = -lowest
+    for part in _spans(rows, index):
+        block = rows.take(index[part]).to(torch.float64)  # (m, d)
+        own = torch.zeros(len(block), dtype=torch.int64)
+        own = own if labels is None else labels[part]
+        total.index_add_(0, own, block * weight[part, None])
+        lowest = torch.minimum(lowest, block.amin(0))
+        highest = torch.maximum(highest, block.amax(0))
+    return total, lowest, highest
+
+
+def _relevance(total: Tensor, share: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """How much each feature counts, 1 on average, by its correlation ratio (d,)."""
+    there = share > 0
+    means = total[there] / share[there, None]  # (q, d)
+    between = share[there] @ (means - mean).square()  # (d,)
+    varies = variance > 0
+    ratio = torch.where(varies, between / torch.where(varies, variance, 1.0), 0.0)
+    counts = ratio + _EVEN * ratio[varies].mean().nan_to_num() + _LEAST
+    return counts / counts[varies].mean().nan_to_num(_LEAST)
 
 
 def scaled(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
@@ -52,11 +92,6 @@ def scaled(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
         block = rows.take(index[part]).to(torch.float64)
         found[part] = ((block - scaling.mean) / scaling.scale).to(found)
     return found
-
-
-def _parts(rows: DenseRows, index: Tensor, weight: Tensor):  # type: ignore[no-untyped-def]
-    for part in _spans(rows, index):
-        yield rows.take(index[part]).to(torch.float64), weight[part]
 
 
 def _spans(rows: DenseRows, index: Tensor) -> list[slice]:

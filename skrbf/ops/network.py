@@ -45,7 +45,7 @@ def logits(network: Network, activations: Tensor) -> Tensor:
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, weight: Tensor
+    logits: Tensor, labels: Tensor, weight: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     r"""Weighted cross-entropy and its gradient by the logits (:eq:`eq-cross-entropy`).
 
@@ -55,13 +55,17 @@ def cross_entropy(
     labels : Tensor of shape (n,), int64
         Class of each row.
     weight : Tensor of shape (n,)
+    smoothing : float, default=0
+        Part of the target that all classes share, :math:`\epsilon`; its own class has
+        the rest.
 
     Returns
     -------
     loss : Tensor of shape ()
-        :math:`-\sum_i w_i \log p_{i y_i}`, summed in float64 where there is such.
+        :math:`-\sum_i w_i \sum_c t_{ic} \log p_{ic}`, summed in float64 where there is
+        such.
     residuals : Tensor of shape (q, n)
-        :math:`w_i (p_{ic} - [c = y_i])`.
+        :math:`w_i (p_{ic} - t_{ic})`.
 
     Notes
     -----
@@ -79,9 +83,11 @@ def cross_entropy(
     log_p = torch.log_softmax(logits, 0)  # (q, n)
     own = log_p.gather(0, labels[None])[0]  # (n,)
     accurate = torch.float32 if logits.device.type == "mps" else torch.float64
+    if smoothing:
+        own = torch.lerp(own, log_p.mean(0), smoothing)  # (n,)
     loss = -(own * weight).sum(dtype=accurate)
-    residuals = log_p.exp()
-    residuals.scatter_add_(0, labels[None], torch.full_like(own, -1.0)[None])
+    residuals = log_p.exp().sub_(smoothing / len(log_p))
+    residuals.scatter_add_(0, labels[None], torch.full_like(own, smoothing - 1)[None])
     return loss, residuals * weight
 
 
@@ -111,6 +117,7 @@ def network_gradient(
     rows: Tensor,
     labels: Tensor,
     weight: Tensor,
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, Network]:
     r"""Weighted cross-entropy of some rows, and its gradient by all parameters.
 
@@ -121,6 +128,8 @@ def network_gradient(
     rows : Tensor of shape (n, d)
     labels : Tensor of shape (n,), int64
     weight : Tensor of shape (n,)
+    smoothing : float, default=0
+        Of the targets, as in `cross_entropy`.
 
     Returns
     -------
@@ -135,7 +144,7 @@ def network_gradient(
     """
     z = exponents(network.units, rows)  # (k, n)
     phi = activation.function(z)  # (k, n)
-    loss, residuals = cross_entropy(logits(network, phi), labels, weight)
+    loss, residuals = cross_entropy(logits(network, phi), labels, weight, smoothing)
     by_phi = network.weight.t() @ residuals  # (k, n)
     by_z = activation.jacobian_product(phi, by_phi)  # (k, n)
     by_units = exponents_gradient(network.units, rows, z, by_z)

@@ -47,13 +47,15 @@ def task(rng):
         3,
         ACTIVATIONS["gaussian"],
         1e-3,
+        0.5,
+        0.1,
         compute(),
     )
 
 
 def start_of(task, width="per_center", k=8):
     centers = place_centers(task.rows, task.weight, k, task.compute)
-    return ridge(task, place_units(centers, width))
+    return ridge(task, place_units(centers, width, 1.0))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -71,6 +73,7 @@ def test_distinct_rows_have_an_order_of_their_own(rng, dtype):
     expected = [table[key] / w.sum() for key in keys]
     np.testing.assert_allclose(found.weight, expected, rtol=1e-12)
     assert found.labels.tolist() == [key[2] for key in keys]
+    assert found.total == w.sum()
     assert found.n_points == len({key[:2] for key in keys})
     for i in found.number.tolist():  # the first of equal rows
         same = (X[i] == X).all(1) & (y == y[i]) & (w > 0)
@@ -94,22 +97,61 @@ def test_rows_with_the_same_key_are_still_told_apart(rng, monkeypatch):
     assert len({tuple(X[i]) for i in found.number.tolist()}) == 3
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_scaling_is_that_of_the_standard_scaler(rng, weighted):
-    X = rng.normal(size=(50, 4)) * [1, 100, 1e-3, 0] + [0, 5, 1e3, 7]
-    if weighted:  # the scaler itself warns of the rounding of a constant feature
-        X = X[:, :3]
-    w = rng.uniform(size=50) if weighted else np.ones(50)
-    weight = torch.from_numpy(w / w.sum())
-    scaler = StandardScaler().fit(X, sample_weight=w)
-    scaling = measure(host(X), torch.arange(50), weight, True)
-    np.testing.assert_allclose(scaling.mean, scaler.mean_, rtol=1e-12)
-    np.testing.assert_allclose(scaling.scale, scaler.scale_, rtol=1e-9)
+@pytest.fixture
+def table(rng):
+    """Rows, classes and weights: a feature that tells classes apart, and one that is
+    nearly always the same.
+    """
+    y, w = rng.integers(0, 3, 50), rng.uniform(0.5, 1.5, 50)
+    X = rng.normal(size=(50, 4)) * [1, 100, 1e-3, 0] + [0, 5, 1e3, 0]
+    X[:, 0] += 2 * y
+    X[7, 3] = 40.0
+    return X, y, w / w.sum()
+
+
+def measured(X, y, w):
+    labels = None if y is None else torch.from_numpy(y)
+    return measure(host(X), torch.arange(50), torch.from_numpy(w), labels)
+
+
+def test_scaling_is_spread_over_relevance(table):
+    X, y, w = table
+    mean = w @ X
+    variance = w @ (X - mean) ** 2
+    spread = np.maximum(np.sqrt(variance), (X.max(0) - X.min(0)) / 4)
+    assert (spread > np.sqrt(variance) * [1, 1, 1, 1.5]).any()
+    ratio = np.zeros(4)  # 1 - the part of the variance that is within the classes
+    for j in range(4):
+        within = 0.0
+        for c in range(3):
+            own, part = X[y == c, j], w[y == c]
+            within += part @ (own - part @ own / part.sum()) ** 2
+        ratio[j] = 1 - within / variance[j]
+    counts = ratio + 0.3 * ratio.mean() + 0.02
+    scaling = measured(X, y, w)
+    np.testing.assert_allclose(scaling.mean, mean, rtol=1e-12)
+    expected = spread / np.sqrt(counts / counts.mean())
+    np.testing.assert_allclose(scaling.scale, expected, rtol=1e-9)
     found = scaled(host(X), torch.arange(50), scaling)
     assert found.dtype == torch.float32
-    np.testing.assert_allclose(found, scaler.transform(X), atol=1e-6)
-    common = measure(host(X), torch.arange(50), weight, False).scale
-    np.testing.assert_allclose(common, np.sqrt(scaler.var_.mean()), rtol=1e-9)
+    np.testing.assert_allclose(found, (X - mean) / expected, atol=1e-6)
+
+
+def test_one_class_leaves_the_spread_and_a_constant_feature_is_centred(table):
+    X, y, w = table
+    X = np.column_stack([X, np.full(50, 7.1)])
+    scale = measured(X, 0 * y, w).scale.numpy()
+    spread = np.maximum(
+        StandardScaler().fit(X[:, :4], sample_weight=w).scale_, np.ptp(X[:, :4], 0) / 4
+    )
+    np.testing.assert_allclose(scale, [*spread, 1.0], rtol=1e-9)
+
+
+def test_a_common_scale_is_the_mean_deviation(table):
+    X, _, w = table
+    variance = StandardScaler().fit(X, sample_weight=w).var_
+    common = measured(X, None, w).scale
+    np.testing.assert_allclose(common, np.sqrt(variance.mean()), rtol=1e-9)
 
 
 def test_hold_out_is_stratified_by_weight(rng):
@@ -143,6 +185,8 @@ def test_hold_out_leaves_a_row_of_every_class():
 def test_the_loss_and_its_gradient_over_blocks(task, width, memory):
     network, _ = start_of(task, width)
     task = task._replace(compute=compute(memory))
+    home = network.units.centers + torch.arange(8.0)[:, None]
+    task = task._replace(home=home)
     value, gradient = net.loss_gradient(task, network)
     assert value == pytest.approx(net.loss(task, network), rel=1e-6)
 
@@ -150,8 +194,11 @@ def test_the_loss_and_its_gradient_over_blocks(task, width, memory):
     moving = net.unpack(vector, network)
     phi = task.activation.function(exponents(moving.units, task.rows))
     f = (moving.weight @ phi + moving.bias[:, None]).t()
-    each = torch.nn.functional.cross_entropy(f, task.labels, reduction="none")
+    each = torch.nn.functional.cross_entropy(
+        f, task.labels, reduction="none", label_smoothing=0.1
+    )
     expected = each @ task.weight + 0.5e-3 * moving.weight.square().sum()
+    expected = expected + 0.25 * (moving.units.centers - home).square().mean()
     expected.backward()
     assert value == pytest.approx(expected.item(), rel=1e-5)
     slope = net.unpack(vector.grad, network)
@@ -168,6 +215,7 @@ def test_the_loss_and_its_gradient_over_blocks(task, width, memory):
 
 def test_batches_add_up_to_the_gradient(task):
     network, _ = start_of(task)
+    task = task._replace(home=network.units.centers + 1.0)
     batches = torch.arange(90).split(30)
     mean = sum(net.pack(net.batch_gradient(task, network, b)) for b in batches) / 3
     _, whole = net.loss_gradient(task, network)
@@ -191,6 +239,7 @@ def test_ridge_is_ridge_regression(task):
 
 
 def test_the_convex_start_is_logistic_regression(task):
+    task = task._replace(smoothing=0.0)
     network, factor = start_of(task)
     *_, last = islice(logistic(task, network, factor), 200)
     phi = task.activation.function(exponents(network.units, task.rows)).t().numpy()
@@ -205,10 +254,11 @@ def test_the_convex_start_is_logistic_regression(task):
 
 
 def test_logistic_is_quick_where_units_are_alike(task):
-    """Ten iterations come within a hundredth, though the units overlap a lot."""
+    """Ten iterations come close, though the units overlap a lot."""
+    task = task._replace(smoothing=0.0)
     centers = place_centers(task.rows, task.weight, 30, task.compute)
-    units = place_units(centers, "per_center")
-    wide = units._replace(log_widths=units.log_widths + 1.5)
+    units = place_units(centers, "per_center", 1.0)
+    wide = units._replace(log_widths=units.log_widths + 2.0)
     network, factor = ridge(task, wide)
     losses = [step.loss for step in islice(logistic(task, network, factor), 300)]
     assert losses[min(10, len(losses) - 1)] < 1.05 * losses[-1]
@@ -217,7 +267,7 @@ def test_logistic_is_quick_where_units_are_alike(task):
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_joint_training_beats_the_convex_start(task, width, solver):
-    seen = []
+    task, seen = task._replace(smoothing=0.0, pull=0.0), []
     plan = rbf.Plan(
         6,
         False,
@@ -238,6 +288,23 @@ def test_joint_training_beats_the_convex_start(task, width, solver):
     assert bool(scales.any()) == (width != "per_feature")
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_centers_are_pulled_to_where_they_start(task, solver):
+    shifts = []
+    for pull in (0.0, 1.0, 100.0):
+        stopping = Stopping(40, 0.0, 40)
+        generator = torch.Generator().manual_seed(0)
+        plan = rbf.Plan(6, False, "global", solver, 32, 0.02, stopping, generator)
+        told = []
+        pulled = task._replace(pull=pull)
+        rbf.fit(
+            pulled, None, plan, None, lambda r, s, t=told: t.append((r, s)) and False
+        )
+        first = next(s for r, s in told if r.phase == "output").units.centers
+        shifts.append(float((told[-1][1].units.centers - first).square().mean()))
+    assert shifts[0] > 2 * shifts[1] > 20 * shifts[2] > 0
+
+
 def test_centers_lie_in_their_classes(task):
     centers = place_centers_by_class(task, 9)
     share = task.weight.new_zeros(3).index_add_(0, task.labels, task.weight)
@@ -256,16 +323,26 @@ def test_centers_depend_on_no_seed_and_merge_nothing(task):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_widths_start_at_twice_the_nearest_distance(width):
-    centers = torch.tensor([[0.0, 0.0], [1.0, 0.0], [4.0, 0.0]])
-    units = place_units(centers, width)
-    expected = {
-        "per_center": [[2.0], [2.0], [6.0]],
-        "global": [[2 * np.sqrt(11 / 3)]],
-        "per_feature": [[2.0, 2.0], [2.0, 2.0], [6.0, 6.0]],
-    }[width]
+@pytest.mark.parametrize("k", [5, 80])
+def test_widths_start_at_the_distance_of_neighbours(rng, width, k):
+    centers = rng.normal(size=(k, 2))
+    distance = ((centers[:, None] - centers) ** 2).sum(2)
+    nearest = np.sort(distance, 1)[:, 1 : 1 + (3 if k == 5 else 4)]
+    expected = np.sqrt(nearest.mean(1, keepdims=True))
+    if width == "global":
+        expected = np.sqrt((expected**2).mean(keepdims=True))
+    if width == "per_feature":
+        expected = expected.repeat(2, axis=1)
+    units = place_units(torch.from_numpy(centers), width, 1.0)
     np.testing.assert_allclose(units.log_widths.exp(), expected, rtol=1e-6)
     assert not units.log_scales.any()
+
+
+def test_a_lone_unit_is_as_wide_as_the_data():
+    lone = torch.zeros(1, 2)
+    width = float(place_units(lone, "global", 3.0).log_widths.exp())
+    assert width == pytest.approx(3)
+    assert float(place_units(lone, "per_center", 0.0).log_widths) == 0
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 4096])
@@ -300,11 +377,11 @@ def test_a_dead_unit_has_the_profile_of_all_rows(task):
     ("given", "planned"),
     [
         (("auto", None, None, 32), ("lbfgs", 150, 32)),
-        (("auto", None, None, 5000), ("adam", 30, 128)),
+        (("auto", None, None, 5000), ("adam", 20, 128)),
         (("auto", None, None, 320), ("adam", 50, 32)),
-        (("auto", None, None, 60_000), ("adam", 30, 1024)),
+        (("auto", None, None, 60_000), ("adam", 20, 256)),
         (("auto", 7, 50, 60), ("adam", 7, 50)),
-        (("lbfgs", None, None, 10**6), ("lbfgs", 150, 1024)),
+        (("lbfgs", None, None, 10**6), ("lbfgs", 150, 256)),
         (("auto", 0, None, 1), ("lbfgs", 0, 32)),
     ],
 )

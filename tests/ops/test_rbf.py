@@ -139,12 +139,15 @@ def test_the_network_gradient_is_that_of_autograd(rows, shape, name):
         torch.testing.assert_close(slope, parameter.grad, rtol=1e-8, atol=1e-9)
 
 
-def test_cross_entropy_is_that_of_torch():
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_is_that_of_torch(smoothing):
     f, labels, weight = draw(Q, N), torch.arange(N) % Q, draw(N).abs()
     f.requires_grad_()
-    each = torch.nn.functional.cross_entropy(f.t(), labels, reduction="none")
+    each = torch.nn.functional.cross_entropy(
+        f.t(), labels, reduction="none", label_smoothing=smoothing
+    )
     (each * weight).sum().backward()
-    loss, residuals = cross_entropy(f.detach(), labels, weight)
+    loss, residuals = cross_entropy(f.detach(), labels, weight, smoothing)
     torch.testing.assert_close(loss, (each * weight).sum().detach())
     torch.testing.assert_close(residuals, f.grad)
 

@@ -1,0 +1,129 @@
+"""What a fitted RBF network says of new rows: a mixin of its estimator."""
+
+import numpy as np
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from skrbf._estimator import to_rows
+from skrbf.engine import rbf_predict
+from skrbf.engine.network import from_parts
+from skrbf.ops.rbf import ACTIVATIONS
+
+
+class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Methods of :class:`RBFNetClassifier` that predict.
+
+    All of them follow from the same logits, so they always agree.
+    """
+
+    @property
+    def _n_features_out(self):
+        return self.centers_.shape[0]
+
+    def _network(self, like):
+        """The network in the dtype and on the device of a tensor."""
+        return from_parts(tuple(torch.tensor(p).to(like) for p in self._parameters))
+
+    def _ready(self, X):
+        """Rows, and the model in their precision."""
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        compute = self._compute(X, self._n_features_out, fitted=True)
+        like = torch.empty(0, dtype=compute.dtype, device=compute.device)
+        model = rbf_predict.RBFModel(
+            self._network(like),
+            ACTIVATIONS[self._structure["assignment"] or "gaussian"],
+            compute.tensor(self.mean_),
+            compute.tensor(self.scale_),
+        )
+        return X, to_rows(X, compute), model
+
+    def _collected(self, X, blocks, n_columns):
+        """Blocks (columns, rows) as an array (rows, columns)."""
+        X, rows, model = self._ready(X)
+        whole = np.empty((X.shape[0], n_columns), dtype=X.dtype)
+        with torch.inference_mode():
+            for start, stop, block in blocks(rows, model):
+                whole[start:stop] = block.t().cpu().numpy()
+        return whole
+
+    def _logits(self, X):
+        check_is_fitted(self)
+        return self._collected(X, rbf_predict.decisions, len(self.classes_))
+
+    def decision_function(self, X):
+        """Logits of the classes, centred; of two classes, their difference.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One-dimensional for one or two classes: of two, positive where the second
+            is predicted, and its softmax partner is :meth:`predict_proba`.
+        """
+        f = self._logits(X)
+        if f.shape[1] == 1:
+            return f[:, 0]
+        return f[:, 1] - f[:, 0] if f.shape[1] == 2 else f
+
+    def predict(self, X):
+        """Most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        f = self._logits(X)
+        return self.classes_[f.argmax(axis=1)]
+
+    def predict_log_proba(self, X):
+        """Logarithms of :meth:`predict_proba`, accurate where those round to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        f = self._logits(X)
+        f -= f.max(axis=1, keepdims=True)
+        return f - np.log(np.exp(f).sum(axis=1, keepdims=True))
+
+    def predict_proba(self, X):
+        """Probabilities of the classes, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Rows sum to 1. Far from all units they are those of `intercept_`.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def transform(self, X):
+        """Activations of the units.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, n_centers)
+            In [0, 1]; with an `assignment` their rows sum to 1.
+        """
+        check_is_fitted(self)
+        return self._collected(X, rbf_predict.activations, self._n_features_out)

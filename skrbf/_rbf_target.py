@@ -1,0 +1,73 @@
+"""Classes and weights of the rows of a fit, from what a user gives."""
+
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from skrbf._compat import check_sample_weight
+
+
+def encoded(y, classes=None):
+    """All classes, sorted, and the number of that of each row.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+    classes : ndarray of shape (n_classes,), default=None
+        Sorted; those of `y` where None.
+
+    Raises
+    ------
+    ValueError
+        If `classes` is given and `y` has others.
+    """
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    if classes is None:
+        return np.unique(y, return_inverse=True)
+    unknown = np.setdiff1d(y, classes)
+    if len(unknown):
+        raise ValueError(f"y has classes {unknown} that are not in {classes}.")
+    return classes, np.searchsorted(classes, y)
+
+
+def row_weights(X, labels, classes, sample_weight, class_weight):
+    """Weight of each row by itself and by its class, float64; None where all are 1.
+
+    Parameters
+    ----------
+    X : {ndarray, csr_array} of shape (n_samples, n_features)
+    labels : ndarray of shape (n_samples,)
+        Numbers of the classes.
+    classes : ndarray of shape (n_classes,)
+    sample_weight, class_weight : object
+        As of :class:`skrbf.RBFNetClassifier`.
+
+    Raises
+    ------
+    ValueError
+        For weights that no row is left with, or a class that is not there.
+    """
+    weight = check_sample_weight(sample_weight, X)
+    weight = None if weight is None else weight.astype(np.float64)
+    if class_weight is None:
+        return weight
+    factor = _class_factors(class_weight, classes, labels, weight)
+    weight = factor[labels] * (1.0 if weight is None else weight)
+    if not np.any(weight > 0):
+        raise ValueError("class_weight leaves no row with a positive weight.")
+    return weight
+
+
+def _class_factors(class_weight, classes, labels, weight):
+    """Factor on the weight of each class."""
+    if class_weight == "balanced":
+        mass = np.bincount(labels, weight, minlength=len(classes))
+        there = mass > 0
+        mean = mass.sum() / there.sum()
+        return np.divide(mean, mass, out=np.zeros(len(mass)), where=there)
+    unknown = [label for label in class_weight if label not in classes]
+    if unknown:
+        raise ValueError(f"class_weight names classes {unknown} not in y: {classes}.")
+    return compute_class_weight(class_weight, classes=classes, y=classes)
