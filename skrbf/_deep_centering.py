@@ -23,9 +23,11 @@ from skrbf._deep_settings import (
     build_module,
     check_module,
     check_parameters,
+    check_same_network,
     cluster_plan,
     configuration,
     net_plan,
+    network,
 )
 from skrbf._estimator import EpochWatch, TorchEstimator, to_rows
 from skrbf.engine import predict as prediction
@@ -37,7 +39,7 @@ from skrbf.engine.deep_fit import Start, fit_deep
 from skrbf.engine.encode import EncodedRows, make_encoder, reconstruction_errors
 from skrbf.engine.predict import Model
 from skrbf.engine.scaling import Scaling
-from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, squared_distances
+from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, spread, squared_distances
 
 # Multiply-adds of a row, in units of its features, for the choice of a device.
 _WORK = 5000
@@ -143,9 +145,9 @@ class DeepCenteringClustering(
         ``SoftKMeans(init="grow")``.
 
     weight_reset : float or None, default=None
-        Before each K-means but one after the last epoch, the encoder but for its last
-        layer is moved by this share to a fresh draw, and the moments of Adam are
-        forgotten. Together with a `reinit_interval` of several epochs.
+        In an epoch after K-means, the encoder but for its last layer is first moved by
+        this share to a fresh draw, the moments of Adam are forgotten, and K-means runs
+        again. Needs a `reinit_interval`, at best of several epochs.
 
     batch_size : int, default=256
         Rows of a batch.
@@ -171,7 +173,7 @@ class DeepCenteringClustering(
 
     warm_start : bool, default=False
         Whether `fit` goes on with the network, scaling and centers of the last one,
-        without pretraining.
+        without pretraining. The parameters of the network must be the same.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and
@@ -391,28 +393,35 @@ class DeepCenteringClustering(
         ValueError
             For rows that are not finite numbers, fewer rows than clusters, weights that
             are negative or all zero, an `input_shape` of another size than a row, an
-            encoder whose codes have another width than `n_components`, a checkpoint of
-            another fit, or a device that is not there.
+            encoder whose codes have another width than `n_components`, a warm start
+            with another network, a `weight_reset` without `reinit_interval`, a
+            checkpoint of another fit, or a device that is not there.
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
         with self._unchanged_on_error(), torch.inference_mode(False):
-            return self._fit(X, y, sample_weight)
+            checkpoint = self._fit(X, y, sample_weight)
+        checkpoint.remove()
+        return self
 
     def _fit(self, X, y, sample_weight):
         given = X
         X = self._validate(X, reset=True)
         data, start = self._start(X, sample_weight)
-        checkpoint = self._checkpoint(data)
+        checkpoint = self._checkpoint(data, start)
         if checkpoint.saved is not None:
             start.module.load_state_dict(checkpoint.saved["module"])
             start.generator.set_state(checkpoint.saved["generator"])
             start = start._replace(saved=checkpoint.saved)
 
         def attributes(record, training):
-            centers, temperature = _present(training, data, self.n_clusters)
-            state = self._state(X, data, training.module, centers, temperature)
-            return {"n_features_in_": X.shape[1], **state}
+            present = _present(training, data, self.n_clusters)
+            return {
+                "n_features_in_": X.shape[1],
+                **self._state(X, data, training.module, *present),
+                "n_iter_": 0 if training.view is None else training.epoch,
+                "history_": watch.history(),
+            }
 
         metadata = {"sample_weight": sample_weight}
         watch = EpochWatch(self, given, y, metadata, attributes)
@@ -428,9 +437,13 @@ class DeepCenteringClustering(
         fitted = fit_deep(data, net, plan, start, on_epoch)
         written = {
             **self._state(
-                X, data, start.module, fitted.clusters.centers, fitted.temperature
+                X,
+                data,
+                start.module,
+                fitted.clusters.centers,
+                fitted.temperature,
+                fitted.variance,
             ),
-            "code_variance_": fitted.variance,
             "n_iter_": fitted.n_iter,
             "history_": watch.history(),
         }
@@ -438,8 +451,7 @@ class DeepCenteringClustering(
         self._warn(written["labels_"], fitted)
         watch.end({**written, "n_features_in_": X.shape[1]})
         vars(self).update(written)
-        checkpoint.remove()
-        return self
+        return checkpoint
 
     def _start(self, X, sample_weight):
         """The rows to train on, and the network to start from."""
@@ -455,7 +467,9 @@ class DeepCenteringClustering(
                 f"X has {X.shape[1]} features, and warm_start=True goes on from "
                 f"{len(self.mean_)}."
             )
-        host = type(self)(device="cpu")._compute(X, 1)
+        if go_on:
+            check_same_network(self, self._network)
+        host = self._compute(X, 1, device="cpu")
         data = prepare_rows(
             to_rows(X.toarray() if issparse(X) else X, host),
             None if weight is None else torch.from_numpy(weight.astype(np.float64)),
@@ -476,15 +490,16 @@ class DeepCenteringClustering(
         foreign = self.augment is not None or not isinstance(self.encoder, str)
         return data, Start(module, generator, pretrained, centers, foreign, None)
 
-    def _checkpoint(self, data):
+    def _checkpoint(self, data, start):
         if self.checkpoint is None:
             return NoCheckpoint()
-        return Checkpoint(self.checkpoint, configuration(self, data))
+        weights = start.module if start.pretrained else None
+        return Checkpoint(self.checkpoint, configuration(self, data, weights))
 
     def _scaling(self):
         return Scaling(torch.tensor(self.mean_), torch.tensor(self.scale_))
 
-    def _state(self, X, data, module, centers, temperature):
+    def _state(self, X, data, module, centers, temperature, variance):
         """What prediction needs."""
         mean, scale = (part.numpy().copy() for part in data.scaling)
         with torch.no_grad():
@@ -494,10 +509,12 @@ class DeepCenteringClustering(
             "cluster_centers_": centers.cpu().numpy().astype(X.dtype),
             "cluster_centers_decoded_": (decoded * scale + mean).astype(X.dtype),
             "temperature_": temperature,
+            "code_variance_": variance,
             "mean_": mean,
             "scale_": scale,
             "_assignment": self.assignment,  # what `predict` uses, whatever is set
             "_weight": float(self.clustering_weight),
+            "_network": network(self),  # what `warm_start` goes on with
         }
 
     def _labelled(self, X, state):
@@ -720,8 +737,10 @@ def _labels(codes, model, n_rows):
 
 
 def _present(training, data, n_clusters):
-    """Centers and temperature while a fit goes on."""
-    if training.view is not None:
-        return training.clusters.centers, training.view.temperature
+    """Centers, temperature and variance of the codes while a fit goes on."""
+    view = training.view
+    if view is not None:
+        return training.clusters.centers, view.temperature, view.variance
     codes = encode_all(training.module, data)
-    return kmeans(codes, data.weight, n_clusters, data.compute).centers, 0.0
+    variance, _ = spread(codes.to(data.compute.accumulate), data.weight)
+    return kmeans(codes, data.weight, n_clusters, data.compute).centers, 0.0, variance

@@ -1,6 +1,7 @@
 """From the parameters of DeepCenteringClustering to the plans of the engine."""
 
 import copy
+import hashlib
 import math
 from numbers import Integral
 
@@ -17,6 +18,12 @@ from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 
 # What a training that goes on need not share with the one that was interrupted.
 _FREE = {"checkpoint", "device", "verbose"}
+
+# What a network that training goes on with has been made from.
+_NETWORK = ("encoder", "n_components", "hidden_layer_sizes", "code_activation")
+
+# Largest entry that passes for a bounded code.
+_BOUND = 100.0
 
 
 def net_plan(estimator, data):
@@ -74,6 +81,10 @@ def check_parameters(estimator, n_features):
         raise ValueError(
             f"input_shape={shape!r} does not match the {n_features} features of X; "
             "it is (height, width) or (channels, height, width)."
+        )
+    if estimator.weight_reset is not None and estimator.reinit_interval is None:
+        raise ValueError(
+            "weight_reset comes before K-means, and needs a reinit_interval."
         )
     if estimator.centering == "regularized" and estimator.code_activation != "tanh":
         raise ValueError(
@@ -141,6 +152,12 @@ def check_module(estimator, module, rows):
                 f"rows, and n_components={width} asks for {(len(rows), width)}."
             )
         back = module.decode(codes)
+        far = float(module.encode(1e6 * rows).abs().max())
+    if estimator.centering == "regularized" and far > _BOUND:
+        raise ValueError(
+            "centering='regularized' has no lower bound but for bounded codes, and the "
+            f"encoder makes codes up to {far:.3g}; end it with tanh."
+        )
     if back.shape != rows.shape:
         raise ValueError(
             f"encoder decodes to shape {tuple(back.shape)}, and the rows have shape "
@@ -148,22 +165,66 @@ def check_module(estimator, module, rows):
         )
 
 
-def configuration(estimator, data):
-    """What the fits before and after an interruption must have in common."""
+def configuration(estimator, data, pretrained):
+    """What the fits before and after an interruption must have in common.
+
+    Parameters
+    ----------
+    pretrained : Module or None
+        The network, if its weights are not drawn in the fit.
+    """
     described = {
         name: _described(value)
         for name, value in estimator.get_params(deep=False).items()
         if name not in _FREE
     }
-    return {**described, "X": fingerprint(data)}
+    weights = "drawn" if pretrained is None else _weights(pretrained)
+    return {**described, "weights": weights, "X": fingerprint(data)}
+
+
+def network(estimator):
+    """What the network of a fit was made from."""
+    return {name: _described(getattr(estimator, name)) for name in _NETWORK}
+
+
+def check_same_network(estimator, before):
+    """Raise where a warm start would need another network."""
+    now = network(estimator)
+    changed = [name for name in _NETWORK if now[name] != before[name]]
+    if changed:
+        raise ValueError(
+            f"warm_start=True goes on with the network of the last fit, and "
+            f"{', '.join(changed)} changed; set warm_start=False."
+        )
 
 
 def _described(value):
-    if isinstance(value, nn.Module):
-        shapes = [(name, tuple(t.shape)) for name, t in value.state_dict().items()]
-        return f"{type(value).__qualname__} {shapes}"
     if isinstance(value, np.random.RandomState):
         return "RandomState"
-    if callable(value):
-        return getattr(value, "__qualname__", type(value).__qualname__)
-    return repr(value)
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if isinstance(value, list | tuple | np.ndarray):
+        return ", ".join(_described(each) for each in value)
+    if not callable(value):
+        return repr(value)
+    code = getattr(value, "__code__", None)
+    if code is not None:  # functions of one name are told apart by what they do
+        return f"{value.__qualname__} {code.co_code.hex()} {code.co_consts}"
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if not isinstance(value, nn.Module):
+        return kind
+    own = {
+        name: part
+        for name, part in vars(value).items()
+        if isinstance(part, int | float | str | tuple | None) and name != "training"
+    }
+    return f"{kind} {own} {value!r}"
+
+
+def _weights(module):
+    """A text that differs where the state of a module does."""
+    found = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

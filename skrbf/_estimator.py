@@ -41,10 +41,10 @@ class TorchEstimator(CallbackSupportMixin):
             order="C",
         )
 
-    def _compute(self, X, n_clusters, *, fitted=False):
-        """Device, dtype and block size for `X`."""
+    def _compute(self, X, n_clusters, *, fitted=False, device=None):
+        """Device, that of the estimator if none is given, dtype and block size."""
         return Compute.resolve(
-            self.device,
+            self.device if device is None else device,
             torch.from_numpy(np.empty(0, X.dtype)).dtype,
             work=X.shape[0] * X.shape[1] * n_clusters,
             memory_bytes=get_config()["working_memory"] * _MIB,

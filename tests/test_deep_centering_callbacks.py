@@ -98,10 +98,22 @@ def test_a_callback_that_fails_leaves_the_estimator(fitted_state, stop, error):
 
 
 def test_monitor_and_progress_bar(capsys):
-    def negative_loss(estimator, X, y=None):
-        return estimator.score(X)
-
-    monitor = ScoringMonitor(scoring=negative_loss)
-    est = net().set_callbacks(monitor, ProgressBar()).fit(X)
+    y = np.arange(len(X)) % 3
+    monitor = ScoringMonitor(
+        scoring={"loss": lambda estimator, X, y: estimator.score(X)}
+    )
+    est = net().set_callbacks(monitor, ProgressBar()).fit(X, y)
     assert len(monitor.get_logs().data) >= len(est.history_["loss"])
     assert "DeepCenteringClustering" in capsys.readouterr().out
+
+
+def test_hooks_see_a_whole_estimator_of_this_fit():
+    steps = Steps()
+    est = net().fit(X * 3 + 1).set_callbacks(steps).fit(X)
+    assert [each.n_iter_ for each in steps.taken] == [0, 0, 0, 0, 1, 2, 3, 4]
+    for number, each in enumerate(steps.taken, 1):
+        assert len(each.history_["loss"]) == number
+        variance = each.transform(X).var(0).sum()
+        assert each.code_variance_ == pytest.approx(variance, rel=1e-4)
+        assert np.isfinite(each.score(X))
+    assert steps.taken[-1].score(X) == est.score(X)

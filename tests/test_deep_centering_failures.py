@@ -471,3 +471,64 @@ def test_it_learns_where_gradients_are_off(context):
     with context():
         est = net().fit(GOOD)
     assert_array_equal(est.transform(GOOD), plain.transform(GOOD))
+
+
+def test_weights_are_reset_between_epochs_only(monkeypatch):
+    seen, reset = [], deep.reset_weights
+
+    def counted(*args):
+        seen.append(1)
+        reset(*args)
+
+    monkeypatch.setattr(deep, "reset_weights", counted)
+    net(weight_reset=0.2, reinit_interval=2, max_iter=6).fit(GOOD)
+    assert len(seen) == 2  # after 2 and 4 epochs of 6
+
+
+def test_a_reset_without_k_means_is_refused():
+    with pytest.raises(ValueError, match="needs a reinit_interval"):
+        net(weight_reset=0.2, reinit_interval=None).fit(GOOD)
+
+
+def test_codes_without_bound_are_refused_where_the_loss_has_none():
+    linear = net(max_iter=0).fit(GOOD).autoencoder_
+    est = net(encoder=linear, centering="regularized", code_activation="tanh")
+    with pytest.raises(ValueError, match="encoder makes codes up to"):
+        est.fit(GOOD)
+
+
+@pytest.mark.parametrize("rate", [1e18, 1e30])
+@pytest.mark.parametrize("max_iter", [0, 2])
+def test_weights_that_explode_in_the_last_step_of_pretraining(rate, max_iter):
+    est = net(pretrain_epochs=1, batch_size=500, learning_rate=rate, max_iter=max_iter)
+    with pytest.raises(FloatingPointError, match=r"'pretrain'.* learning_rate"):
+        est.fit(GOOD)
+    assert "n_features_in_" not in vars(est)
+
+
+def test_a_checkpoint_knows_the_weights_it_started_from(tmp_path):
+    path, augment = tmp_path / "state.pt", Interrupting()
+    a, b = (net(max_iter=0, random_state=s).fit(GOOD).autoencoder_ for s in (0, 1))
+    augment.left = 2
+    with pytest.raises(KeyboardInterrupt):
+        net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
+    augment.left = np.inf
+    with pytest.raises(ValueError, match="weights differ"):
+        net(encoder=b, augment=augment, checkpoint=path).fit(GOOD)
+    net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
+
+
+def test_a_checkpoint_knows_the_settings_of_an_augmentation(tmp_path):
+    path = tmp_path / "state.pt"
+
+    class Breaking(RandomAffine):
+        def forward(self, images):
+            if path.exists():
+                raise KeyboardInterrupt
+            return super().forward(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        net(augment=Breaking(1, input_shape=(2, 3)), checkpoint=path).fit(GOOD)
+    more = Breaking(90, input_shape=(2, 3))
+    with pytest.raises(ValueError, match="augment differ"):
+        net(augment=more, checkpoint=path).fit(GOOD)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from skrbf.engine.adam import shuffled
-from skrbf.engine.centers import CenterRule, Clusters, kmeans, match
+from skrbf.engine.centers import CenterRule, Clusters, kmeans, match, stay
 from skrbf.engine.deep_data import DeepData
+from skrbf.engine.predict import Model, labels
 from skrbf.engine.train import Step
 from skrbf.nn.autoencoder import DRAWN, Autoencoder, initialize
-from skrbf.ops.assignment import Assignment
+from skrbf.ops.assignment import ASSIGNMENTS, Assignment
 from skrbf.ops.clustering import (
     CenteringLoss,
     assign_codes,
@@ -131,7 +132,7 @@ def pretraining(
     while True:
         began = time.perf_counter()
         training.module.train()
-        total = torch.zeros((), device=data.rows.device)
+        total = data.rows.new_zeros(())
         for index, size in _batches(training, data, plan):
             rows = data.rows[index]  # (b, d)
             rows = rows if plan.augment is None else plan.augment(rows)
@@ -143,6 +144,8 @@ def pretraining(
             total += part.detach()
         training.epoch += 1
         error = float(total) / len(data.rows)
+        if not are_finite(*training.module.parameters()):
+            yield Step(training, nan)
         seconds = time.perf_counter() - began
         rate = plan.learning_rate
         training.report = Report(
@@ -160,14 +163,17 @@ def clustering(
     training.view = look(codes, training.clusters, data, plan)
     while True:
         began = time.perf_counter()
-        start = training.clusters
+        start, before = training.clusters, training.view.labels
+        if _is_due(training, plan) and plan.weight_reset:
+            _reset(training, data, plan)
         error, pull = _clustering_epoch(training, data, net, plan)
         training.epoch += 1
         loss = error + plan.weight * pull
         codes = encode_all(training.module, data)
-        if not _finite(codes, training.clusters.centers):
+        sound = are_finite(training.clusters.centers, *training.module.parameters())
+        if not (sound and in_range(codes)):
             yield Step(training, float("nan"))
-        change, shift = _between_epochs(training, data, plan, codes, start)
+        change, shift = _between_epochs(training, data, plan, codes, start, before)
         seconds = time.perf_counter() - began
         training.report = Report(
             "cluster",
@@ -185,7 +191,13 @@ def clustering(
         yield Step(training, loss)
 
 
-def _finite(*tensors: Tensor) -> bool:
+def in_range(codes: Tensor) -> bool:
+    """Whether the squared distances of codes are finite numbers."""
+    return are_finite((2 * codes).square().sum(1))
+
+
+def are_finite(*tensors: Tensor) -> bool:
+    """Whether all entries of all tensors are."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
@@ -199,7 +211,7 @@ def _clustering_epoch(
     assert clusters is not None
     # Codes without variance are where their centers are.
     unit = 1.0 / view.variance if view.variance > 0 else 0.0
-    total = torch.zeros(2, device=data.rows.device)
+    total = data.rows.new_zeros(2)
     for index, size in _batches(training, data, net):
         weight, rows = data.weight[index], data.rows[index]  # (b,), (b, d)
         b = len(rows)
@@ -245,8 +257,14 @@ def _between_epochs(
     plan: ClusterPlan,
     codes: Tensor,
     start: Clusters,
+    before: Tensor,
 ) -> tuple[float, float]:
     """Move the centers as the plan has it and look at all codes.
+
+    Parameters
+    ----------
+    start, before
+        Clusters and labels (m,) after the last epoch.
 
     Returns
     -------
@@ -255,38 +273,71 @@ def _between_epochs(
     view, clusters = training.view, training.clusters
     assert view is not None
     assert clusters is not None
-    r = view.responsibilities
-    if r is None:
-        distances = squared_distances(clusters.centers, codes)  # (k, m)
-        r = assign_codes(distances, view.temperature, plan.assignment)
-    clusters = plan.rule.after_epoch(clusters, codes, r, data.weight)
-    if plan.reinit_interval and training.epoch % plan.reinit_interval == 0:
-        if plan.weight_reset and training.epoch < plan.n_epochs:
-            reset_weights(training.module, training.generator, plan.weight_reset)
-            training.optimizer.state.clear()
-            codes = encode_all(training.module, data)
-        clusters = _reinitialized(codes, clusters, view.labels, data, plan)
-        if plan.rule.learned:
-            parameter = _learned(training)
-            parameter.data.copy_(clusters.centers)
-            training.optimizer.state.pop(parameter, None)
-    training.clusters = clusters
+    if plan.rule.after_epoch is not stay:
+        r = view.responsibilities
+        if r is None:
+            distances = squared_distances(clusters.centers, codes)  # (k, m)
+            r = assign_codes(distances, view.temperature, plan.assignment)
+        clusters = plan.rule.after_epoch(clusters, codes, r, data.weight)
+    if _is_due(training, plan):
+        clusters = _reinitialized(codes, clusters, before, data, plan)
+    _set_clusters(training, clusters, plan)
     training.view = look(codes, clusters, data, plan)
-    changed = training.view.labels != view.labels  # (m,)
+    changed = training.view.labels != before  # (m,)
     change = float(data.weight[changed].sum() / data.weight.sum())
     shift = (clusters.centers - start.centers).square().sum(1).mean()
     deviation = training.view.variance**0.5
     return change, float(shift) ** 0.5 / deviation if deviation > 0 else 0.0
 
 
+def _is_due(training: Training, plan: ClusterPlan) -> bool:
+    """Whether K-means comes after the epochs so far."""
+    interval = plan.reinit_interval
+    if interval is None or training.epoch == 0:
+        return False
+    return training.epoch % interval == 0
+
+
+def _set_clusters(training: Training, clusters: Clusters, plan: ClusterPlan) -> None:
+    if plan.rule.learned and clusters is not training.clusters:
+        parameter = _learned(training)
+        parameter.data.copy_(clusters.centers)
+        training.optimizer.state.pop(parameter, None)
+    training.clusters = clusters
+
+
+def _reset(training: Training, data: DeepData, plan: ClusterPlan) -> None:
+    """Go on from weights that are partly drawn anew, and K-means on their codes.
+
+    Between two epochs, so that a fit never ends with weights that were not trained.
+    """
+    assert training.clusters is not None
+    assert training.view is not None
+    assert plan.weight_reset is not None
+    reset_weights(training.module, training.generator, plan.weight_reset)
+    training.optimizer.state.clear()
+    codes = encode_all(training.module, data)
+    before = training.view.labels
+    clusters = _reinitialized(codes, training.clusters, before, data, plan)
+    _set_clusters(training, clusters, plan)
+    training.view = look(codes, clusters, data, plan)
+    training.module.train()
+
+
+def nearest_centers(codes: Tensor, centers: Tensor, data: DeepData) -> Tensor:
+    """Labels (m,) int64 of codes, block by block."""
+    rows, hard = data.compute.dense(codes), Model(centers, 0.0, ASSIGNMENTS["softmax"])
+    return torch.cat([label for _, _, label in labels(rows, hard)])
+
+
 def _reinitialized(
-    codes: Tensor, clusters: Clusters, labels: Tensor, data: DeepData, plan: ClusterPlan
+    codes: Tensor, clusters: Clusters, before: Tensor, data: DeepData, plan: ClusterPlan
 ) -> Clusters:
     """Centers by K-means, in the order of the labels that they inherit."""
     start = None if plan.regrow else clusters.centers
     found = kmeans(codes, data.weight, plan.n_clusters, data.compute, start)
-    after = squared_distances(found.centers, codes).argmin(0)  # (m,)
-    order = match(labels, after, data.weight, plan.n_clusters)
+    after = nearest_centers(codes, found.centers, data)  # (m,)
+    order = match(before, after, data.weight, plan.n_clusters)
     return Clusters(found.centers[order], found.mass[order])
 
 
@@ -296,11 +347,12 @@ def look(codes: Tensor, clusters: Clusters, data: DeepData, plan: ClusterPlan) -
     temperature = 2.0 * plan.temperature * largest
     if temperature <= torch.finfo(codes.dtype).eps * variance:
         temperature = 0.0
-    distances = squared_distances(clusters.centers, codes)  # (k, m)
     r = None
     if plan.once_per_epoch:
+        distances = squared_distances(clusters.centers, codes)  # (k, m)
         r = assign_codes(distances, temperature, plan.assignment)
-    return View(codes, variance, temperature, distances.argmin(0), r)
+    nearest = nearest_centers(codes, clusters.centers, data)
+    return View(codes, variance, temperature, nearest, r)
 
 
 def largest_cluster(view: View, data: DeepData, n_clusters: int) -> float:
@@ -352,7 +404,8 @@ def _masked(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Rows with a share of their entries set to 0, which is their mean."""
     if share == 0:
         return rows
-    return rows * (torch.rand(rows.shape, generator=generator) >= share).to(rows)
+    drawn = torch.rand(rows.shape, generator=generator, dtype=torch.float32)
+    return rows * (drawn >= share).to(rows)
 
 
 def _learned(training: Training) -> Tensor:

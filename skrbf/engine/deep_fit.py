@@ -14,16 +14,17 @@ from skrbf.engine.deep import (
     Training,
     clustering,
     encode_all,
+    in_range,
     largest_cluster,
     look,
+    nearest_centers,
     pretraining,
     start_training,
 )
 from skrbf.engine.deep_data import DeepData
 from skrbf.engine.scaling import Scaling
-from skrbf.engine.train import ADVICE, Step, follow
+from skrbf.engine.train import ADVICE, Step, finite, follow
 from skrbf.nn.autoencoder import Autoencoder
-from skrbf.ops.distances import squared_distances
 
 # Epochs in a row that change fewer labels than `tol` before the fit ends, and one
 # interval of K-means at the least.
@@ -98,6 +99,8 @@ def _cluster(
 ) -> DeepFitted:
     saved = start.saved if start.saved and start.saved["phase"] == "cluster" else None
     codes = encode_all(start.module, data)
+    if not in_range(codes):
+        finite(float("nan"), net.n_epochs, "pretrain", ADVICE)
     clusters = _first_clusters(codes, data, plan, start, saved)
     training = start_training(
         start.module,
@@ -122,7 +125,8 @@ def _cluster(
         training.n_quiet = training.n_quiet + 1 if quiet else 0
         return bool(on_epoch(training)) or training.n_quiet >= patience
 
-    if not stopped and plan.n_epochs > training.epoch:
+    settled = training.n_quiet >= patience  # and interrupted before the fit had ended
+    if not stopped and not settled and plan.n_epochs > training.epoch:
         steps = clustering(training, data, net, plan)
         if start.foreign:
             steps = _isolated(steps, data, start.generator)
@@ -155,12 +159,9 @@ def _first_clusters(
         )
     if start.centers is None:
         return kmeans(codes, data.weight, plan.n_clusters, data.compute)
-    labels = squared_distances(start.centers, codes).argmin(0)  # (m,)
-    mass = torch.zeros(
-        plan.n_clusters, dtype=data.compute.accumulate, device=codes.device
-    )
-    hot = labels == torch.arange(plan.n_clusters, device=codes.device)[:, None]
-    mass += (hot * data.weight).sum(1)
+    labels = nearest_centers(codes, start.centers, data)  # (m,)
+    mass = torch.bincount(labels.cpu(), data.weight.double().cpu(), plan.n_clusters)
+    mass = mass.to(codes.device, data.compute.accumulate)
     return Clusters(start.centers, mass)
 
 

@@ -14,6 +14,7 @@ from skrbf.engine.compute import Compute
 from skrbf.engine.deep import (
     ClusterPlan,
     NetPlan,
+    _reset,
     clustering,
     encode_all,
     largest_cluster,
@@ -280,6 +281,8 @@ def test_k_means_every_other_epoch(data, module, clusters):
 def test_brb_resets_weights_and_moments(data, module, clusters):
     how = {"reinit_interval": 1, "weight_reset": 0.3}
     training = one_epoch(module, data, clusters, **how)
+    start = training.clusters.centers
+    _reset(training, data, plan(**how))
     plain = one_epoch(module, data, clusters)
     fresh = copy.deepcopy(module)
     drawn = generator(7)
@@ -296,7 +299,7 @@ def test_brb_resets_weights_and_moments(data, module, clusters):
     assert plain.optimizer.state
     codes = encode_all(training.module, data)
     assert torch.equal(training.view.codes, codes)
-    found = KMeans(K, init=clusters.centers.numpy(), n_init=1, tol=0)
+    found = KMeans(K, init=start.numpy(), n_init=1, tol=0)
     found.fit(codes.numpy(), None, data.weight.numpy())
     assert_allclose(
         np.sort(training.clusters.centers, axis=0),
@@ -305,8 +308,8 @@ def test_brb_resets_weights_and_moments(data, module, clusters):
     )
 
 
-def test_no_reset_after_the_last_epoch(data, module, clusters):
-    how = {"reinit_interval": 1, "weight_reset": 0.3, "n_epochs": 1}
+def test_an_epoch_ends_with_weights_that_were_trained(data, module, clusters):
+    how = {"reinit_interval": 1, "weight_reset": 0.3}
     training = one_epoch(module, data, clusters, **how)
     assert_same(training, one_epoch(module, data, clusters).module)
     assert training.optimizer.state
