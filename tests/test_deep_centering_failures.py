@@ -532,3 +532,12 @@ def test_a_checkpoint_knows_the_settings_of_an_augmentation(tmp_path):
     more = Breaking(90, input_shape=(2, 3))
     with pytest.raises(ValueError, match="augment differ"):
         net(augment=more, checkpoint=path).fit(GOOD)
+
+
+def test_codes_that_grow_without_end_are_told_of():
+    params = {"pretrain_epochs": 20, "max_iter": 60, "augment": lambda rows: 0.3 * rows}
+    with pytest.warns(ConvergenceWarning, match="has run away.* reinit_interval"):
+        est = net(**params).fit(GOOD)
+    variance = est.history_["code_variance"]
+    assert variance[-1] == est.code_variance_ > 30 * variance[20]
+    net(**params, reinit_interval=None).fit(GOOD)  # would be an error

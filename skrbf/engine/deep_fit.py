@@ -31,6 +31,8 @@ from skrbf.nn.autoencoder import Autoencoder
 PATIENCE = 3
 # Of the variance that the codes had when clustering began: less than it is none.
 _VANISHED = 1e-6
+# A growth of it beyond this has no end.
+_RUNAWAY = 30.0
 _CLUSTER_ADVICE = "Lower learning_rate or clustering_weight."
 
 # Called after every epoch; a true answer ends the fit.
@@ -56,6 +58,7 @@ class DeepFitted(NamedTuple):
     variance: float
     n_iter: int
     collapsed: bool
+    ran_away: bool  # whether the codes have grown beyond bounds
 
 
 def fit_deep(
@@ -143,6 +146,7 @@ def _cluster(
         view.variance,
         training.epoch,
         collapsed and len(data.rows) > 1,
+        view.variance > _RUNAWAY * began > 0,
     )
 
 
