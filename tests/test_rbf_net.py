@@ -118,7 +118,7 @@ def test_activations_follow_from_centers_and_widths_in_input_units(moons, kind):
 
 def test_joint_training_is_never_worse_than_its_start(moons):
     X, y = moons
-    for params in ({}, {"learning_rate": 0.5}, {"solver": "lbfgs"}):
+    for params in ({}, {"learning_rate": 0.1, "pull": 0.0}, {"solver": "lbfgs"}):
         est = net(**params).fit(X, y)
         output = [
             loss
