@@ -44,6 +44,9 @@ from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, spread, squared_distances
 # Multiply-adds of a row, in units of its features, for the choice of a device.
 _WORK = 5000
 
+# A reconstruction error so much above the first, and that of the mean, has diverged.
+_WORSE = 1.1
+
 
 class DeepCenteringClustering(
     ClassNamePrefixFeaturesOutMixin,
@@ -170,6 +173,7 @@ class DeepCenteringClustering(
     checkpoint : str or path-like, default=None
         A file to which the training is written after every epoch, and from which the
         next fit with the same parameters and rows goes on. Removed at the end of a fit.
+        Fits that run at the same time need a file each.
 
     warm_start : bool, default=False
         Whether `fit` goes on with the network, scaling and centers of the last one,
@@ -214,7 +218,8 @@ class DeepCenteringClustering(
 
     history_ : dict of lists
         For every epoch its "phase" ("pretrain", "cluster"), "loss",
-        "reconstruction_loss", "clustering_loss", "label_change" (share of the weight),
+        "reconstruction_loss", "clustering_loss", "scale_drift" (of the codes, since
+        clustering began; "loss" has it too), "label_change" (share of the weight),
         "center_shift" (root mean square, in standard deviations of the codes),
         "code_variance", "largest_cluster" (share of the weight), "temperature",
         "learning_rate" and "seconds"; NaN where a phase has none.
@@ -394,8 +399,11 @@ class DeepCenteringClustering(
             For rows that are not finite numbers, fewer rows than clusters, weights that
             are negative or all zero, an `input_shape` of another size than a row, an
             encoder whose codes have another width than `n_components`, a warm start
-            with another network, a `weight_reset` without `reinit_interval`, a
-            checkpoint of another fit, or a device that is not there.
+            with another network, a network without parameters to train, a
+            `weight_reset` without `reinit_interval`, a checkpoint of another fit, or a
+            device that is not there.
+        FileNotFoundError
+            If the folder of `checkpoint` is not there.
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
@@ -448,7 +456,7 @@ class DeepCenteringClustering(
             "history_": watch.history(),
         }
         written |= self._labelled(X, written)
-        self._warn(written["labels_"], fitted)
+        self._warn(written["labels_"], fitted, written["history_"])
         watch.end({**written, "n_features_in_": X.shape[1]})
         vars(self).update(written)
         return checkpoint
@@ -486,7 +494,8 @@ class DeepCenteringClustering(
         else:
             module, pretrained = build_module(self, X.shape[1], generator)
         module = module.to(data.rows.device, data.rows.dtype)
-        check_module(self, module, data.rows[:2])
+        trained = self.max_iter > 0 or (self.pretrain_epochs > 0 and not pretrained)
+        check_module(self, module, data.rows[:2], trained)
         foreign = self.augment is not None or not isinstance(self.encoder, str)
         return data, Start(module, generator, pretrained, centers, foreign, None)
 
@@ -530,9 +539,17 @@ class DeepCenteringClustering(
             **{name: state[name][order] for name in names},
         }
 
-    def _warn(self, labels, fitted):
+    def _warn(self, labels, fitted, history):
         n_found = len(np.unique(labels))
-        if fitted.collapsed:
+        errors = history["reconstruction_loss"]
+        if errors and errors[-1] > _WORSE * max(errors[0], 1.0):
+            warnings.warn(
+                f"The reconstruction error has risen, from {errors[0]:.3g} to "
+                f"{errors[-1]:.3g}; lower learning_rate.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        elif fitted.collapsed:
             warnings.warn(
                 f"The codes have collapsed, to variance {fitted.variance:.3g} and "
                 f"{n_found} clusters; lower clustering_weight or learning_rate, or "

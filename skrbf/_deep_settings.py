@@ -128,14 +128,20 @@ def build_module(estimator, n_features, generator):
     return module, False
 
 
-def check_module(estimator, module, rows):
-    """Raise where the codes or what is decoded from them have another width."""
+def check_module(estimator, module, rows, trained):
+    """Raise where the network does not fit the rows, or what is asked of it."""
     width, n_features = estimator.n_components, rows.shape[1]
     for name in ("encode", "decode"):
         if not callable(getattr(module, name, None)):
             raise ValueError(
                 f"encoder has no method {name!r}; see skrbf.nn.Autoencoder."
             )
+    parameters = list(module.parameters())
+    if not parameters or (trained and not any(p.requires_grad for p in parameters)):
+        raise ValueError(
+            "encoder has no parameters to train; for K-means on the codes of a frozen "
+            "one pass the module, with max_iter=0."
+        )
     if estimator.weight_reset is not None and not hasattr(module, "encoder"):
         raise ValueError("weight_reset needs an autoencoder with a part 'encoder'.")
     module.eval()

@@ -107,7 +107,8 @@ def test_history_has_every_epoch(blobs, system):
     )
     assert last.notna().all(axis=None)
     weight = system.get("clustering_weight", 1.0)
-    total = last.reconstruction_loss + weight * last.clustering_loss
+    pull = last.clustering_loss + last.scale_drift
+    total = last.reconstruction_loss + weight * pull
     assert_allclose(last.loss, total)
     assert last.label_change.between(0, 1).all()
     assert last.largest_cluster.between(0.25, 0.5).all()

@@ -426,6 +426,65 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content):
     assert path.exists()
 
 
+def test_a_checkpoint_without_all_its_parts(tmp_path):
+    path, augment = tmp_path / "state.pt", Interrupting()
+    augment.left = 13
+    est = net(augment=augment, checkpoint=path)
+    with pytest.raises(KeyboardInterrupt):
+        est.fit(GOOD)
+    augment.left = np.inf
+    whole = torch.load(path, weights_only=True)
+    for key in whole:
+        torch.save({k: v for k, v in whole.items() if k != key}, path)
+        with pytest.raises(ValueError, match="is not a checkpoint of"):
+            est.fit(GOOD)
+    torch.save(whole, path)
+    est.fit(GOOD)
+
+
+def test_a_checkpoint_without_a_folder(tmp_path):
+    path = tmp_path / "nowhere" / "state.pt"
+    with pytest.raises(FileNotFoundError, match="is in a folder that is not there"):
+        net(checkpoint=path).fit(GOOD)
+
+
+def test_a_network_without_parameters_to_train():
+    class Same(nn.Module):
+        def encode(self, rows):
+            return rows
+
+        decode = encode
+
+    for params in ({}, {"max_iter": 0}, {"encoder": Same(), "max_iter": 0}):
+        est = net(encoder=lambda n_features, n_components: Same(), n_components=6)
+        with pytest.raises(ValueError, match="encoder has no parameters to train"):
+            est.set_params(**params).fit(GOOD)
+    frozen = net(max_iter=0).fit(GOOD).autoencoder_.requires_grad_(False)
+    with pytest.raises(ValueError, match="encoder has no parameters to train"):
+        net(encoder=frozen).fit(GOOD)
+    labels = net(encoder=frozen, max_iter=0).fit(GOOD).labels_
+    assert len(np.unique(labels)) == 3
+
+
+def test_layers_that_normalise_a_batch_see_no_row_alone():
+    def normalised(n_features, n_components):
+        layers = nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.ReLU()
+        return Autoencoder(
+            nn.Sequential(*layers, nn.Linear(8, n_components)),
+            nn.Linear(n_components, n_features),
+        )
+
+    est = net(encoder=normalised, batch_size=59).fit(GOOD)  # 60 distinct rows
+    assert len(np.unique(est.labels_)) == 3
+
+
+def test_a_reconstruction_that_gets_worse_is_told_of():
+    with pytest.warns(ConvergenceWarning, match="has risen.* lower learning_rate"):
+        est = net(learning_rate=1.0, pretrain_epochs=2, max_iter=0).fit(GOOD)
+    errors = est.history_["reconstruction_loss"]
+    assert errors[-1] > errors[0]
+
+
 def test_verbose_and_silence(capsys):
     net().fit(GOOD)
     assert capsys.readouterr() == ("", "")

@@ -22,6 +22,11 @@ def fingerprint(data: DeepData) -> str:
     return f"{tuple(data.rows.shape)} {both:x}"
 
 
+_KEYS = {"records", "phase", "epoch", "n_quiet", "began"}
+_KEYS |= {"module", "optimizer", "generator"}
+_CLUSTER_KEYS = {"centers", "mass"}
+
+
 class NoCheckpoint:
     """Where none was asked for."""
 
@@ -47,6 +52,8 @@ class Checkpoint:
     ------
     ValueError
         If the file is no checkpoint, or that of a fit with other parameters or data.
+    FileNotFoundError
+        If its folder is not there.
     """
 
     def __init__(
@@ -58,14 +65,20 @@ class Checkpoint:
 
     def _load(self) -> dict[str, Any] | None:
         """What was saved, on the CPU; None where there is no file."""
+        name = f"checkpoint={str(self.path)!r}"
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"{name} is in a folder that is not there.")
         if not self.path.exists():
             return None
-        name = f"checkpoint={str(self.path)!r}"
         try:
             saved: dict[str, Any] = torch.load(
                 self.path, map_location="cpu", weights_only=True
             )
             before = json.loads(saved["configuration"])
+            clusters = saved.get("phase") == "cluster"
+            missing = (_KEYS | _CLUSTER_KEYS if clusters else _KEYS) - saved.keys()
+            if missing:
+                raise KeyError(*missing)
         except Exception as error:
             raise ValueError(f"{name} is not a checkpoint of a fit.") from error
         now = self.configuration

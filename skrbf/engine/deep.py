@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skrbf.engine.adam import shuffled
 from skrbf.engine.centers import CenterRule, Clusters, kmeans, match, stay
 from skrbf.engine.deep_data import DeepData
 from skrbf.engine.predict import Model, labels
@@ -75,6 +74,7 @@ class Report(NamedTuple):
     loss: float
     reconstruction_loss: float
     clustering_loss: float
+    scale_drift: float
     label_change: float  # share of the weight
     center_shift: float  # root mean square, in standard deviations of the codes
     code_variance: float
@@ -148,9 +148,7 @@ def pretraining(
             yield Step(training, nan)
         seconds = time.perf_counter() - began
         rate = plan.learning_rate
-        training.report = Report(
-            "pretrain", error, error, nan, nan, nan, nan, nan, nan, rate, seconds
-        )
+        training.report = Report("pretrain", error, error, *[nan] * 7, rate, seconds)
         yield Step(training, error)
 
 
@@ -182,6 +180,7 @@ def clustering(
             loss,
             error,
             pull,
+            drift,
             change,
             shift,
             training.view.variance,
@@ -397,11 +396,17 @@ def _batches(
 ) -> Iterator[tuple[Tensor, int]]:
     """Numbers of the rows of each batch, and the size that a loss is divided by.
 
-    The last batch may be smaller, and then its step is by as much less.
+    The last batch may be smaller, and then its step is by as much less. A last row
+    alone joins the batch before: layers that normalise a batch cannot take it.
     """
-    size = min(plan.batch_size, len(data.rows))
-    batches = shuffled(len(data.rows), size, training.generator, data.rows.device)
-    for _, index in batches():
+    n_rows = len(data.rows)
+    size = min(plan.batch_size, n_rows)
+    order = torch.randperm(n_rows, generator=training.generator)
+    order = order.to(data.rows.device)
+    alone = n_rows % size == 1 < size < n_rows
+    sizes = [size] * (n_rows // size - alone)
+    sizes.append(n_rows - sum(sizes))
+    for index in order.split([each for each in sizes if each]):
         yield index, size
 
 

@@ -56,11 +56,22 @@ class RandomAffine(nn.Module):
         Returns
         -------
         Tensor of shape (n, ...)
+
+        Raises
+        ------
+        ValueError
+            For flat rows without an `input_shape`, or of another size.
         """
-        shape = images.shape[1:] if self.input_shape is None else self.input_shape
-        shape = (1,) * (3 - len(shape)) + tuple(shape)
-        whole = images.reshape(-1, *shape)  # (n, channels, height, width)
-        n = len(whole)
+        given = tuple(images.shape[1:])
+        shape = given if self.input_shape is None else self.input_shape
+        if len(shape) not in (2, 3) or math.prod(shape) != math.prod(given):
+            raise ValueError(
+                f"A row of shape {given} is no image of input_shape="
+                f"{self.input_shape}; it is (height, width) or (channels, height, "
+                "width)."
+            )
+        n, shape = len(images), (1,) * (3 - len(shape)) + tuple(shape)
+        whole = images.reshape(n, *shape)  # (n, channels, height, width)
         drawn = 2.0 * torch.rand(4, n, dtype=whole.dtype, device=whole.device) - 1.0
         angle = drawn[0] * math.radians(self.degrees)
         size = 1.0 + drawn[1] * self.zoom

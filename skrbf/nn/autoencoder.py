@@ -216,7 +216,8 @@ def initialize(module: nn.Module, generator: torch.Generator | None = None) -> N
         for layer in module.modules():
             if not isinstance(layer, DRAWN):
                 continue
-            drawn = torch.empty(layer.weight.shape, dtype=layer.weight.dtype)
+            # One draw for all precisions, whatever the default one is.
+            drawn = torch.empty(layer.weight.shape, dtype=torch.float32)
             nn.init.xavier_uniform_(drawn, generator=generator)
             layer.weight.copy_(drawn)
             if layer.bias is not None:

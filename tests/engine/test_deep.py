@@ -337,7 +337,7 @@ def test_an_epoch_ends_with_weights_that_were_trained(data, module, clusters):
 
 def test_a_reset_leaves_the_last_layer_of_the_encoder_and_the_decoder(module):
     before = copy.deepcopy(module)
-    reset_weights(module, generator(), 1.0)
+    reset_weights(module, generator(1), 1.0)
     assert not torch.equal(module.encoder[0].weight, before.encoder[0].weight)
     assert torch.equal(module.encoder[-1].weight, before.encoder[-1].weight)
     assert torch.equal(module.decoder[0].weight, before.decoder[0].weight)
@@ -410,7 +410,7 @@ def test_an_augmented_row_is_pulled_to_where_the_row_belongs(data, module, clust
 
 
 def test_denoising_masks_what_is_seen_and_not_what_is_asked_for(data, module):
-    seen = []
+    seen, before = [], copy.deepcopy(module)
     module.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     training = start_training(module, generator(), RATE)
     next(pretraining(training, data, NET._replace(denoising=0.25)))
@@ -418,8 +418,50 @@ def test_denoising_masks_what_is_seen_and_not_what_is_asked_for(data, module):
     assert float(masked.double().mean()) == pytest.approx(0.25, abs=0.08)
     values, kept = data.rows.flatten().sort()[0], seen[0][~masked]
     assert torch.isin(kept, values).all()
-    training = start_training(copy.deepcopy(module), generator(), RATE)
-    assert next(pretraining(training, data, NET)).loss != training.report.code_variance
+    order = torch.randperm(N, generator=generator())
+    with torch.no_grad():
+        errors = (before(seen[0]) - data.rows[order]).square().mean(1)
+    loss = data.weight[order] @ errors / N
+    assert training.report.loss == pytest.approx(float(loss))
+
+
+def test_a_last_row_alone_joins_the_batch_before(data, module):
+    data = data._replace(rows=data.rows[:57], weight=data.weight[:57])
+    sizes = []
+    module.encoder.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    for size, expected in {
+        28: [28, 29],
+        56: [57],
+        55: [55, 2],
+        57: [57],
+        80: [57],
+        1: [1] * 57,
+    }.items():
+        sizes.clear()
+        training = start_training(module, generator(), RATE)
+        next(pretraining(training, data, NET._replace(batch_size=size)))
+        assert sizes == expected
+
+
+def test_reinitialisation_from_the_present_centers_or_grown(data, module, clusters):
+    """Where Lloyd stays in a bad basin, growing does not."""
+    still = {"reinit_interval": 1, "weight": 0.0}
+    codes = encode_all(one_epoch(module, data, clusters, **still).module, data)
+
+    def lloyd(start):
+        est = KMeans(K, init=start.numpy(), n_init=1, tol=0)
+        return est.fit(codes.numpy(), None, data.weight.numpy())
+
+    starts = [codes[torch.randperm(N, generator=generator(s))[:K]] for s in range(30)]
+    bad = max(starts, key=lambda start: lloyd(start).inertia_)
+    clusters = clusters._replace(centers=bad)
+    kept = one_epoch(module, data, clusters, **still).clusters.centers
+    grown = one_epoch(module, data, clusters, regrow=True, **still).clusters.centers
+    own = lloyd(bad).cluster_centers_
+    assert_allclose(np.sort(kept, 0), np.sort(own, 0), atol=1e-8)
+    best = kmeans(codes, data.weight, K, data.compute).centers
+    assert_allclose(np.sort(grown, 0), np.sort(best, 0), atol=1e-8)
+    assert not np.allclose(np.sort(kept, 0), np.sort(grown, 0), atol=1e-3)
 
 
 def test_hard_and_soft_views(data, module, clusters):

@@ -111,6 +111,8 @@ def test_a_pair_of_one_s_own_and_initialize():
     assert net.decoder[1].weight.eq(1).all()
     initialize(net, generator())
     assert torch.equal(net.encoder.weight, first)
+    initialize(net.double(), generator())  # the same draw in any precision
+    assert torch.equal(net.encoder.weight, first.double())
 
 
 def test_an_affine_map_that_does_nothing():
@@ -120,6 +122,13 @@ def test_an_affine_map_that_does_nothing():
         torch.testing.assert_close(same(whole), whole)
     flat = images(4).reshape(4, 64)
     torch.testing.assert_close(RandomAffine(0, 0, 0, (8, 8))(flat), flat)
+    for module, rows in (
+        (RandomAffine(), flat),  # no image
+        (RandomAffine(input_shape=(4, 4)), flat),  # 64 entries would be four of 16
+        (RandomAffine(input_shape=(64,)), flat),
+    ):
+        with pytest.raises(ValueError, match="is no image of input_shape"):
+            module(rows)
 
 
 @pytest.mark.parametrize("settings", [(40.0, 0, 0), (0, 0.2, 0), (0, 0, 0.3)])
