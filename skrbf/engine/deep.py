@@ -148,7 +148,9 @@ def pretraining(
             yield Step(training, nan)
         seconds = time.perf_counter() - began
         rate = plan.learning_rate
-        training.report = Report("pretrain", error, error, *[nan] * 7, rate, seconds)
+        training.report = Report(
+            "pretrain", error, error, nan, nan, nan, nan, nan, nan, nan, rate, seconds
+        )
         yield Step(training, error)
 
 
