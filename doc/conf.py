@@ -29,6 +29,7 @@ myst_heading_anchors = 2
 
 # numpydoc would list every inherited method in a toctree of pages that do not exist.
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
 
 # A reference that leads nowhere is a warning, and warnings are errors. What other
 # projects document is not looked up, as that needs their servers.
@@ -53,11 +54,16 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skrbf"
+html_favicon = html_logo = "_static/logo.svg"
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
     "header_links_before_dropdown": 6,
+    "logo": {"text": "skrbf"},
+    "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button"],
     "show_prev_next": False,
     "show_toc_level": 2,
 }

@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,14 @@ def test_public_names():
 
 def test_version():
     assert re.fullmatch(r"\d+\.\d+(\.\d+)?([.a-z].*)?", skrbf.__version__)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_to_files_lead_somewhere(name):
+    root = Path(__file__).parents[1]
+    links = re.findall(r"\]\(([^)#]+)\)", (root / name).read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (root / link).exists()]
+    assert not missing
 
 
 def test_nothing_happens_at_import():
