@@ -40,7 +40,9 @@ def test_version():
 def test_links_to_files_lead_somewhere(name):
     root = Path(__file__).parents[1]
     links = re.findall(r"\]\(([^)#]+)\)", (root / name).read_text(encoding="utf-8"))
-    missing = [link for link in links if "://" not in link and not (root / link).exists()]
+    missing = [
+        link for link in links if "://" not in link and not (root / link).exists()
+    ]
     assert not missing
 
 
