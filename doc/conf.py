@@ -35,7 +35,10 @@ toc_object_entries_show_parents = "hide"
 # projects document is not looked up, as that needs their servers.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(collections|joblib|numpy|pickle|sklearn|torch|typing)(\..*)?"),
+    (
+        r"py:.*",
+        r"(collections|joblib|matplotlib|numpy|pickle|sklearn|torch|typing)(\..*)?",
+    ),
     (r"std:ref", r"accuracy_score"),  # in the docstring of an inherited method
 ]
 
@@ -68,7 +71,15 @@ html_theme_options = {
     "show_toc_level": 2,
 }
 html_sidebars = {
-    name: [] for name in ("index", "install", "getting_started", "changelog", "cite")
+    name: []
+    for name in (
+        "index",
+        "install",
+        "getting_started",
+        "changelog",
+        "contributing",
+        "cite",
+    )
 }
 html_show_sourcelink = False
 
