@@ -24,7 +24,8 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "conftest.py"]
 default_role = "literal"
-numfig = True  # equations get the number of their page: (3.1)
+numfig = True  # equations get the number of their page
+math_eqref_format = "Eq. {number}"
 myst_heading_anchors = 2
 
 # numpydoc would list every inherited method in a toctree of pages that do not exist.
