@@ -540,13 +540,6 @@ class DeepCenteringClustering(
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        elif fitted.ran_away:
-            warnings.warn(
-                f"The variance of the codes has run away, to {fitted.variance:.3g}; "
-                "lower clustering_weight or learning_rate, or raise reinit_interval.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
         elif n_found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_found}) found smaller than "

@@ -19,9 +19,9 @@ from skrbf.ops.assignment import ASSIGNMENTS, Assignment
 from skrbf.ops.clustering import (
     CenteringLoss,
     assign_codes,
+    scale_drift,
     shrink_and_perturb,
     spread,
-    variance_slope,
 )
 from skrbf.ops.distances import squared_distances
 
@@ -96,7 +96,7 @@ class Training:
     view: View | None = None
     report: Report | None = None
     n_quiet: int = 0  # epochs in a row in which labels hardly changed
-    began: float = float("nan")  # variance of the codes where clustering began
+    began: float | None = None  # variance of the codes where clustering began
 
 
 def start_training(
@@ -161,14 +161,16 @@ def clustering(
     assert training.clusters is not None
     codes = encode_all(training.module, data)
     training.view = look(codes, training.clusters, data, plan)
+    if training.began is None:
+        training.began = training.view.variance
     while True:
         began = time.perf_counter()
         start, before = training.clusters, training.view.labels
         if _is_due(training, plan) and plan.weight_reset:
             _reset(training, data, plan)
-        error, pull = _clustering_epoch(training, data, net, plan)
+        error, pull, drift = _clustering_epoch(training, data, net, plan)
         training.epoch += 1
-        loss = error + plan.weight * pull
+        loss = error + plan.weight * (pull + drift)
         codes = encode_all(training.module, data)
         sound = are_finite(training.clusters.centers, *training.module.parameters())
         if not (sound and in_range(codes)):
@@ -203,15 +205,16 @@ def are_finite(*tensors: Tensor) -> bool:
 
 def _clustering_epoch(
     training: Training, data: DeepData, net: NetPlan, plan: ClusterPlan
-) -> tuple[float, float]:
-    """Mean reconstruction error, and mean centering loss over the codes' variance."""
+) -> tuple[float, float, float]:
+    """Mean reconstruction error, centering loss over the codes' variance, and drift."""
     training.module.train()
-    view, clusters = training.view, training.clusters
+    view, clusters, began = training.view, training.clusters, training.began
     assert view is not None
     assert clusters is not None
+    assert began is not None
     # Codes without variance are where their centers are.
     unit = 1.0 / view.variance if view.variance > 0 else 0.0
-    total = data.rows.new_zeros(2)
+    total = data.rows.new_zeros(3)
     for index, size in _batches(training, data, net):
         weight, rows = data.weight[index], data.rows[index]  # (b,), (b, d)
         b = len(rows)
@@ -226,10 +229,12 @@ def _clustering_epoch(
         if net.augment is not None:  # what is made of a row belongs where the row does
             everywhere, share = torch.cat([r, r], 1), torch.cat([weight, weight]) / 2
         pull = share @ plan.loss.function(codes, centers, distances, everywhere)
-        if plan.loss.scale_free:
-            pull = pull * variance_slope(codes, share)
-        parts = torch.stack([share @ errors, unit * pull])
-        _descend(training.optimizer, (parts[0] + plan.weight * parts[1]) / size)
+        drift = pull.new_zeros(())
+        if plan.loss.holds_scale and began > 0:
+            drift = weight.sum() * scale_drift(codes[:b], weight, began)
+        parts = torch.stack([share @ errors, unit * pull, drift])
+        loss = parts[0] + plan.weight * (parts[1] + parts[2])
+        _descend(training.optimizer, loss / size)
         total += parts.detach()
         clusters = plan.rule.after_batch(
             clusters, codes[:b].detach(), r.detach(), weight
@@ -237,8 +242,8 @@ def _clustering_epoch(
     if plan.rule.learned:
         clusters = clusters._replace(centers=_learned(training).detach().clone())
     training.clusters = clusters
-    error, pull = (total / len(data.rows)).tolist()
-    return error, pull
+    error, pull, drift = (total / len(data.rows)).tolist()
+    return error, pull, drift
 
 
 def _responsibilities(

@@ -31,8 +31,6 @@ from skrbf.nn.autoencoder import Autoencoder
 PATIENCE = 3
 # Of the variance that the codes had when clustering began: less than it is none.
 _VANISHED = 1e-6
-# A growth of it beyond this has no end.
-_RUNAWAY = 30.0
 _CLUSTER_ADVICE = "Lower learning_rate or clustering_weight."
 
 # Called after every epoch; a true answer ends the fit.
@@ -58,7 +56,6 @@ class DeepFitted(NamedTuple):
     variance: float
     n_iter: int
     collapsed: bool
-    ran_away: bool  # whether the codes have grown beyond bounds
 
 
 def fit_deep(
@@ -112,12 +109,10 @@ def _cluster(
         clusters,
         learned=plan.rule.learned,
     )
-    first = view = look(codes, clusters, data, plan)
-    began = first.variance
+    view = look(codes, clusters, data, plan)
+    training.began = view.variance
     if saved is not None:
         _thaw(training, saved)
-        began = saved["began"]
-    training.began = began
 
     patience = max(PATIENCE, plan.reinit_interval or 0)
 
@@ -139,14 +134,15 @@ def _cluster(
         assert training.clusters is not None
         view, clusters = training.view, training.clusters
     alone = largest_cluster(view, data, plan.n_clusters) == 1.0
-    collapsed = view.variance <= _VANISHED * began or (alone and plan.n_clusters > 1)
+    collapsed = view.variance <= _VANISHED * training.began or (
+        alone and plan.n_clusters > 1
+    )
     return DeepFitted(
         clusters,
         view.temperature,
         view.variance,
         training.epoch,
         collapsed and len(data.rows) > 1,
-        view.variance > _RUNAWAY * began > 0,
     )
 
 
@@ -171,6 +167,7 @@ def _first_clusters(
 
 def _thaw(training: Training, saved: dict[str, Any]) -> None:
     training.epoch, training.n_quiet = saved["epoch"], saved["n_quiet"]
+    training.began = saved["began"]
     training.optimizer.load_state_dict(saved["optimizer"])
 
 

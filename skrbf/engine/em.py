@@ -9,7 +9,7 @@ from torch import Tensor
 from skrbf.engine.problem import Problem
 from skrbf.ops import statistics
 from skrbf.ops.assignment import Assignment
-from skrbf.ops.distances import relative_distances, squared_distances
+from skrbf.ops.distances import relative_distances
 from skrbf.ops.schedule import geometric_temperatures, noise_temperature
 from skrbf.ops.statistics import ClusterStatistics
 
@@ -141,8 +141,9 @@ _SAME = 1e-4
 def merged(problem: Problem, centers: Tensor, temperature: float, tol: float) -> Tensor:
     """Each center at the first that is as near to it as `em` looks, or nearer."""
     enough = tol * problem.scatter / (problem.mass * problem.rows.n_features)
-    shift = centers - problem.mean
-    gap = squared_distances(shift, shift)  # (k, k)
+    # By differences: products would leave rounding between a center and itself.
+    exact = "donot_use_mm_for_euclid_dist"
+    gap = torch.cdist(centers, centers, compute_mode=exact).square_()  # (k, k)
     first = (gap <= min(enough, _SAME * temperature)).int().argmax(0)  # (k,)
     return centers[first[first]]
 

@@ -23,9 +23,9 @@ from skrbf.ops.clustering import (
     distance_loss,
     regularized_loss,
     running_means,
+    scale_drift,
     shrink_and_perturb,
     spread,
-    variance_slope,
 )
 from skrbf.ops.distances import (
     inner_products,
@@ -129,6 +129,7 @@ __all__ = [
     "relative_distances",
     "row_keys",
     "running_means",
+    "scale_drift",
     "shrink_and_perturb",
     "soft_statistics",
     "softmax",
@@ -137,7 +138,6 @@ __all__ = [
     "spread_rows",
     "squared_distances",
     "squared_norms",
-    "variance_slope",
     "weighted_distortion",
     "weighted_distortion_gradient",
     "weighted_sums",

@@ -16,20 +16,19 @@ from skrbf.ops.statistics import weighted_sums
 
 
 class CenteringLoss(NamedTuple):
-    """A loss on codes, and how it is made free of their scale.
+    """A loss on codes, and whether their scale is held beside it.
 
     Attributes
     ----------
     function : callable
         ``function(codes, centers, distances, responsibilities)``, of shapes (n, c),
         (k, c), (k, n) and (k, n): a loss (n,), in squared units of the codes.
-    scale_free : bool
-        Whether its gradient is that of its ratio to the variance of the codes, see
-        `variance_slope`; else the variance is held.
+    holds_scale : bool
+        Whether `scale_drift` is added to it.
     """
 
     function: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-    scale_free: bool
+    holds_scale: bool
 
 
 def assign_codes(
@@ -175,37 +174,39 @@ CENTERING_LOSSES: dict[str, CenteringLoss] = {
 }
 
 
-def variance_slope(codes: Tensor, weight: Tensor) -> Tensor:
-    r"""A factor of value 1 whose gradient is that of one over the variance of codes.
+def scale_drift(codes: Tensor, weight: Tensor, variance: float) -> Tensor:
+    r"""How far the scale of codes has drifted (:eq:`eq-scale-drift`).
 
-    A loss :math:`\ell` of a batch times it has the value :math:`\ell` and the gradient
-    of :math:`V_0 \, \ell / V`, with :math:`V_0` the present value of the total variance
-    :math:`V` of the batch (:eq:`eq-scale-free`). So codes that shrink about their mean,
-    and their centers with them, gain nothing.
+    .. math:: \Bigl( \sqrt{V / V_0} - 1 \Bigr)^2
+
+    for their total variance :math:`V`. Centers follow the codes, so a pull to the
+    centers alone would let all of them shrink, or grow where the rows that are pulled
+    are not those that the centers are the means of.
 
     Parameters
     ----------
     codes : Tensor of shape (n, c)
     weight : Tensor of shape (n,)
+    variance : float
+        :math:`V_0`, positive.
 
     Returns
     -------
     Tensor of shape ()
-        Without a gradient where the codes are all the same.
+        1, without a gradient, where the codes are all the same.
 
     Examples
     --------
     >>> import torch
-    >>> codes = torch.tensor([[1.0], [-1.0]], requires_grad=True)
-    >>> factor = variance_slope(codes, torch.ones(2))
-    >>> factor.item(), torch.autograd.grad(factor, codes)[0].ravel().tolist()
-    (1.0, [-1.0, 1.0])
+    >>> codes = torch.tensor([[2.0], [-2.0]])
+    >>> scale_drift(codes, torch.ones(2), 1.0), scale_drift(codes, torch.ones(2), 4.0)
+    (tensor(1.), tensor(0.))
     """
     share = weight / weight.sum()  # (n,)
-    variance = share @ squared_norms(codes - share @ codes)
-    held = variance.detach()
-    safe = torch.where(held > 0, variance, 1.0)
-    return torch.where(held > 0, held, 1.0) / safe
+    ratio = share @ squared_norms(codes - share @ codes) / variance
+    positive = ratio > 0
+    scale = torch.where(positive, ratio, 1.0).sqrt()  # has a slope everywhere
+    return torch.where(positive, scale - 1.0, -1.0).square()
 
 
 def running_means(

@@ -86,7 +86,7 @@ def clusters(data, module):
     return Clusters(codes[[3, 11, 29, 50]] + 0.1, mass.double())
 
 
-def one_epoch(module, data, clusters, net=NET, **changes):
+def one_epoch(module, data, clusters, net=NET, began=None, **changes):
     """The training after one epoch, from a copy of the module."""
     training = start_training(
         copy.deepcopy(module),
@@ -95,6 +95,7 @@ def one_epoch(module, data, clusters, net=NET, **changes):
         clusters,
         learned=changes.get("rule", CENTER_RULES["kmeans"]).learned,
     )
+    training.began = began
     next(clustering(training, data, net, plan(**changes)))
     return training
 
@@ -112,7 +113,9 @@ def moments(h, weight):
     return np.trace(cov), np.linalg.eigvalsh(cov)[-1]
 
 
-def expected_step(module, data, centers, how, learned=False, centroid=False):
+def expected_step(
+    module, data, centers, how, learned=False, centroid=False, began=None
+):
     """The same with nothing of skrbf but the network: one step of Adam on all rows.
 
     ``how``: "held" or "through" the weights, with softmax, or "hard".
@@ -130,8 +133,9 @@ def expected_step(module, data, centers, how, learned=False, centroid=False):
     mean = (w @ h) / w.sum()
     spread = (w @ (h - mean).square().sum(1)) / w.sum()
     pulls = (h - r @ centers).square().sum(1) if centroid else (r * d).sum(1)
-    pull = (w @ pulls) / N * (spread.detach() / spread) / variance
-    loss = (w @ error) / N + WEIGHT * pull
+    pull = (w @ pulls) / N / variance
+    drift = w.sum() / N * ((spread / (began or variance)).sqrt() - 1) ** 2
+    loss = (w @ error) / N + WEIGHT * (pull + drift)
     loss.backward()
     optimizer.step()
     return module, centers.detach(), (((w @ error) / N).item(), pull.item()), h.detach()
@@ -183,8 +187,24 @@ def test_ct_with_the_other_reading(data, module, clusters, through):
     assert training.report.clustering_loss == pytest.approx(losses[1])
     first, _, others, _ = expected_step(module, data, clusters.centers, how)
     assert losses[1] < others[1]
-    with pytest.raises(AssertionError):
+    if through:
+        with pytest.raises(AssertionError):
+            assert_same(training, first)
+    else:  # both pull to the soft centroid
         assert_same(training, first)
+
+
+def test_codes_are_held_to_the_scale_that_they_began_with(data, module, clusters):
+    variance, _ = moments(encode_all(module, data), data.weight)
+    began = 4 * variance
+    training = one_epoch(module, data, clusters, began=began)
+    expected, _, losses, _ = expected_step(
+        module, data, clusters.centers, "held", began=began
+    )
+    assert_same(training, expected)
+    share = data.weight.sum() / N  # the deviation is half of what it was
+    expected_loss = losses[0] + WEIGHT * (losses[1] + float(share) / 4)
+    assert training.report.loss == pytest.approx(expected_loss)
 
 
 def test_dcn_moves_the_centers_to_running_means(data, module, clusters):
@@ -382,9 +402,7 @@ def test_an_augmented_row_is_pulled_to_where_the_row_belongs(data, module, clust
     variance, largest = moments(h[:N], data.weight)
     _, r = responsibilities(h[:N].detach(), clusters.centers, 0.4 * largest)
     d = (h[:, None] - clusters.centers).square().sum(2)
-    mean = w @ h / w.sum()
-    spread = w @ (h - mean).square().sum(1) / w.sum()
-    pull = w @ (r.repeat(2, 1) * d).sum(1) * spread.detach() / spread / variance
+    pull = w @ (r.repeat(2, 1) * d).sum(1) / variance
     error = w @ (expected.decoder(h) - x).square().mean(1)
     ((error + WEIGHT * pull) / N).backward()
     optimizer.step()

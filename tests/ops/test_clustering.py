@@ -13,10 +13,10 @@ from skrbf.ops import (
     distance_loss,
     regularized_loss,
     running_means,
+    scale_drift,
     shrink_and_perturb,
     spread,
     squared_distances,
-    variance_slope,
 )
 
 both_maps = pytest.mark.parametrize("name", sorted(ASSIGNMENTS))
@@ -114,47 +114,41 @@ def test_the_gradient_through_the_weights(codes, centers, name):
     assert not np.allclose(full, 2 * (codes[:5] - r.T @ centers), atol=1e-2)
 
 
-def test_nothing_is_gained_by_shrinking(codes, centers):
-    """The slope of the loss over the variance along the scale of codes and centers."""
-    weight = torch.rand(
-        30, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
-    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
-
-    def loss(factor):
-        h, c = scale * codes, scale * centers
-        distances, r = soft(h, c, temperature=0.0)
-        value = weight @ distance_loss(h, c, distances, r)
-        return value * variance_slope(h, weight) if factor else value
-
-    held, free = loss(False), loss(True)
-    assert held.item() == free.item() > 0
-    assert abs(torch.autograd.grad(free, scale)[0].item()) < 1e-10
-    assert torch.autograd.grad(held, scale)[0].item() == pytest.approx(2 * held.item())
+def test_the_drift_of_the_scale(codes):
+    """Of its value and slope in the scale, whatever the place and the weights."""
+    weight = torch.from_numpy(np.random.default_rng(1).random(30))
+    mean = np.average(codes.numpy(), axis=0, weights=weight)
+    spreads = np.square(codes.numpy() - mean).sum(1)
+    variance = np.average(spreads, weights=weight)
+    for scale in (0.5, 1.0, 3.0):
+        s = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
+        drift = scale_drift(s * codes + 5.0, weight, variance)
+        assert drift.item() == pytest.approx((scale - 1) ** 2, abs=1e-12)
+        (slope,) = torch.autograd.grad(drift, s)
+        assert slope.item() == pytest.approx(2 * (scale - 1), abs=1e-10)
 
 
-def test_the_slope_is_that_of_the_ratio(codes, centers):
-    weight = torch.ones(30, dtype=torch.float64)
+def test_shrinking_does_not_pay(codes, centers):
+    """Of codes with their centers, at any scale below one over 1 + the loss."""
+    weight = torch.full((30,), 1 / 30, dtype=torch.float64)
+    distances, r = soft(codes, centers, temperature=0.0)
+    variance, _ = spread(codes, weight)
+    share = (weight @ distance_loss(codes, centers, distances, r)).item() / variance
 
-    def variance(h):
-        return (h - h.mean(0)).square().sum(1).mean()
+    def total(scale):
+        drift = scale_drift(scale * codes, weight, variance).item()
+        return scale**2 * share + drift
 
-    h = codes.clone().requires_grad_()
-    distances, r = soft(h, centers)
-    loss = distance_loss(h, centers, distances, r).sum()
-    (slope,) = torch.autograd.grad(loss * variance_slope(h, weight), h)
-    distances, r = soft(h, centers)
-    loss = distance_loss(h, centers, distances, r).sum()
-    held = variance(codes)
-    (expected,) = torch.autograd.grad(loss / variance(h) * held, h)
-    assert_allclose(slope, expected, atol=1e-10)
+    best = 1 / (1 + share)
+    around = [total(best * factor) for factor in (0.01, 0.9, 1.0, 1.1)]
+    assert min(around) == around[2]
 
 
 def test_codes_that_are_all_the_same_have_no_slope():
     h = torch.ones(4, 2, requires_grad=True)
-    factor = variance_slope(h, torch.ones(4))
-    assert factor.item() == 1
-    (slope,) = torch.autograd.grad(factor, h)
+    drift = scale_drift(h, torch.ones(4), 2.0)
+    assert drift.item() == 1
+    (slope,) = torch.autograd.grad(drift, h)
     assert not slope.any()
 
 
