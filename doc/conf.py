@@ -1,6 +1,11 @@
 """Sphinx settings: https://www.sphinx-doc.org/en/master/usage/configuration.html."""
 
+import shutil
+from pathlib import Path
+
 from skrbf import __version__
+
+HERE = Path(__file__).parent
 
 project = "skrbf"
 author = "the skrbf developers"
@@ -8,17 +13,38 @@ copyright = "2026, the skrbf developers"
 version = release = __version__
 
 extensions = [
+    "myst_parser",
+    "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "conftest.py"]
 default_role = "literal"
+numfig = True  # equations get the number of their page
+math_eqref_format = "Eq. {number}"
+myst_heading_anchors = 2
 
 # numpydoc would list every inherited method in a toctree of pages that do not exist.
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
+
+# A reference that leads nowhere is a warning, and warnings are errors. What other
+# projects document is not looked up, as that needs their servers.
+nitpicky = True
+nitpick_ignore_regex = [
+    (
+        r"py:.*",
+        r"(collections|joblib|matplotlib|numpy|pickle|sklearn|torch|typing)(\..*)?",
+    ),
+    (r"std:ref", r"accuracy_score"),  # in the docstring of an inherited method
+]
+
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -32,5 +58,34 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skrbf"
-html_theme_options = {"show_prev_next": False}
+html_favicon = html_logo = "_static/logo.svg"
+html_context = {"default_mode": "auto"}
+html_theme_options = {
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+    "header_links_before_dropdown": 6,
+    "logo": {"text": "skrbf"},
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button"],
+    "show_prev_next": False,
+    "show_toc_level": 2,
+}
+html_sidebars = {
+    name: []
+    for name in (
+        "index",
+        "install",
+        "getting_started",
+        "changelog",
+        "contributing",
+        "cite",
+    )
+}
 html_show_sourcelink = False
+
+
+def setup(app):
+    """Bring in the results: each file in ``benchmarks/results`` is a page."""
+    for path in (HERE.parent / "benchmarks/results").glob("*.md"):
+        shutil.copy(path, HERE / "results" / path.name)

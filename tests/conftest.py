@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from pathlib import Path
 
 import entmax
 import joblib
@@ -25,6 +26,11 @@ collect_ignore = (
 )
 if not os.environ.get("SKRBF_SLOW"):
     collect_ignore.append("test_common_defaults.py")
+# The site is built by `make -C doc html`, with what the extra "doc" has.
+if not (Path(__file__).parents[1] / "doc/_build/html/index.html").exists():
+    collect_ignore.append("test_site.py")
+if not all(map(importlib.util.find_spec, ("ipykernel", "nbclient", "sphinx_gallery"))):
+    collect_ignore.append("test_notebooks.py")
 
 
 @pytest.fixture(scope="session", autouse=True)

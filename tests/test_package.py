@@ -5,11 +5,14 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import skrbf
+import skrbf.nn
+import skrbf.ops
 
 
 def run(code, *args, env=None, **kwargs):
@@ -33,6 +36,24 @@ def test_public_names():
 
 def test_version():
     assert re.fullmatch(r"\d+\.\d+(\.\d+)?([.a-z].*)?", skrbf.__version__)
+
+
+@pytest.mark.parametrize("module", [skrbf, skrbf.nn, skrbf.ops])
+def test_the_api_page_lists_every_public_name(module):
+    page = (Path(__file__).parents[1] / "doc/api.rst").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   (\w+)$|``(\w+)``", page, re.M))
+    names = set(module.__all__) - {"__version__"}
+    assert names <= {name for pair in listed for name in pair}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_to_files_lead_somewhere(name):
+    root = Path(__file__).parents[1]
+    links = re.findall(r"\]\(([^)#]+)\)", (root / name).read_text(encoding="utf-8"))
+    missing = [
+        link for link in links if "://" not in link and not (root / link).exists()
+    ]
+    assert not missing
 
 
 def test_nothing_happens_at_import():

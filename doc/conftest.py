@@ -1,0 +1,7 @@
+"""What of the documentation has doctests: the pages that are written by hand."""
+
+import importlib.util
+
+collect_ignore = ["_build", "auto_examples", "conf.py", "generated", "results"]
+if importlib.util.find_spec("sklearn.callback") is None:  # scikit-learn < 1.9
+    collect_ignore.append("guide/callbacks.rst")
