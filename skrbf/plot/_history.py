@@ -120,7 +120,7 @@ class TrainingHistoryDisplay:
         for axis, name in zip(self.axes_, self.quantities, strict=True):
             values = np.asarray(self.history[name], dtype=float)
             self.lines_ += axis.plot(steps, values, **style | (line_kwargs or {}))
-            axis.set_ylabel(name.replace("_", " "))
+            axis.set_ylabel(_label(name))
             if np.nanmin(values) == 0:
                 axis.set_ylim(bottom=0)
         self.axes_[-1].set(xlabel="step", xlim=(0.5, len(steps) + 0.5))
@@ -150,3 +150,10 @@ class TrainingHistoryDisplay:
             frameon=False,
             fontsize=9,
         )
+
+
+def _label(name):
+    """A name in words, in lines that fit a panel."""
+    if name.startswith("n_"):
+        name = name.replace("n_", "number of_", 1)
+    return name.replace("_", "\n")

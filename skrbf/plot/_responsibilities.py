@@ -7,8 +7,6 @@ from sklearn.utils.validation import check_is_fitted
 from skrbf.plot._axes import one_axes
 from skrbf.plot._colors import distinct, mixture
 
-# Of the range of the rows, on each side.
-_MARGIN = 0.1
 _WHITE = 0.45
 # Numbers beside the centers stay readable up to this many.
 _MOST_NUMBERS = 20
@@ -98,7 +96,15 @@ class ResponsibilitiesDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y=None, *, features=None, grid_resolution=200, **kwargs
+        cls,
+        estimator,
+        X,
+        y=None,
+        *,
+        features=None,
+        grid_resolution=200,
+        margin=0.1,
+        **kwargs,
     ):
         """Compute the memberships of a plane, and draw them.
 
@@ -119,6 +125,8 @@ class ResponsibilitiesDisplay:
             slice, and centers and rows are its projections.
         grid_resolution : int, default=200
             Number of places along each axis.
+        margin : float, default=0.1
+            What the plane has beyond the rows on each side, as a share of their range.
         **kwargs : dict
             Passed to :meth:`plot`.
 
@@ -131,8 +139,8 @@ class ResponsibilitiesDisplay:
         values = check_array(X, dtype=[np.float64, np.float32])
         pair = _pair(X, features, values.shape[1])
         low, high = values[:, pair].min(0), values[:, pair].max(0)
-        margin = _MARGIN * np.where(high > low, high - low, 1)
-        low, high = low - margin, high + margin
+        beyond = margin * np.where(high > low, high - low, 1)
+        low, high = low - beyond, high + beyond
         grid = np.stack(
             np.meshgrid(*np.linspace(low, high, grid_resolution).T), axis=-1
         )  # (vertical, horizontal, 2)

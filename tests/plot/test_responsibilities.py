@@ -44,9 +44,9 @@ def test_the_responsibilities_of_each_place(two, reference, assignment, temperat
         places.reshape(-1, 2), model.cluster_centers_, model.temperature_, assignment
     )
     assert_allclose(display.response.reshape(-1, 3), expected, atol=1e-9)
-    low, high = places[0, 0], places[-1, -1]
-    assert (low < two.min(0)).all()
-    assert (high > two.max(0)).all()
+    span = np.ptp(two, axis=0)
+    assert_allclose(places[0, 0], two.min(0) - 0.1 * span)
+    assert_allclose(places[-1, -1], two.max(0) + 0.1 * span)
 
 
 def test_colours_are_mixed_by_responsibility(two):
@@ -97,7 +97,11 @@ def test_centers_that_have_met(two):
 
 def test_centers_and_widths_of_clusters(two):
     model = SoftKMeans(3).fit(two)
-    display = ResponsibilitiesDisplay.from_estimator(model, two, n_widths=2)
+    display = ResponsibilitiesDisplay.from_estimator(model, two, n_widths=2, margin=1)
+    x = two[:, 0]
+    assert_allclose(
+        display.ax_.get_xlim(), [2 * x.min() - x.max(), 2 * x.max() - x.min()]
+    )
     centers = [ellipse.get_center() for ellipse in display.ellipses_]
     assert_allclose(centers, model.cluster_centers_)
     for ellipse in display.ellipses_:
