@@ -39,18 +39,9 @@ options, _ = parser.parse_known_args()
 # :class:`~skrbf.SoftKMeans` takes sparse rows as they are.
 
 packages = [
-    "fft",
-    "integrate",
-    "interpolate",
-    "linalg",
-    "ndimage",
-    "optimize",
-    "signal",
-    "sparse",
-    "spatial",
-    "special",
-    "stats",
-]
+    "fft", "integrate", "interpolate", "linalg", "ndimage", "optimize", "signal",
+    "sparse", "spatial", "special", "stats",
+]  # fmt: skip
 texts = {}
 for package in packages:
     module = importlib.import_module(f"scipy.{package}")

@@ -39,7 +39,7 @@ models = {
     "units as placed": RBFNetClassifier(12, max_iter=0, random_state=0),
     "units trained": RBFNetClassifier(12, random_state=0),
 }
-fig, axes = plt.subplots(1, 3, figsize=(13.5, 4.3), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(13.5, 3.5), layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=False):
     model.fit(X, y)
     ResponsibilitiesDisplay.from_estimator(model, X, y, margin=0.4, n_widths=0.5, ax=ax)
@@ -53,7 +53,7 @@ levels = [0, 0.5, 0.9, 0.99, 1.0]
 shades = axes[2].contourf(*grid, strange, levels, cmap="Greys", alpha=0.6)
 axes[2].scatter(*X.T, c="k", s=6)
 axes[2].set_title("novelty: 1 is unlike every training row", fontsize=12)
-fig.colorbar(shades, ax=axes[2], ticks=levels, shrink=0.85)
+fig.colorbar(shades, ax=axes[2], ticks=levels, shrink=0.95)
 for ax in axes:
     ax.set(xlabel="", ylabel="", xticks=[], yticks=[], aspect="equal")
 if options.save:
