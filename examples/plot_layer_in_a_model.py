@@ -131,5 +131,5 @@ else:
     plt.show()
 
 # %%
-# Training the words brings more than half of the gain, and the features the rest. The
+# Training the words brings most of the gain, and the features bring a little more. The
 # words are then no longer those of K-means: they are where the classes need them.

@@ -116,6 +116,7 @@ def own_loss(model):
 
 settings = {
     "alpha": 0.001, "label_smoothing": 0.0, "max_iter": 200, "tol": 0.0,
+    "random_state": 0,
 }  # fmt: skip
 patience = Patience(own_loss, n_steps=20)
 ended = RBFNetClassifier(100, **settings).set_callbacks(patience)

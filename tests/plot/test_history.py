@@ -34,6 +34,12 @@ KINDS = {
 }
 
 
+def ends(band):
+    """Left and right end of a band, in steps."""
+    corners = band.axes.transData.inverted().transform(band.get_window_extent())
+    return corners[:, 0]
+
+
 @pytest.mark.parametrize(("fitted", "usual"), KINDS.values(), ids=KINDS.keys())
 def test_curves_and_phases(fitted, usual):
     model = fitted()
@@ -57,9 +63,9 @@ def test_curves_and_phases(fitted, usual):
     assert set(colour_of) == set(history["phase"])
     assert len({to_rgb(colour[:3]) for colour in colour_of.values()}) == len(colour_of)
     for axis in display.axes_:
-        bands = axis.patches
+        spans = [(band, *ends(band)) for band in axis.patches]
         for step, phase in zip(steps, history["phase"], strict=True):
-            behind = [b for b in bands if b.get_x() < step < b.get_x() + b.get_width()]
+            behind = [band for band, left, right in spans if left < step < right]
             assert [band.get_facecolor() for band in behind] == [colour_of[phase]]
 
 
