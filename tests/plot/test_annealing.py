@@ -105,6 +105,14 @@ def test_the_direction_is_that_of_the_centers(display):
     assert ((last @ display.direction) ** 2).sum() == pytest.approx(most)
 
 
+@pytest.mark.parametrize("name", ["blobs", "uneven", "uniform", "wine"])
+def test_the_direction_has_a_sign(make_data, name):
+    found = AnnealingPathDisplay.from_estimator(
+        SoftKMeans(3), make_data(name, 100), temperatures=[0.5, 0.1]
+    )
+    assert found.direction[np.abs(found.direction).argmax()] > 0
+
+
 def test_each_center_keeps_its_curve(make_data):
     found = AnnealingPathDisplay.from_estimator(
         SoftKMeans(4), make_data("blobs", 150), temperatures=np.geomspace(1.2, 0.05, 8)

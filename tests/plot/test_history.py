@@ -91,3 +91,11 @@ def test_no_step():
     ).fit(X)
     with pytest.raises(ValueError, match="history_ is empty"):
         TrainingHistoryDisplay.from_estimator(model)
+
+
+def test_what_falls_to_zero_stands_on_it():
+    history = {"phase": ["a"] * 3, "share": [0.5, 0.0, 0.0], "loss": [9.0, 8.0, 7.0]}
+    display = TrainingHistoryDisplay(history=history, quantities=["share", "loss"])
+    display.plot()
+    assert display.axes_[0].get_ylim()[0] == 0
+    assert display.axes_[1].get_ylim()[0] > 6

@@ -1,5 +1,7 @@
 """Centers as images."""
 
+import copy
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -85,6 +87,19 @@ def test_the_purest_units_of_each_class(net):
             assert purity[unit] <= purity[mine].min()
     everything = PrototypesDisplay.from_estimator(net, image_shape=(8, 8))
     assert len(everything.axes_) == 12
+
+
+def test_no_class_takes_the_place_of_another(net):
+    model = copy.copy(net)
+    profile = np.full((12, 4), 0.1)
+    profile[np.arange(12), [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3]] = [
+        0.9, 0.8, 0.7, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5, 0.9, 0.8, 0.7,
+    ]  # fmt: skip
+    model.class_profile_ = profile
+    display = PrototypesDisplay.from_estimator(
+        model, image_shape=(8, 8), n_prototypes=6
+    )
+    assert titles(display) == [f"unit {k}" for k in (0, 1, 4, 7, 9, 10)]
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
