@@ -15,11 +15,11 @@ import argparse
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Ellipse
 from sklearn.datasets import load_digits, make_moons
 from sklearn.model_selection import train_test_split
 
 from skrbf import RBFNetClassifier
+from skrbf.plot import ResponsibilitiesDisplay
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--save", help="start of the names of the files to write")
@@ -28,8 +28,8 @@ options, _ = parser.parse_known_args()
 # %%
 # The decision surface and its units
 # ----------------------------------
-# Two moons. A cross is a center, and the ellipse about it is drawn at half a width, in
-# the mixed colours of the unit's class profile. Left, the units as K-means and the
+# Two moons. A cross is a center, in the mixed colours of the unit's class profile, and
+# the ellipse about it is drawn at half a width. Left, the units as K-means and the
 # distances between neighbours have placed them, with the best output for those
 # (``max_iter=0``); in the middle, after all has been trained together. On the right is
 # what the second network says of rows unlike those that it has seen.
@@ -39,44 +39,23 @@ models = {
     "units as placed": RBFNetClassifier(12, max_iter=0, random_state=0),
     "units trained": RBFNetClassifier(12, random_state=0),
 }
-colours = np.array([[0.13, 0.40, 0.67], [0.84, 0.38, 0.16]])
-grid = np.meshgrid(np.linspace(-3, 4, 200), np.linspace(-2.6, 3.1, 200))
-points = np.column_stack([axis.ravel() for axis in grid])
-
-
-def draw_units(ax, model):
-    """An ellipse of half a width about each center."""
-    for center, width, profile in zip(
-        model.centers_, model.widths_, model.class_profile_, strict=True
-    ):
-        colour = profile @ colours
-        style = {"facecolor": (*colour, 0.12), "edgecolor": (*colour, 0.9), "lw": 1.6}
-        ax.add_patch(Ellipse(center, *width, zorder=3, **style))
-        ax.plot(*center, "X", ms=8, mfc=colour, mec="white", mew=1.0, zorder=5)
-
-
-def draw_rows(ax):
-    """The training rows."""
-    ax.scatter(*X.T, c=colours[y], s=9, alpha=0.65, lw=0, zorder=2)
-    ax.set(xlim=(-3, 4), ylim=(-2.6, 3.1), xticks=[], yticks=[], aspect="equal")
-
-
-fig, axes = plt.subplots(1, 3, figsize=(13.5, 4.3), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(13.5, 3.5), layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=False):
     model.fit(X, y)
-    p = model.predict_proba(points)[:, 1].reshape(grid[0].shape)
-    ax.contourf(*grid, p, np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.35, zorder=0)
-    ax.contour(*grid, p, [0.5], colors="k", linewidths=1.8, zorder=4)
-    draw_rows(ax)
-    draw_units(ax, model)
+    ResponsibilitiesDisplay.from_estimator(model, X, y, margin=0.4, n_widths=0.5, ax=ax)
     ax.set_title(f"{name}: {model.score(X, y):.1%} of the rows right", fontsize=12)
 
+ends = axes[0].get_xlim(), axes[0].get_ylim()
+grid = np.meshgrid(*(np.linspace(low, high, 200) for low, high in ends))
+points = np.column_stack([axis.ravel() for axis in grid])
 strange = models["units trained"].novelty(points).reshape(grid[0].shape)
 levels = [0, 0.5, 0.9, 0.99, 1.0]
-shades = axes[2].contourf(*grid, strange, levels, cmap="Greys", alpha=0.6, zorder=0)
-draw_rows(axes[2])
+shades = axes[2].contourf(*grid, strange, levels, cmap="Greys", alpha=0.6)
+axes[2].scatter(*X.T, c="k", s=6)
 axes[2].set_title("novelty: 1 is unlike every training row", fontsize=12)
-fig.colorbar(shades, ax=axes[2], ticks=levels, shrink=0.85)
+fig.colorbar(shades, ax=axes[2], ticks=levels, shrink=0.95)
+for ax in axes:
+    ax.set(xlabel="", ylabel="", xticks=[], yticks=[], aspect="equal")
 if options.save:
     fig.savefig(f"{options.save}_surface.png", dpi=110)
 

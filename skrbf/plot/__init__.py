@@ -1,0 +1,15 @@
+"""Pictures of fitted estimators, as scikit-learn's displays: they need matplotlib."""
+
+from skrbf.plot._annealing import AnnealingPathDisplay
+from skrbf.plot._codes import CodesDisplay
+from skrbf.plot._history import TrainingHistoryDisplay
+from skrbf.plot._prototypes import PrototypesDisplay
+from skrbf.plot._responsibilities import ResponsibilitiesDisplay
+
+__all__ = [
+    "AnnealingPathDisplay",
+    "CodesDisplay",
+    "PrototypesDisplay",
+    "ResponsibilitiesDisplay",
+    "TrainingHistoryDisplay",
+]

@@ -1,0 +1,51 @@
+"""What the displays share: matplotlib, loaded late, and the axes they draw in."""
+
+import numpy as np
+
+
+def load_pyplot(caller):
+    """`matplotlib.pyplot`, which is not needed before something is drawn."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} requires matplotlib. You can install it with "
+            "`pip install matplotlib`."
+        ) from error
+    return plt
+
+
+def one_axes(caller, ax):
+    """`ax` itself, or the axes of a new figure."""
+    plt = load_pyplot(caller)
+    return plt.subplots(layout="constrained")[1] if ax is None else ax
+
+
+def panels(caller, ax, height_ratios, n_columns=1, *, size=(6.4, 4.8), share_x=False):
+    """Axes in rows and columns, in the place of `ax` or in a new figure.
+
+    Returns
+    -------
+    ax : Axes
+        The frame, switched off.
+    axes : ndarray of shape (n_rows, n_columns)
+    """
+    plt = load_pyplot(caller)
+    if ax is None:
+        ax = plt.subplots(figsize=size, layout="constrained")[1]
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError(
+            f"{caller} draws several panels in the place of ax, which has to come from "
+            "plt.subplots() or figure.add_subplot()."
+        )
+    n_rows = len(height_ratios)
+    grid = place.subgridspec(n_rows, n_columns, height_ratios=height_ratios)
+    ax.set_axis_off()
+    axes = np.empty((n_rows, n_columns), dtype=object)
+    for i, j in np.ndindex(n_rows, n_columns):
+        shared = axes[0, j] if share_x and i else None
+        axes[i, j] = ax.figure.add_subplot(grid[i, j], sharex=shared)
+        if share_x and i < n_rows - 1:
+            axes[i, j].tick_params(labelbottom=False)
+    return ax, axes

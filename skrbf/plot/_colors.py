@@ -1,0 +1,43 @@
+"""Colours that people of all kinds of colour vision tell apart."""
+
+import numpy as np
+
+# Okabe and Ito (2008), without black.
+_FEW = "#0072B2 #E69F00 #009E73 #CC79A7 #56B4E9 #D55E00 #F0E442"
+# Petroff (2021), "Accessible color sequences for data visualization".
+_MORE = (
+    "#3F90DA #FFA90E #BD1F01 #94A4A2 #832DB6 #A96B59 #E76300 #B9AC70 #717581 #92DADD"
+)
+
+# Light adds up, and the numbers of a screen are not light but about its root.
+_GAMMA = 2.2
+
+
+def distinct(n_colors):
+    """Colours to tell kinds apart, from the start again where they run out.
+
+    Returns
+    -------
+    ndarray of shape (n_colors, 3)
+    """
+    names = (_FEW if n_colors <= len(_FEW.split()) else _MORE).split()
+    codes = [int(name[1:], 16) for name in names]
+    rgb = np.array([[code >> 16, code >> 8 & 255, code & 255] for code in codes]) / 255
+    return rgb[np.arange(n_colors) % len(rgb)]
+
+
+def mixture(shares, colors, white=0.0):
+    """Mix colours as light mixes, each by its share, and all with some white.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (..., n_colors)
+    colors : ndarray of shape (n_colors, 3)
+    white : float
+
+    Returns
+    -------
+    ndarray of shape (..., 3)
+    """
+    light = shares @ colors**_GAMMA
+    return (white + (1 - white) * light).clip(0, 1) ** (1 / _GAMMA)

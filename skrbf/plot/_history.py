@@ -1,0 +1,159 @@
+"""How a fit went."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skrbf.plot._axes import panels
+from skrbf.plot._colors import distinct
+
+# Of each estimator, what tells most.
+_USUAL = (
+    ("reconstruction_loss", "clustering_loss", "label_change"),
+    ("loss", "validation_score"),
+    ("objective", "n_clusters"),
+)
+_PANEL_HEIGHT = 1.7
+
+
+class TrainingHistoryDisplay:
+    """How a fit went, step by step, with its phases marked.
+
+    It is recommended to use :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    history : dict of lists
+        The `history_` of an estimator: its "phase" at every step and other quantities.
+    quantities : sequence of str
+        Those to draw, each in a panel.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The frame of the panels.
+    axes_ : ndarray of shape (n_quantities,)
+        The panels.
+    figure_ : matplotlib Figure
+        Their figure.
+    lines_ : list of matplotlib Line2D
+        The curves, one for each quantity.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrbf import RBFNetClassifier
+    >>> from skrbf.plot import TrainingHistoryDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = RBFNetClassifier(n_centers=10, random_state=0).fit(X, y)
+    >>> display = TrainingHistoryDisplay.from_estimator(model)
+    >>> display.quantities
+    ['loss']
+    """
+
+    def __init__(self, *, history, quantities):
+        self.history = history
+        self.quantities = quantities
+
+    @classmethod
+    def from_estimator(cls, estimator, *, quantities=None, **kwargs):
+        """Draw the history of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : SoftKMeans, RBFNetClassifier or DeepCenteringClustering
+            Fitted.
+        quantities : sequence of str, default=None
+            Names from its `history_`. None is the losses, or the objective, and what
+            tells most beside them.
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : TrainingHistoryDisplay
+        """
+        check_is_fitted(estimator)
+        history = getattr(estimator, "history_", None)
+        if history is None:
+            raise ValueError(
+                f"{type(estimator).__name__} has no history_; TrainingHistoryDisplay "
+                "draws SoftKMeans, RBFNetClassifier and DeepCenteringClustering. Of a "
+                "pipeline, pass the last step."
+            )
+        if not history["phase"]:
+            raise ValueError("history_ is empty: the fit took no step.")
+        if quantities is None:
+            usual = next(names for names in _USUAL if set(names) <= set(history))
+            quantities = [n for n in usual if np.isfinite(history[n]).any()]
+        known = [name for name in history if name != "phase"]
+        for name in quantities:
+            if name not in known:
+                raise ValueError(f"{name!r} is not in history_, which has {known}.")
+        return cls(history=history, quantities=list(quantities)).plot(**kwargs)
+
+    def plot(self, ax=None, *, line_kwargs=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Whose place to take. None is a new figure.
+        line_kwargs : dict, default=None
+            Of the curves, for `Axes.plot`.
+
+        Returns
+        -------
+        display : TrainingHistoryDisplay
+        """
+        n_panels = len(self.quantities)
+        self.ax_, axes = panels(
+            f"{type(self).__name__}.plot",
+            ax,
+            [1] * n_panels,
+            size=(6.4, 1.2 + _PANEL_HEIGHT * n_panels),
+            share_x=True,
+        )
+        self.axes_, self.figure_, self.lines_ = axes[:, 0], self.ax_.figure, []
+        steps = np.arange(1, len(self.history["phase"]) + 1)
+        few = {"marker": "."} if len(steps) < 40 else {}
+        style = {"color": "k", "linewidth": 1.5, **few}
+        for axis, name in zip(self.axes_, self.quantities, strict=True):
+            values = np.asarray(self.history[name], dtype=float)
+            self.lines_ += axis.plot(steps, values, **style | (line_kwargs or {}))
+            axis.set_ylabel(_label(name))
+            if np.nanmin(values) == 0:
+                axis.set_ylim(bottom=0)
+        self.axes_[-1].set(xlabel="step", xlim=(0.5, len(steps) + 0.5))
+        self._draw_phases()
+        return self
+
+    def _draw_phases(self):
+        """A band for every run of steps of one phase, and their names above."""
+        phase = np.asarray(self.history["phase"])
+        first = np.flatnonzero(np.append(True, phase[1:] != phase[:-1]))
+        stops = np.append(first[1:], len(phase))
+        names = list(dict.fromkeys(phase.tolist()))
+        colors = dict(zip(names, distinct(len(names)), strict=True))
+        bands = {}
+        for axis in self.axes_:
+            for start, stop in zip(first, stops, strict=True):
+                name = phase[start].item()
+                bands[name] = axis.axvspan(
+                    start + 0.5, stop + 0.5, color=colors[name], alpha=0.2, lw=0
+                )
+        self.axes_[0].legend(
+            bands.values(),
+            bands.keys(),
+            ncols=len(bands),
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            frameon=False,
+            fontsize=9,
+        )
+
+
+def _label(name):
+    """A name in words, in lines that fit a panel."""
+    if name.startswith("n_"):
+        name = name.replace("n_", "number of_", 1)
+    return name.replace("_", "\n")

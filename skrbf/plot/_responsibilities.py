@@ -1,0 +1,322 @@
+"""Responsibilities over a plane."""
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from skrbf.plot._axes import one_axes
+from skrbf.plot._colors import distinct, mixture
+
+_WHITE = 0.45
+# Numbers beside the centers stay readable up to this many.
+_MOST_NUMBERS = 20
+
+
+class ResponsibilitiesDisplay:
+    """Responsibilities over a plane, with centers and widths.
+
+    Every place has the mixture of the colours of the clusters, or classes, in the
+    proportions of its memberships. Black lines are where the largest one changes.
+
+    It is recommended to use :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    extent : tuple of 4 float
+        Ends of the plane: left, right, bottom and top.
+    response : ndarray of shape (n_vertical, n_horizontal, n_outputs)
+        Memberships on a grid of places that reaches to the ends of the plane, from
+        the bottom up.
+    centers : ndarray of shape (n_centers, 2)
+        Centers in the plane.
+    widths : ndarray of shape (n_centers, 2) or None
+        Widths of the radial basis functions along both axes.
+    profiles : ndarray of shape (n_centers, n_outputs)
+        Memberships of the centers themselves, for their colours.
+    rows : ndarray of shape (n_samples, 2)
+        Rows in the plane.
+    row_response : ndarray of shape (n_samples, n_outputs)
+        Memberships of the rows, for their colours.
+    feature_names : tuple of 2 str, default=("feature 0", "feature 1")
+        Labels of the axes.
+    output_names : sequence of str, default=None
+        Names of classes, for a legend.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        What was drawn in.
+    figure_ : matplotlib Figure
+        Its figure.
+    surface_ : matplotlib AxesImage
+        The colours of the plane.
+    rows_ : matplotlib PathCollection
+        The rows.
+    ellipses_ : list of matplotlib Ellipse
+        The widths, one for each center, where there are any.
+
+    See Also
+    --------
+    sklearn.inspection.DecisionBoundaryDisplay : The boundary of any classifier.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrbf import SoftKMeans
+    >>> from skrbf.plot import ResponsibilitiesDisplay
+    >>> X = load_iris(as_frame=True).data[["petal length (cm)", "petal width (cm)"]]
+    >>> model = SoftKMeans(3).fit(X)
+    >>> display = ResponsibilitiesDisplay.from_estimator(model, X)
+    >>> display.ax_.get_xlabel()
+    'petal length (cm)'
+    """
+
+    def __init__(
+        self,
+        *,
+        extent,
+        response,
+        centers,
+        widths,
+        profiles,
+        rows,
+        row_response,
+        feature_names=("feature 0", "feature 1"),
+        output_names=None,
+    ):
+        self.extent = extent
+        self.response = response
+        self.centers = centers
+        self.widths = widths
+        self.profiles = profiles
+        self.rows = rows
+        self.row_response = row_response
+        self.feature_names = feature_names
+        self.output_names = output_names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y=None,
+        *,
+        features=None,
+        grid_resolution=200,
+        margin=0.1,
+        **kwargs,
+    ):
+        """Compute the memberships of a plane, and draw them.
+
+        Parameters
+        ----------
+        estimator : SoftKMeans, RBFNetClassifier or DeepCenteringClustering
+            Fitted. Of a classifier the probabilities of the classes are drawn, and the
+            units. The centers of :class:`~skrbf.DeepCenteringClustering` are the
+            decoded ones, without widths.
+        X : array-like of shape (n_samples, n_features)
+            Rows, which set the ends of the plane.
+        y : array-like of shape (n_samples,), default=None
+            Classes of the rows, for their colours if the estimator is a classifier.
+            Without, they are coloured by what the estimator says of them.
+        features : tuple of 2 int or str, default=None
+            Features that span the plane, by number or name. Needed if there are more
+            than two; the others are held at their means in `X`, so that the plane is a
+            slice, and centers and rows are its projections.
+        grid_resolution : int, default=200
+            Number of places along each axis.
+        margin : float, default=0.1
+            What the plane has beyond the rows on each side, as a share of their range.
+        **kwargs : dict
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : ResponsibilitiesDisplay
+        """
+        check_is_fitted(estimator)
+        centers, widths, profiles = _units(estimator)
+        values = check_array(X, dtype=[np.float64, np.float32])
+        pair = _pair(X, features, values.shape[1])
+        low, high = values[:, pair].min(0), values[:, pair].max(0)
+        beyond = margin * np.where(high > low, high - low, 1)
+        low, high = low - beyond, high + beyond
+        grid = np.stack(
+            np.meshgrid(*np.linspace(low, high, grid_resolution).T), axis=-1
+        )  # (vertical, horizontal, 2)
+        places = np.tile(values.mean(0), (grid_resolution**2, 1))
+        places[:, pair] = grid.reshape(-1, 2)
+        response = estimator.predict_proba(_as_frame(places, X))
+        classes = getattr(estimator, "classes_", None)
+        if classes is None or y is None:
+            row_response = estimator.predict_proba(X)
+        else:
+            row_response = (np.asarray(y)[:, None] == classes).astype(float)
+        names = _names(X, values.shape[1])
+        return cls(
+            extent=(low[0], high[0], low[1], high[1]),
+            response=response.reshape(*grid.shape[:2], -1),
+            centers=centers[:, pair],
+            widths=None if widths is None else widths[:, pair],
+            profiles=profiles,
+            rows=values[:, pair],
+            row_response=row_response,
+            feature_names=(names[pair[0]], names[pair[1]]),
+            output_names=None if classes is None else [str(name) for name in classes],
+        ).plot(**kwargs)
+
+    def plot(self, ax=None, *, colors=None, n_widths=1.0, scatter_kwargs=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to. None is a new figure.
+        colors : array-like of shape (n_outputs, 3), default=None
+            Red, green and blue of each cluster or class, from 0 to 1. None is a palette
+            for all kinds of colour vision.
+        n_widths : float, default=1.0
+            Half axes of the ellipses, in widths.
+        scatter_kwargs : dict, default=None
+            Of the rows, for `Axes.scatter`.
+
+        Returns
+        -------
+        display : ResponsibilitiesDisplay
+        """
+        ax = one_axes(f"{type(self).__name__}.plot", ax)
+        fields, group = self._fields()
+        colors = np.asarray(distinct(len(fields))[group] if colors is None else colors)
+        self.surface_ = ax.imshow(
+            mixture(self.response, colors, _WHITE),
+            extent=self.extent,
+            origin="lower",
+            aspect="auto",
+            interpolation="bilinear",
+        )
+        self._draw_boundaries(ax, fields)
+        style = {"s": 14, "linewidths": 0.4, "edgecolors": "0.25", "zorder": 3}
+        self.rows_ = ax.scatter(
+            *self.rows.T,
+            c=mixture(self.row_response, colors),
+            **style | (scatter_kwargs or {}),
+        )
+        self._draw_centers(ax, mixture(self.profiles, colors), n_widths)
+        if self.output_names is not None:
+            self._draw_legend(ax, colors)
+        ax.set(
+            xlim=self.extent[:2],
+            ylim=self.extent[2:],
+            xlabel=self.feature_names[0],
+            ylabel=self.feature_names[1],
+        )
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _fields(self):
+        """Memberships that differ anywhere, and which of them each output has.
+
+        Clusters whose centers have met have the same: they share a colour, and between
+        them is no boundary.
+        """
+        flat = self.response.reshape(-1, self.response.shape[-1])
+        _, first, inverse = np.unique(
+            flat, axis=1, return_index=True, return_inverse=True
+        )
+        order = first.argsort()  # of the outputs, not of the values
+        group = order.argsort()[inverse.ravel()]
+        return np.moveaxis(self.response, -1, 0)[first[order]], group
+
+    def _draw_boundaries(self, ax, fields):
+        left, right, bottom, top = self.extent
+        x = np.linspace(left, right, fields.shape[2])
+        y = np.linspace(bottom, top, fields.shape[1])
+        for k, field in enumerate(fields):
+            others = np.delete(fields, k, axis=0)
+            lead = field - others.max(0) if len(others) else np.ones_like(field)
+            if lead.min() < 0 < lead.max():
+                ax.contour(x, y, lead, [0], colors="k", linewidths=1.0, zorder=2)
+
+    def _draw_centers(self, ax, colors, n_widths):
+        from matplotlib.patches import Ellipse
+
+        self.ellipses_ = []
+        if self.widths is not None:
+            for center, width in zip(self.centers, self.widths, strict=True):
+                ellipse = Ellipse(center, *(2 * n_widths * width), fill=False, zorder=4)
+                ellipse.set(linewidth=1.0, edgecolor="0.15", linestyle="--")
+                self.ellipses_.append(ax.add_patch(ellipse))
+        numbered = self.output_names is None and len(self.centers) <= _MOST_NUMBERS
+        style = {"lw": 1.2, "edgecolors": "k", "zorder": 5}
+        if not numbered:
+            ax.scatter(
+                *self.centers.T, s=70, c=colors, marker="X", **style | {"lw": 0.8}
+            )
+            return
+        # Centers in one place share a marker, which shows the numbers of all.
+        places, which = np.unique(self.centers, axis=0, return_inverse=True)
+        ax.scatter(*places.T, s=190, c="w", **style)
+        for number, place in enumerate(places):
+            here = np.flatnonzero(which.ravel() == number)
+            text = str(here[0]) if len(here) == 1 else f"{len(here)}x"
+            middle = {"ha": "center", "va": "center_baseline", "zorder": 6}
+            ax.annotate(text, place, fontsize=9, weight="bold", **middle)
+
+    def _draw_legend(self, ax, colors):
+        from matplotlib.lines import Line2D
+
+        handles = [
+            Line2D([], [], ls="", marker="o", color=color, label=name)
+            for color, name in zip(colors, self.output_names, strict=True)
+        ]
+        ax.legend(handles=handles, loc="best", fontsize=9, framealpha=0.85)
+
+
+def _units(estimator):
+    """Centers, widths or None, and memberships of the centers."""
+    if hasattr(estimator, "class_profile_"):
+        return estimator.centers_, estimator.widths_, estimator.class_profile_
+    if hasattr(estimator, "cluster_centers_decoded_"):
+        centers = estimator.cluster_centers_decoded_
+        return centers, None, np.eye(len(centers))
+    if hasattr(estimator, "sigma_"):
+        centers = estimator.cluster_centers_
+        return centers, np.full(centers.shape, estimator.sigma_), np.eye(len(centers))
+    raise ValueError(
+        "ResponsibilitiesDisplay draws SoftKMeans, RBFNetClassifier and "
+        f"DeepCenteringClustering, not {type(estimator).__name__}. Of a pipeline, pass "
+        "the last step, and the rows as they reach it."
+    )
+
+
+def _names(X, n_features):
+    if hasattr(X, "columns"):
+        return [str(name) for name in X.columns]
+    return [f"feature {number}" for number in range(n_features)]
+
+
+def _pair(X, features, n_features):
+    """Numbers of the two features that span the plane."""
+    if features is None:
+        if n_features != 2:
+            raise ValueError(
+                f"X has {n_features} features, and a plane has two. Choose them with "
+                "features=(i, j); the others are held at their means."
+            )
+        return [0, 1]
+    names = _names(X, n_features)
+    pair = [names.index(f) if f in names else f for f in features]
+    known = [isinstance(f, int | np.integer) and 0 <= f < n_features for f in pair]
+    if len(pair) != 2 or pair[0] == pair[1] or not all(known):
+        raise ValueError(
+            f"features={features!r} should be two different features of X, by number "
+            f"from 0 to {n_features - 1} or by name."
+        )
+    return pair
+
+
+def _as_frame(values, X):
+    """`values` with the names of `X`, if it has any, in a frame of its kind."""
+    if not hasattr(X, "columns"):
+        return values
+    return type(X)(dict(zip(X.columns, values.T, strict=True)))

@@ -1,0 +1,122 @@
+"""What all displays promise."""
+
+import subprocess
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+
+import skrbf.plot
+from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
+from skrbf.plot import (
+    AnnealingPathDisplay,
+    CodesDisplay,
+    PrototypesDisplay,
+    ResponsibilitiesDisplay,
+    TrainingHistoryDisplay,
+)
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 2)) + 5 * (np.arange(40) % 2)[:, None]
+SMALL = {"n_components": 2, "hidden_layer_sizes": (4,), "pretrain_epochs": 2}
+
+
+def soft():
+    return SoftKMeans(2).fit(X)
+
+
+def deep():
+    return DeepCenteringClustering(2, max_iter=2, random_state=0, **SMALL).fit(X)
+
+
+DRAWN = {
+    "annealing": lambda **kw: AnnealingPathDisplay.from_estimator(
+        SoftKMeans(2), X, temperatures=[1.5, 0.1], **kw
+    ),
+    "codes": lambda **kw: CodesDisplay.from_estimator(deep(), X, **kw),
+    "history": lambda **kw: TrainingHistoryDisplay.from_estimator(soft(), **kw),
+    "prototypes": lambda **kw: PrototypesDisplay.from_estimator(
+        soft(), image_shape=(1, 2), **kw
+    ),
+    "responsibilities": lambda **kw: ResponsibilitiesDisplay.from_estimator(
+        soft(), X, grid_resolution=5, **kw
+    ),
+}
+every = pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN.keys())
+classes = pytest.mark.parametrize("name", skrbf.plot.__all__)
+
+
+@every
+def test_a_figure_of_its_own(draw):
+    settings = dict(matplotlib.rcParams)
+    display = draw()
+    assert plt.get_fignums() == [display.figure_.number]
+    assert display.ax_.figure is display.figure_
+    assert dict(matplotlib.rcParams) == settings
+    display.figure_.canvas.draw()
+
+
+@every
+def test_in_the_place_of_given_axes(draw):
+    figure, (left, right) = plt.subplots(1, 2, layout="constrained")
+    display = draw(ax=right)
+    assert display.ax_ is right
+    assert display.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
+    figure.canvas.draw()
+    # All that was drawn is to the right of what was there.
+    border = left.get_window_extent().x1
+    others = [axis for axis in figure.axes if axis is not left]
+    assert all(axis.get_window_extent().x0 > border for axis in others)
+    assert not left.has_data()
+    assert any(axis.has_data() for axis in others)
+
+
+@every
+def test_drawn_again(draw):
+    display = draw()
+    first = display.figure_
+    assert display.plot() is display
+    assert display.figure_ is not first
+
+
+@pytest.mark.parametrize("draw", [DRAWN["annealing"], DRAWN["history"]])
+def test_panels_need_a_place_in_a_grid(draw):
+    ax = plt.figure().add_axes([0, 0, 1, 1])
+    with pytest.raises(ValueError, match="add_subplot"):
+        draw(ax=ax)
+
+
+@pytest.mark.parametrize("kind", [SoftKMeans, RBFNetClassifier])
+@pytest.mark.parametrize(
+    "name", [name for name in skrbf.plot.__all__ if name != "AnnealingPathDisplay"]
+)
+def test_not_fitted(name, kind):
+    rows = () if name in ("PrototypesDisplay", "TrainingHistoryDisplay") else (X,)
+    with pytest.raises(NotFittedError):
+        getattr(skrbf.plot, name).from_estimator(kind(), *rows)
+
+
+@classes
+def test_another_estimator(name):
+    rows = () if name in ("PrototypesDisplay", "TrainingHistoryDisplay") else (X,)
+    pipeline = make_pipeline(KMeans(2, n_init=1)).fit(X)
+    with pytest.raises(ValueError, match=rf"{name}.*Pipeline|Pipeline.*{name}"):
+        getattr(skrbf.plot, name).from_estimator(pipeline, *rows)
+
+
+@every
+def test_without_matplotlib(draw, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"Display.plot requires matplotlib"):
+        draw()
+
+
+def test_import_loads_no_matplotlib():
+    code = "import sys, skrbf.plot; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
