@@ -29,7 +29,8 @@ from skrbf import SoftKMeans
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", metavar="PATH", help="where to save the first figure")
-options = parser.parse_args()
+# A notebook has arguments of its own.
+options, _ = parser.parse_known_args()
 
 # That clusters merge is what we want to see here.
 warnings.simplefilter("ignore", ConvergenceWarning)

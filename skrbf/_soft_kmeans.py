@@ -90,8 +90,8 @@ class SoftKMeans(
 
     tol : float, default=1e-4
         Soft iterations stop when the squared shifts of the centers sum to less than
-        this part of the mean variance of the features. Hard iterations, at temperature
-        0, go on until no label changes.
+        this part of the mean variance of the features, or of the temperature where
+        that is lower. Hard iterations, at temperature 0, go on until no label changes.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and

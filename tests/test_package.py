@@ -13,6 +13,7 @@ import pytest
 import skrbf
 import skrbf.nn
 import skrbf.ops
+import skrbf.plot
 
 
 def run(code, *args, env=None, **kwargs):
@@ -38,7 +39,7 @@ def test_version():
     assert re.fullmatch(r"\d+\.\d+(\.\d+)?([.a-z].*)?", skrbf.__version__)
 
 
-@pytest.mark.parametrize("module", [skrbf, skrbf.nn, skrbf.ops])
+@pytest.mark.parametrize("module", [skrbf, skrbf.nn, skrbf.ops, skrbf.plot])
 def test_the_api_page_lists_every_public_name(module):
     page = (Path(__file__).parents[1] / "doc/api.rst").read_text(encoding="utf-8")
     listed = set(re.findall(r"^   (\w+)$|``(\w+)``", page, re.M))

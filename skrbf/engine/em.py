@@ -57,10 +57,11 @@ def em(
     ----------
     tol : float
         Stop when the sum of squared shifts of the centers falls to this part of the
-        variance per feature, and the temperature changes by less than it.
+        variance per feature or of the temperature, whichever is less, and the
+        temperature changes by less than it.
     """
     eps = torch.finfo(centers.dtype).eps
-    enough = tol * problem.scatter / (problem.mass * problem.rows.n_features)
+    variance = problem.scatter / (problem.mass * problem.rows.n_features)
     objective = float("inf")
     for n_iter in range(1, max_iter + 1):
         stats = expectation(problem, centers, temperature, assignment)
@@ -73,6 +74,7 @@ def em(
         centers = following
         stop = on_step(Record("descend", before, objective, len(centers)), centers)
         still = abs(temperature - before) <= max(tol, 64 * eps) * before
+        enough = tol * min(variance, temperature)
         rounding = (64 * eps) ** 2 * float(centers.square().sum())
         if stop or (still and shift <= max(enough, rounding)):
             return Soft(centers, temperature, objective, n_iter, True)
