@@ -200,6 +200,20 @@ def test_scale_takes_units_away(moons):
     assert common.score(X, y) < a.score(X, y)
 
 
+def test_width_factor(moons):
+    X, y = moons
+    narrow, wide, auto = (
+        net(width_factor=factor, max_iter=0).fit(X, y) for factor in (1, 3.0, "auto")
+    )
+    assert_allclose(wide.widths_, 3 * narrow.widths_, rtol=1e-5)
+    assert_allclose(auto.widths_, auto.width_factor_ * narrow.widths_, rtol=1e-5)
+    assert wide.width_factor_ == 3
+    noise = np.random.default_rng(0).permutation(y)
+    assert auto.width_factor_ == 1 < net(max_iter=0).fit(X, noise).width_factor_
+    wide.set_params(warm_start=True, width_factor="auto").fit(X, y)
+    assert wide.width_factor_ == 3
+
+
 def test_class_weight(moons):
     X, y = moons
     rare = np.r_[np.flatnonzero(y == "inner")[:12], np.flatnonzero(y == "middle")]

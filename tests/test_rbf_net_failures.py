@@ -16,6 +16,7 @@ BAD_PARAMETER = {
     "n_centers": [0, 2.0, None],
     "assignment": ["sparsemax", "gaussian"],
     "width": ["wide", None],
+    "width_factor": [0, -1.0, "wide", None],
     "per_class": ["yes"],
     "scale": ["standard"],
     "alpha": [-1.0, "small"],
