@@ -21,7 +21,7 @@ _RARE = 0.1
 # are trained later and come to fit better than now, as with a smaller penalty: parts of
 # it are tried as well.
 _FACTORS = (1.0, math.sqrt(2.0), 2.0, 2.0 * math.sqrt(2.0))
-_FEWEST, _ROWS_PER_UNIT = 2000, 10
+_FEWEST, _ROWS_PER_UNIT = 1000, 5
 _PENALTIES = (0.01, 0.1, 1.0)
 # What rounding of the activations leaves of a variance, in single precision.
 _ROUNDING = 1e-6
