@@ -341,10 +341,10 @@ class RBFNetClassifier(
         Raises
         ------
         ValueError
-            For rows that are not finite numbers, weights that are negative or all zero,
-            a class in `class_weight` that is not in `y`, too few rows to hold any out,
-            a device that is not there, or, with `warm_start`, other classes,
-            features, `n_centers`, `assignment` or `width` than before.
+            For rows that are not finite numbers or whose squares overflow, weights that
+            are negative or all zero, a class in `class_weight` that is not in `y`, too
+            few rows to hold any out, a device that is not there, or, with `warm_start`,
+            other classes, features, `n_centers`, `assignment` or `width` than before.
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
