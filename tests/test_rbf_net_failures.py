@@ -236,7 +236,8 @@ def test_an_absent_device_says_what_there_is():
 
 
 @pytest.mark.parametrize(
-    "name", ["ridge", "logistic", "describe", "adam", "place_units"]
+    "name",
+    ["place_units", "chosen_factor", "ridge", "logistic", "adam", "describe"],
 )
 def test_ctrl_c_leaves_the_estimator(fitted, fitted_state, monkeypatch, name):
     def interrupt(*args, **kwargs):

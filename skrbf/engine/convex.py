@@ -17,11 +17,11 @@ from skrbf.ops.ridge import leave_one_out
 _TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # Of one row's weight, what a class without any is given for its logarithm.
 _RARE = 0.1
-# Widths to choose from, by so many rows at least and so many for each unit. The units
+# Widths to choose from, by so many rows for each unit, at least and at most. The units
 # are trained later and come to fit better than now, as with a smaller penalty: parts of
 # it are tried as well.
 _FACTORS = (1.0, math.sqrt(2.0), 2.0, 2.0 * math.sqrt(2.0))
-_FEWEST, _ROWS_PER_UNIT = 1000, 5
+_ROWS_PER_UNIT, _FEWEST, _MOST = 5, 1000, 5000
 _PENALTIES = (0.01, 0.1, 1.0)
 # What rounding of the activations leaves of a variance, in single precision.
 _ROUNDING = 1e-6
@@ -89,7 +89,7 @@ def chosen_factor(task: Task, units: Units) -> float:
 
     By its error on rows left out (eq-leave-one-out), at the best part of the penalty.
     """
-    n_rows = max(_FEWEST, _ROWS_PER_UNIT * len(units.centers))
+    n_rows = min(max(_FEWEST, _ROWS_PER_UNIT * len(units.centers)), _MOST)
     if n_rows < len(task.rows):
         # Their order says nothing of them: the first are as good as drawn.
         few = task.take(torch.arange(n_rows, device=task.rows.device))
