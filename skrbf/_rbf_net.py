@@ -62,7 +62,15 @@ class RBFNetClassifier(
         each feature. With the first two each feature has a scale that is trained as
         well and that all units share. A width starts at the root mean squared distance
         from the center to the nearest twentieth of the others, at least three of them,
-        and "global" at the root mean square of those.
+        and "global" at the root mean square of those, times `width_factor`.
+
+    width_factor : float or "auto", default="auto"
+        Factor on the widths that the units start with. Wide units fit smooth functions
+        of many features, narrow ones fine structure. "auto" is the one of 1,
+        :math:`\sqrt 2`, 2 and :math:`2 \sqrt 2` with which a ridge regression on the
+        units best predicts the rows that it leaves out (:eq:`eq-leave-one-out` in the
+        user guide). That takes four eigendecompositions, O(n_centers^3): a number saves
+        time where there are thousands of units.
 
     per_class : bool, default=False
         Whether the centers start from K-means within each class, with as many units as
@@ -154,6 +162,9 @@ class RBFNetClassifier(
     widths_ : ndarray of shape (n_centers, n_features)
         Widths :math:`\sigma_{kj}` in each feature, in units of the data.
 
+    width_factor_ : float
+        The factor on the widths that the units started with.
+
     coef_ : ndarray of shape (n_classes, n_centers)
         Weights of the output; over the classes they sum to 0.
 
@@ -231,6 +242,10 @@ class RBFNetClassifier(
         "n_centers": [Interval(Integral, 1, None, closed="left")],
         "assignment": [StrOptions(set(ASSIGNMENTS)), None],
         "width": [StrOptions({"per_center", "global", "per_feature"})],
+        "width_factor": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"auto"}),
+        ],
         "per_class": ["boolean"],
         "scale": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -257,6 +272,7 @@ class RBFNetClassifier(
         *,
         assignment=None,
         width="per_center",
+        width_factor="auto",
         per_class=False,
         scale=True,
         alpha=0.1,
@@ -279,6 +295,7 @@ class RBFNetClassifier(
         self.n_centers = n_centers
         self.assignment = assignment
         self.width = width
+        self.width_factor = width_factor
         self.per_class = per_class
         self.scale = scale
         self.alpha = alpha
@@ -325,10 +342,10 @@ class RBFNetClassifier(
         Raises
         ------
         ValueError
-            For rows that are not finite numbers, weights that are negative or all zero,
-            a class in `class_weight` that is not in `y`, too few rows to hold any out,
-            a device that is not there, or, with `warm_start`, other classes,
-            features, `n_centers`, `assignment` or `width` than before.
+            For rows that are not finite numbers or whose squares overflow, weights that
+            are negative or all zero, a class in `class_weight` that is not in `y`, too
+            few rows to hold any out, a device that is not there, or, with `warm_start`,
+            other classes, features, `n_centers`, `assignment` or `width` than before.
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
@@ -397,12 +414,16 @@ class RBFNetClassifier(
             }
 
         watch = TrainingWatch(self, *given, metadata, attributes)
-        start = self._network(data.task.rows) if go_on else None
+        if go_on:
+            start, factor = self._network(data.task.rows), self.width_factor_
+        else:
+            start, factor = rbf.first_units(data.task, plan)
         trained = rbf.fit(data.task, data.held_out, plan, start, watch)
         self._warn(trained, plan)
         written = {
             **attributes(None, trained.state),
             **self._described(data, trained.state),
+            "width_factor_": factor,
             "loss_": trained.loss,
             "validation_score_": trained.validation_score,
             "history_": watch.history(),
@@ -464,6 +485,7 @@ class RBFNetClassifier(
             min(self.n_centers, data.n_points),
             self.per_class,
             self.width,
+            None if self.width_factor == "auto" else float(self.width_factor),
             solver,
             batch_size,
             self.learning_rate,

@@ -1,11 +1,12 @@
 """What the units of a fitted RBF network mean to a person: a mixin of its estimator."""
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf.engine import rbf_predict
@@ -97,12 +98,11 @@ class RBFPrototypes:
 
         Raises
         ------
-        ValueError
-            For fewer units than 1.
+        TypeError, ValueError
+            For a number of units that is no integer, or less than 1.
         """
         X, rows, model = self._ready(X)
-        if n_units < 1:
-            raise ValueError(f"n_units={n_units} should be at least 1.")
+        check_scalar(n_units, "n_units", Integral, min_val=1)
         n_units = min(n_units, self._n_features_out)
         with torch.inference_mode():
             found = [part for _, _, part in rbf_predict.explained(rows, model, n_units)]

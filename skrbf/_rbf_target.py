@@ -70,4 +70,9 @@ def _class_factors(class_weight, classes, labels, weight):
     unknown = [label for label in class_weight if label not in classes]
     if unknown:
         raise ValueError(f"class_weight names classes {unknown} not in y: {classes}.")
-    return compute_class_weight(class_weight, classes=classes, y=classes)
+    factor = compute_class_weight(class_weight, classes=classes, y=classes)
+    if not np.all((factor >= 0) & np.isfinite(factor)):
+        raise ValueError(
+            f"class_weight={class_weight} has factors that are negative or not finite."
+        )
+    return factor

@@ -201,6 +201,43 @@ def test_scale_takes_units_away(moons):
     assert common.score(X, y) < a.score(X, y)
 
 
+def test_width_factor(moons):
+    X, y = moons
+    narrow, wide, auto = (
+        net(width_factor=factor, max_iter=0).fit(X, y) for factor in (1, 3.0, "auto")
+    )
+    assert_allclose(wide.widths_, 3 * narrow.widths_, rtol=1e-5)
+    assert_allclose(auto.widths_, auto.width_factor_ * narrow.widths_, rtol=1e-5)
+    assert wide.width_factor_ == 3
+    noise = np.random.default_rng(0).permutation(y)
+    assert auto.width_factor_ == 1 < net(max_iter=0).fit(X, noise).width_factor_
+    wide.set_params(warm_start=True, width_factor="auto").fit(X, y)
+    assert wide.width_factor_ == 3
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        ({"alpha": 10.0}, {}),
+        ({"pull": 100.0}, {}),
+        ({"label_smoothing": 0.3}, {}),
+        ({"learning_rate": 0.1}, {}),
+        ({"batch_size": 7}, {}),
+        ({"max_iter": 3}, {}),
+        ({"per_class": True}, {}),
+        ({"validation_fraction": 0.4}, {"early_stopping": True}),
+        ({"tol": 0.5}, {"solver": "lbfgs"}),
+        ({"n_iter_no_change": 1}, {"early_stopping": True, "tol": 0.1}),
+    ],
+    ids=str,
+)
+def test_every_parameter_is_used(moons, params):
+    X, y = moons
+    value, also = params
+    plain, other = net(**also).fit(X, y), net(**value, **also).fit(X, y)
+    assert plain.history_["loss"] != other.history_["loss"]
+
+
 def test_class_weight(moons):
     X, y = moons
     rare = np.r_[np.flatnonzero(y == "inner")[:12], np.flatnonzero(y == "middle")]
@@ -309,8 +346,10 @@ def test_an_explanation_adds_up(moons, kind):
     strongest = -np.sort(-np.abs(own), axis=1)[:, :4]
     assert_allclose(np.abs(found.contribution), strongest, rtol=1e-4, atol=1e-5)
     assert est.explain(X[:1], n_units=100).unit.shape == (1, len(est.centers_))
-    with pytest.raises(ValueError, match="n_units=0 should be at least 1"):
+    with pytest.raises(ValueError, match="n_units == 0, must be >= 1"):
         est.explain(X[:1], n_units=0)
+    with pytest.raises(TypeError, match="n_units must be an instance of"):
+        est.explain(X[:1], n_units=2.5)
 
 
 def test_novelty(moons):

@@ -16,6 +16,7 @@ BAD_PARAMETER = {
     "n_centers": [0, 2.0, None],
     "assignment": ["sparsemax", "gaussian"],
     "width": ["wide", None],
+    "width_factor": [0, -1.0, "wide", None],
     "per_class": ["yes"],
     "scale": ["standard"],
     "alpha": [-1.0, "small"],
@@ -100,6 +101,9 @@ def test_not_fitted():
 def test_an_unknown_class_in_class_weight():
     with pytest.raises(ValueError, match=r"class_weight names classes \[7\] not in y"):
         net(class_weight={0: 1, 7: 2}).fit(GOOD, LABELS)
+    for factor in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="factors that are negative or not finite"):
+            net(class_weight={0: factor}).fit(GOOD, LABELS)
     with pytest.raises(ValueError, match="leaves no row with a positive weight"):
         net(class_weight={0: 0, 1: 0, 2: 0}).fit(GOOD, LABELS)
 
@@ -149,6 +153,27 @@ def test_features_of_any_size(scale):
     for factor, shift in [(1e-12, 0), (1e12, 0), (1, 1e6)]:
         est = net(scale=scale).fit(X * factor + shift, y)
         assert est.score(X * factor + shift, y) == pytest.approx(plain, abs=0.1)
+
+
+def test_numbers_that_overflow():
+    for scale in (True, False):
+        with pytest.raises(ValueError, match="so large that their squares overflow"):
+            net(scale=scale).fit(GOOD * 1e200, LABELS)
+    shares = np.bincount(LABELS) / len(LABELS)
+    for est in (net(alpha=1e300), net()):
+        tiny = np.full(60, 1.0 if est.alpha == 1e300 else 1e-300)
+        proba = est.fit(GOOD, LABELS, sample_weight=tiny).predict_proba(GOOD)
+        np.testing.assert_allclose(proba, np.tile(shares, (60, 1)), atol=1e-3)
+
+
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+def test_the_farthest_rows_have_probabilities(assignment):
+    for dtype in (np.float32, np.float64):
+        est = net(assignment=assignment).fit(GOOD.astype(dtype), LABELS)
+        far = np.full((2, 3), 0.5 * np.finfo(dtype).max, dtype)
+        far[1, 0] *= -1
+        np.testing.assert_allclose(est.predict_proba(far).sum(1), 1, rtol=1e-5)
+        assert (est.novelty(far) == 1).all()
 
 
 def test_a_class_without_weight_is_known_and_improbable():
@@ -211,7 +236,8 @@ def test_an_absent_device_says_what_there_is():
 
 
 @pytest.mark.parametrize(
-    "name", ["ridge", "logistic", "describe", "adam", "place_units"]
+    "name",
+    ["place_units", "chosen_factor", "ridge", "logistic", "adam", "describe"],
 )
 def test_ctrl_c_leaves_the_estimator(fitted, fitted_state, monkeypatch, name):
     def interrupt(*args, **kwargs):

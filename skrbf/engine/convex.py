@@ -1,5 +1,6 @@
 """The convex start of an RBF network: its output on units that stand still."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -10,11 +11,20 @@ from skrbf.engine.network import Task, loss, output_loss_gradient
 from skrbf.engine.train import Step
 from skrbf.ops.network import Network
 from skrbf.ops.rbf import Units, exponents
+from skrbf.ops.ridge import leave_one_out
 
 # Factors on the output of the ridge regression, which predicts 0 or 1 and not logits.
 _TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # Of one row's weight, what a class without any is given for its logarithm.
 _RARE = 0.1
+# Widths to choose from, by so many rows for each unit, at least and at most. The units
+# are trained later and come to fit better than now, as with a smaller penalty: parts of
+# it are tried as well.
+_FACTORS = (1.0, math.sqrt(2.0), 2.0, 2.0 * math.sqrt(2.0))
+_ROWS_PER_UNIT, _FEWEST, _MOST = 5, 1000, 5000
+_PENALTIES = (0.01, 0.1, 1.0)
+# What rounding of the activations leaves of a variance, in single precision.
+_ROUNDING = 1e-6
 # Of L-BFGS: its vectors are short here, next to a pass over the rows.
 _MEMORY = 20
 
@@ -30,10 +40,8 @@ def ridge(task: Task, units: Units) -> tuple[Network, Tensor]:
         Cholesky factor of the covariance of the activations, with the penalty.
     """
     mean, covariance, cross = _moments(task, units)
-    ridge = torch.full_like(mean, task.alpha)
-    # With a penalty of 0, what rounding of the activations left still bounds it.
-    ridge += 1e-6 * float(covariance.diagonal().mean()) + 1e-12
-    factor = torch.linalg.cholesky(covariance + torch.diag(ridge))  # (k, k)
+    second = float((covariance.diagonal() + mean.square()).mean())
+    factor = _cholesky(covariance, task.alpha, _rounding(second))  # (k, k)
     weight = torch.cholesky_solve(cross, factor).t()  # (q, k)
     share = torch.zeros(task.n_classes, dtype=mean.dtype)
     share.index_add_(0, task.labels.cpu(), task.weight.cpu().to(mean.dtype))
@@ -74,6 +82,51 @@ def logistic(task: Task, start: Network, factor: Tensor) -> Iterator[Step[Networ
     white = start.weight @ factor.to(like)  # (q, k)
     for step in lbfgs(function, torch.cat([white.reshape(-1), start.bias]), _MEMORY):
         yield Step(network(step.state), step.loss)
+
+
+def chosen_factor(task: Task, units: Units) -> float:
+    """Factor on the widths of units with the best ridge regression.
+
+    By its error on rows left out (eq-leave-one-out), at the best part of the penalty.
+    """
+    n_rows = min(max(_FEWEST, _ROWS_PER_UNIT * len(units.centers)), _MOST)
+    if n_rows < len(task.rows):
+        # Their order says nothing of them: the first are as good as drawn.
+        few = task.take(torch.arange(n_rows, device=task.rows.device))
+        task = few._replace(alpha=task.alpha * len(task.rows) / n_rows)
+    codes = torch.nn.functional.one_hot(task.labels, task.n_classes).t().cpu().double()
+    weight = task.weight.cpu().double()
+    weight = weight / weight.sum()
+
+    def error(factor: float) -> float:
+        z = exponents(widened(units, factor), task.rows)
+        phi = task.activation.function(z).cpu().double()  # (k, n)
+        penalties = task.alpha * torch.tensor(_PENALTIES, dtype=phi.dtype)
+        penalties += _rounding(float((phi.square() @ weight).mean()))
+        return float(leave_one_out(phi, codes, weight, penalties).amin())
+
+    return min(_FACTORS, key=error)
+
+
+def widened(units: Units, factor: float) -> Units:
+    """Units of so many times the width."""
+    return units._replace(log_widths=units.log_widths + math.log(factor))
+
+
+def _rounding(second: float) -> float:
+    """What still bounds a ridge regression with a penalty of 0."""
+    return _ROUNDING * second + 1e-12
+
+
+def _cholesky(covariance: Tensor, penalty: float, rounding: float) -> Tensor:
+    """Factor of a covariance with a penalty, and with as much more as it needs."""
+    eye = torch.eye(len(covariance), dtype=covariance.dtype)
+    for power in range(6):
+        whole = covariance + (penalty + 10.0**power * rounding) * eye
+        factor, failed = torch.linalg.cholesky_ex(whole)
+        if not failed:
+            return factor
+    return torch.linalg.cholesky(whole)  # says what is wrong
 
 
 def _moments(task: Task, units: Units) -> tuple[Tensor, Tensor, Tensor]:

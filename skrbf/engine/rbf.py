@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skrbf.engine import network as net
 from skrbf.engine.adam import BatchGradient, Moments, adam, adam_step, shuffled
-from skrbf.engine.convex import logistic, ridge
+from skrbf.engine.convex import chosen_factor, logistic, ridge, widened
 from skrbf.engine.lbfgs import lbfgs
 from skrbf.engine.network import Task
 from skrbf.engine.place import place_centers, place_centers_by_class, place_units
@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     n_centers: int
     per_class: bool
     width: str
+    width_factor: float | None  # None: the one that predicts best
     solver: str  # "adam", "lbfgs"
     batch_size: int
     learning_rate: float
@@ -65,7 +66,7 @@ def fit(
     task: Task,
     held_out: Task | None,
     plan: Plan,
-    start: Network | None,
+    start: Network | Units,
     on_step: OnStep[Network],
 ) -> Trained[Network]:
     """Fit a network.
@@ -74,8 +75,8 @@ def fit(
     ----------
     held_out : Task or None
         Rows for validation, of which the accuracy chooses the best state.
-    start : Network or None
-        What to go on from, instead of K-means and the convex start.
+    start : Network or Units
+        What to go on from: units alone get their output first, the convex start.
     """
     stopped = False
 
@@ -85,8 +86,8 @@ def fit(
         return stopped
 
     validate = None if held_out is None else _accuracy(held_out)
-    if start is None:
-        first = _convex(task, plan, watch, validate)
+    if isinstance(start, Units):
+        first = _convex(task, start, plan, watch, validate)
         if stopped or plan.stopping.max_iter == 0:
             return first
         start = first.state
@@ -99,11 +100,12 @@ def fit(
 
 def _convex(
     task: Task,
+    units: Units,
     plan: Plan,
     on_step: OnStep[Network],
     validate: Callable[[Network], float] | None,
 ) -> Trained[Network]:
-    network, factor = ridge(task, _units(task, plan))
+    network, factor = ridge(task, units)
     most = _FIRST if plan.stopping.max_iter else _ALONE
     return train(
         logistic(task, network, factor),
@@ -115,13 +117,17 @@ def _convex(
     )
 
 
-def _units(task: Task, plan: Plan) -> Units:
+def first_units(task: Task, plan: Plan) -> tuple[Units, float]:
+    """Units where K-means places them, and the factor that is on their widths."""
     if plan.per_class:
         centers = place_centers_by_class(task, plan.n_centers)
     else:
         centers = place_centers(task.rows, task.weight, plan.n_centers, task.compute)
     spread = math.sqrt(float(task.rows.square().sum(1) @ task.weight))
-    return place_units(centers, plan.width, spread)
+    units = place_units(centers, plan.width, spread)
+    factor = plan.width_factor
+    factor = chosen_factor(task, units) if factor is None else factor
+    return widened(units, factor), factor
 
 
 def _by_lbfgs(

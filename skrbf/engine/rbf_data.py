@@ -13,6 +13,9 @@ from skrbf.engine.rows import DenseRows
 from skrbf.engine.scaling import Scaling, measure, scaled
 from skrbf.ops.rbf import Activation
 
+# A penalty that leaves no output, and that single precision can still hold.
+_MOST_ALPHA = 1e15
+
 
 class Target(NamedTuple):
     """What is asked of the rows."""
@@ -72,7 +75,7 @@ def prepare(
         found.weight.to(target.compute.dtype).to(device),
         target.n_classes,
         target.activation,
-        target.alpha / seen,
+        min(target.alpha / seen, _MOST_ALPHA),
         target.pull,
         target.smoothing,
         target.compute,

@@ -10,6 +10,9 @@ from skrbf.engine.rows import Rows
 from skrbf.ops.network import Network, logits
 from skrbf.ops.rbf import Activation, exponents
 
+# Rows are taken to be no farther than this, in scaled units: squares stay finite.
+_FAR = 1e10
+
 
 class RBFModel(NamedTuple):
     """All that prediction needs, in the dtype and on the device of its rows."""
@@ -36,7 +39,8 @@ def unit_exponents(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tens
     units = model.network.units
     for start, stop, block in rows.blocks(len(units.centers) + rows.n_features):
         dense = block if block.layout == torch.strided else block.to_dense()
-        yield start, stop, exponents(units, (dense - model.mean) / model.scale)
+        scaled = ((dense - model.mean) / model.scale).clamp(-_FAR, _FAR)
+        yield start, stop, exponents(units, scaled)
 
 
 def activations(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:

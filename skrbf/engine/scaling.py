@@ -37,6 +37,11 @@ def measure(
         With classes each feature has a scale of its own, by its spread and by how far
         its means differ between them. Otherwise all have the root mean squared
         deviation. A constant feature is only centred.
+
+    Raises
+    ------
+    ValueError
+        For rows so large that their variance overflows.
     """
     weight = weight / weight.sum()
     total, lowest, highest = _totals(rows, index, weight, labels)
@@ -45,6 +50,10 @@ def measure(
     for part in _spans(rows, index):
         block = rows.take(index[part]).to(torch.float64)  # (m, d)
         variance += weight[part] @ (block - mean).square()
+    if not bool(variance.isfinite().all()):
+        raise ValueError(
+            "X has values so large that their squares overflow; divide it by a number."
+        )
     rounding = (4.0 * torch.finfo(rows.dtype).eps * mean.abs()) ** 2
     variance = torch.where(variance > rounding, variance, 0.0)
     if labels is None:

@@ -63,6 +63,7 @@ from skrbf.ops.rbf import (
     neighbour_widths,
     precisions,
 )
+from skrbf.ops.ridge import leave_one_out
 from skrbf.ops.schedule import (
     critical_temperature,
     geometric_temperatures,
@@ -114,6 +115,7 @@ __all__ = [
     "label_sums",
     "label_totals",
     "leading_eigenpair",
+    "leave_one_out",
     "logits",
     "nearest",
     "neighbour_widths",

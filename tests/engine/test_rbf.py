@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from skrbf.engine import network as net
 from skrbf.engine import rbf
 from skrbf.engine.compute import Compute
-from skrbf.engine.convex import logistic, ridge
+from skrbf.engine.convex import chosen_factor, logistic, ridge, widened
 from skrbf.engine.describe import describe
 from skrbf.engine.distinct import distinct
 from skrbf.engine.holdout import hold_out
@@ -180,6 +180,47 @@ def test_hold_out_leaves_a_row_of_every_class():
         hold_out(torch.tensor([0, 1]), torch.ones(2), 0.1, torch.Generator())
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_noise_wants_wide_units_and_a_disc_narrow_ones(rng, width):
+    X = torch.from_numpy(rng.normal(size=(300, 2))).float()
+    weight = torch.full((300,), 1 / 300)
+    noise = torch.from_numpy(rng.permutation(np.arange(300) % 2))
+    disc = (X.square().sum(1) > 1.4).long()
+    for labels, factor in [(noise, 2 * 2**0.5), (disc, 1)]:
+        gaussian = ACTIVATIONS["gaussian"]
+        task = Task(X, labels, weight, 2, gaussian, 3e-4, 0.0, 0.0, compute())
+        centers = place_centers(X, weight, 40, compute())
+        assert chosen_factor(task, place_units(centers, width, 1.0)) == factor
+
+
+def test_a_factor_is_chosen_on_some_rows_as_on_a_task_of_their_own(task, monkeypatch):
+    seen = []
+
+    def error(phi, codes, weight, penalties):
+        seen.append((phi, codes, weight, penalties))
+        return torch.tensor([float(len(seen) != 3)])
+
+    monkeypatch.setattr("skrbf.engine.convex.leave_one_out", error)
+    monkeypatch.setattr("skrbf.engine.convex._FEWEST", 45)
+    units = place_units(task.rows[:3], "per_center", 1.0)
+    assert chosen_factor(task, units) == 2
+    assert len(seen) == 4
+    phi, codes, weight, penalties = seen[2]
+    z = exponents(units, task.rows[:45])  # twice the width is a quarter of the exponent
+    np.testing.assert_allclose(phi, (z / 4).exp(), rtol=1e-5)
+    assert codes.argmax(0).tolist() == task.labels[:45].tolist()
+    part = task.weight[:45].double()
+    np.testing.assert_allclose(weight, part / part.sum(), rtol=1e-6)
+    np.testing.assert_allclose(penalties, [2e-5, 2e-4, 2e-3], rtol=0.1)
+
+
+def test_units_that_are_alike_need_no_penalty(task):
+    units = place_units(task.rows[:40], "global", 1.0)
+    for factor in (1.0, 100.0, 1e4):
+        network, _ = ridge(task._replace(alpha=0.0), widened(units, factor))
+        assert np.isfinite(net.loss(task, network))
+
+
 @pytest.mark.parametrize("memory", [1 << 30, 4096])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_loss_and_its_gradient_over_blocks(task, width, memory):
@@ -272,13 +313,15 @@ def test_joint_training_beats_the_convex_start(task, width, solver):
         6,
         False,
         width,
+        1.0,
         solver,
         32,
         0.01,
         Stopping(60, 0.0, 60),
         torch.Generator().manual_seed(0),
     )
-    trained = rbf.fit(task, None, plan, None, lambda r, s: seen.append(r) and False)
+    units, _ = rbf.first_units(task, plan)
+    trained = rbf.fit(task, None, plan, units, lambda r, s: seen.append(r) and False)
     first = [record.loss for record in seen if record.phase == "output"]
     joint = [record.loss for record in seen if record.phase == "joint"]
     assert trained.loss == min(*first, *joint) < 0.8 * min(first)
@@ -294,11 +337,12 @@ def test_centers_are_pulled_to_where_they_start(task, solver):
     for pull in (0.0, 1.0, 100.0):
         stopping = Stopping(40, 0.0, 40)
         generator = torch.Generator().manual_seed(0)
-        plan = rbf.Plan(6, False, "global", solver, 32, 0.02, stopping, generator)
+        plan = rbf.Plan(6, False, "global", 1.0, solver, 32, 0.02, stopping, generator)
         told = []
         pulled = task._replace(pull=pull)
+        units, _ = rbf.first_units(pulled, plan)
         rbf.fit(
-            pulled, None, plan, None, lambda r, s, t=told: t.append((r, s)) and False
+            pulled, None, plan, units, lambda r, s, t=told: t.append((r, s)) and False
         )
         first = next(s for r, s in told if r.phase == "output").units.centers
         shifts.append(float((told[-1][1].units.centers - first).square().mean()))
