@@ -44,7 +44,8 @@ from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, spread, squared_distances
 # Multiply-adds of a row, in units of its features, for the choice of a device.
 _WORK = 5000
 
-# A reconstruction error so much above the first, and that of the mean, has diverged.
+# A reconstruction error near that of the mean, 1, and so much above the lowest before.
+_NOTHING = 0.95
 _WORSE = 1.1
 
 
@@ -542,18 +543,18 @@ class DeepCenteringClustering(
     def _warn(self, labels, fitted, history):
         n_found = len(np.unique(labels))
         errors = history["reconstruction_loss"]
-        if errors and errors[-1] > _WORSE * max(errors[0], 1.0):
-            warnings.warn(
-                f"The reconstruction error has risen, from {errors[0]:.3g} to "
-                f"{errors[-1]:.3g}; lower learning_rate.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        elif fitted.collapsed:
+        if fitted.collapsed:
             warnings.warn(
                 f"The codes have collapsed, to variance {fitted.variance:.3g} and "
                 f"{n_found} clusters; lower clustering_weight or learning_rate, or "
                 "raise pretrain_epochs.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        elif errors and errors[-1] > _NOTHING and errors[-1] > _WORSE * min(errors):
+            warnings.warn(
+                f"The reconstruction error has risen, from {min(errors):.3g} to "
+                f"{errors[-1]:.3g}; lower learning_rate or clustering_weight.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

@@ -137,10 +137,12 @@ def check_module(estimator, module, rows, trained):
                 f"encoder has no method {name!r}; see skrbf.nn.Autoencoder."
             )
     parameters = list(module.parameters())
-    if not parameters or (trained and not any(p.requires_grad for p in parameters)):
+    if not parameters:
+        raise ValueError("encoder has no parameters.")
+    if trained and not any(each.requires_grad for each in parameters):
         raise ValueError(
-            "encoder has no parameters to train; for K-means on the codes of a frozen "
-            "one pass the module, with max_iter=0."
+            "encoder has no parameters to train; for K-means on its codes pass it as a "
+            "module, with max_iter=0."
         )
     if estimator.weight_reset is not None and not hasattr(module, "encoder"):
         raise ValueError("weight_reset needs an autoencoder with a part 'encoder'.")

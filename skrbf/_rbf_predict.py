@@ -63,7 +63,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
             One-dimensional for one or two classes: of two, positive where the second
-            is predicted, and its softmax partner is :meth:`predict_proba`.
+            is predicted; the logistic function of it is ``predict_proba(X)[:, 1]``.
         """
         f = self._logits(X)
         if f.shape[1] == 1:

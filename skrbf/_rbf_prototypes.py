@@ -62,9 +62,10 @@ class RBFPrototypes:
         Returns
         -------
         novelty : ndarray of shape (n_samples,)
-            From 0 to 1, in steps of a thousandth at the least. About uniform for rows
-            like those of the training; 1 for a row unlike all of them, whose prediction
-            has nothing to rest on.
+            From 0 to 1, in steps of a thousandth or more. About uniform for training
+            rows; higher for new ones, and much higher where there are nearly as many
+            units as rows. 1 for a row far from all units, whose prediction has nothing
+            to rest on. Features that do not tell the classes apart hardly count.
         """
         # A training row is as familiar as itself, whatever the precision.
         familiarity = (1.0 - 1e-5) * self.score_samples(X)

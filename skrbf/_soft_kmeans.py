@@ -51,10 +51,10 @@ class SoftKMeans(
     temperature : "auto" or float, default="auto"
         Relative to twice the largest variance of the data along any direction, the
         temperature above which softmax centers that have met at the mean stay there: 0
-        is K-means, and at 1 and above there is one cluster, but for outliers that are
-        few and far. Entmax-1.5 needs the square root of `n_clusters` times that. It
-        has no unit, and data scaled by
-        any factor give the same result. "auto" is the noise level of the clusters
+        is K-means, and at 1 and above there is one cluster, but for a few rows that are
+        far from all others. With entmax-1.5 there is one cluster from the square root
+        of `n_clusters` on. The temperature has no unit: data scaled by any factor give
+        the same result. "auto" is the noise level of the clusters
         themselves, :math:`T = 2 \sigma^2` with :math:`\sigma^2` the variance per
         feature within the clusters: memberships are then those of a mixture of
         equal spherical Gaussians.

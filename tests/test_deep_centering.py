@@ -304,12 +304,13 @@ def stripes(n=120):
 
 def test_convolutions():
     X, _ = stripes()
-    est = deep(3, encoder="conv", input_shape=(6, 5)).fit(X)
+    how = {"encoder": "conv", "learning_rate": 3e-3}
+    est = deep(3, input_shape=(6, 5), **how).fit(X)
     assert [type(layer) for layer in est.autoencoder_.encoder][1] is nn.Conv2d
     losses = est.history_["loss"][:20]
     assert losses[-1] < 0.9 * losses[0]
     assert est.inverse_transform(est.cluster_centers_).shape == (3, 30)
-    again = deep(3, encoder="conv", input_shape=[1, 6, 5]).fit(X)
+    again = deep(3, input_shape=[1, 6, 5], **how).fit(X)
     assert_array_equal(again.labels_, est.labels_)
 
 

@@ -457,7 +457,7 @@ def test_a_network_without_parameters_to_train():
 
     for params in ({}, {"max_iter": 0}, {"encoder": Same(), "max_iter": 0}):
         est = net(encoder=lambda n_features, n_components: Same(), n_components=6)
-        with pytest.raises(ValueError, match="encoder has no parameters to train"):
+        with pytest.raises(ValueError, match=r"encoder has no parameters\."):
             est.set_params(**params).fit(GOOD)
     frozen = net(max_iter=0).fit(GOOD).autoencoder_.requires_grad_(False)
     with pytest.raises(ValueError, match="encoder has no parameters to train"):
@@ -591,6 +591,19 @@ def test_a_checkpoint_knows_the_settings_of_an_augmentation(tmp_path):
     more = Breaking(90, input_shape=(2, 3))
     with pytest.raises(ValueError, match="augment differ"):
         net(augment=more, checkpoint=path).fit(GOOD)
+
+
+@pytest.mark.parametrize("weight", [1.0, 10.0])
+@pytest.mark.parametrize(
+    "system", [{}, {"center_update": "gradient", "reinit_interval": None}]
+)
+def test_loose_clusters_do_not_shrink_to_nothing(system, weight):
+    """Where most of the variance is within the clusters, as of one cloud cut in two."""
+    X = np.random.default_rng(0).normal(size=(200, 6))
+    params = {"pretrain_epochs": 20, "max_iter": 150, "n_components": 6}
+    est = net(2, **params, **system, clustering_weight=weight).fit(X)
+    variance = np.array(est.history_["code_variance"])[20:]
+    assert (variance > 0.25 * variance[0]).all()
 
 
 @pytest.mark.parametrize("system", [{}, {"reinit_interval": None}])

@@ -60,7 +60,7 @@ class Checkpoint:
         self, path: str | os.PathLike[str], configuration: Mapping[str, str]
     ) -> None:
         self.path = Path(path)
-        self.configuration = dict(configuration)
+        self.configuration = {**configuration, "layout": " ".join(Report._fields)}
         self.saved = self._load()
 
     def _load(self) -> dict[str, Any] | None:

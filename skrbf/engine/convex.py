@@ -89,6 +89,8 @@ def chosen_factor(task: Task, units: Units) -> float:
 
     By its error on rows left out (eq-leave-one-out), at the best part of the penalty.
     """
+    if task.n_classes == 1:
+        return _FACTORS[0]
     n_rows = min(max(_FEWEST, _ROWS_PER_UNIT * len(units.centers)), _MOST)
     if n_rows < len(task.rows):
         # Their order says nothing of them: the first are as good as drawn.

@@ -213,8 +213,9 @@ def _clustering_epoch(
     assert view is not None
     assert clusters is not None
     assert began is not None
-    # Codes without variance are where their centers are.
-    unit = 1.0 / view.variance if view.variance > 0 else 0.0
+    # Over the present variance, shrinking codes and centers would always gain the same.
+    variance = began if plan.loss.holds_scale else view.variance
+    unit = 1.0 / variance if variance > 0 else 0.0  # without any, all are at a center
     total = data.rows.new_zeros(3)
     for index, size in _batches(training, data, net):
         weight, rows = data.weight[index], data.rows[index]  # (b,), (b, d)
@@ -231,8 +232,8 @@ def _clustering_epoch(
             everywhere, share = torch.cat([r, r], 1), torch.cat([weight, weight]) / 2
         pull = share @ plan.loss.function(codes, centers, distances, everywhere)
         drift = pull.new_zeros(())
-        if plan.loss.holds_scale and began > 0:
-            drift = weight.sum() * scale_drift(codes[:b], weight, began)
+        if plan.loss.holds_scale and variance > 0:
+            drift = weight.sum() * scale_drift(codes[:b], weight, variance)
         parts = torch.stack([share @ errors, unit * pull, drift])
         loss = parts[0] + plan.weight * (parts[1] + parts[2])
         _descend(training.optimizer, loss / size)

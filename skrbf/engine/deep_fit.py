@@ -30,7 +30,7 @@ from skrbf.nn.autoencoder import Autoencoder
 # interval of K-means at the least.
 PATIENCE = 3
 # Of the variance that the codes had when clustering began: less than it is none.
-_VANISHED = 1e-6
+_VANISHED = 1e-3
 _CLUSTER_ADVICE = "Lower learning_rate or clustering_weight."
 
 # Called after every epoch; a true answer ends the fit.

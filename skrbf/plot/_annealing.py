@@ -9,7 +9,7 @@ from scipy.special import entr
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from skrbf.plot._axes import panels
+from skrbf.plot._axes import line_style, panels
 from skrbf.plot._colors import distinct
 
 _N_TEMPERATURES = 50
@@ -195,7 +195,7 @@ class AnnealingPathDisplay:
         )
         self.axes_, self.figure_ = axes[:, 0], self.ax_.figure
         top, middle, bottom = self.axes_
-        style = {"linewidth": 1.6} | (line_kwargs or {})
+        style = line_style({"linewidth": 1.6}, line_kwargs)
         positions = self.centers @ self.direction  # (n_temperatures, n_clusters)
         blue, orange = distinct(2)
         self.lines_ = []

@@ -15,6 +15,29 @@ def load_pyplot(caller):
     return plt
 
 
+def line_style(default, given):
+    """Style of lines: what is given goes before, also by matplotlib's short names."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return default | normalize_kwargs(given or {}, Line2D)
+
+
+def scatter_style(default, given):
+    """The same of points; a `color` that is given replaces the default `c`."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.collections import Collection
+
+    own = dict(given or {})
+    if "c" in own:  # its short name, and another thing to `scatter`
+        own["color"] = own.pop("c")
+    own = normalize_kwargs(own, Collection)
+    default = {name: part for name, part in default.items() if name not in own}
+    if own.keys() & {"color", "facecolor"}:
+        default.pop("c", None)
+    return default | own
+
+
 def one_axes(caller, ax):
     """`ax` itself, or the axes of a new figure."""
     plt = load_pyplot(caller)

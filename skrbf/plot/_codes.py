@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf.plot._axes import one_axes
+from skrbf.plot._axes import one_axes, scatter_style
 from skrbf.plot._colors import distinct
 
 _MOST_NAMES = 10
@@ -92,7 +92,7 @@ class CodesDisplay:
             )
         ratio = None
         if codes.shape[1] > 2:
-            plane = PCA(2).fit(codes)
+            plane = PCA(2, svd_solver="full").fit(codes)
             codes, centers = plane.transform(codes), plane.transform(centers)
             ratio = plane.explained_variance_ratio_
         labels = estimator.predict(X) if y is None else np.asarray(y)
@@ -117,10 +117,8 @@ class CodesDisplay:
         ax = one_axes(f"{type(self).__name__}.plot", ax)
         names, number = np.unique(self.labels, return_inverse=True)
         colors = distinct(len(names))
-        style = {"s": 12, "alpha": 0.7, "linewidths": 0}
-        self.rows_ = ax.scatter(
-            *self.codes.T, c=colors[number], **style | (scatter_kwargs or {})
-        )
+        style = {"s": 12, "alpha": 0.7, "linewidth": 0, "c": colors[number]}
+        self.rows_ = ax.scatter(*self.codes.T, **scatter_style(style, scatter_kwargs))
         self.centers_ = ax.scatter(
             *self.centers.T, s=90, c="k", marker="X", linewidths=1.2, edgecolors="w"
         )

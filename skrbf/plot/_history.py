@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf.plot._axes import panels
+from skrbf.plot._axes import line_style, panels
 from skrbf.plot._colors import distinct
 
 # Of each estimator, what tells most.
@@ -119,7 +119,7 @@ class TrainingHistoryDisplay:
         style = {"color": "k", "linewidth": 1.5, **few}
         for axis, name in zip(self.axes_, self.quantities, strict=True):
             values = np.asarray(self.history[name], dtype=float)
-            self.lines_ += axis.plot(steps, values, **style | (line_kwargs or {}))
+            self.lines_ += axis.plot(steps, values, **line_style(style, line_kwargs))
             axis.set_ylabel(_label(name))
             if np.nanmin(values) == 0:
                 axis.set_ylim(bottom=0)

@@ -87,14 +87,24 @@ class PrototypesDisplay:
         centers, profiles = _centers(estimator)
         if n_prototypes < 1:
             raise ValueError(f"n_prototypes={n_prototypes} should be at least 1.")
-        images = _as_images(
-            centers, image_shape or getattr(estimator, "input_shape", None)
-        )
+        if image_shape is None:
+            image_shape = getattr(estimator, "input_shape", None)
+        images = _as_images(centers, image_shape)
         if prototypes is None and profiles is None:
             prototypes = np.arange(min(n_prototypes, len(centers)))
         elif prototypes is None:
             prototypes = _purest(profiles, n_prototypes)
         prototypes = np.asarray(prototypes)
+        if (
+            prototypes.ndim != 1
+            or prototypes.dtype.kind not in "iu"
+            or not len(prototypes)
+            or not 0 <= prototypes.min() <= prototypes.max() < len(centers)
+        ):
+            raise ValueError(
+                f"prototypes should be integers from 0 to {len(centers) - 1}, got "
+                f"{prototypes.tolist()}."
+            )
         kind = "cluster" if profiles is None else "unit"
         classes = None if profiles is None else estimator.classes_
         return cls(
@@ -151,10 +161,12 @@ class PrototypesDisplay:
 
     def _draw_images(self, imshow_kwargs):
         style = {"cmap": "gray_r", "vmin": self.images.min(), "vmax": self.images.max()}
+        low, high = style["vmin"], style["vmax"]
         style |= imshow_kwargs or {}
+        if style.get("norm") is not None or self.images.ndim == 4:
+            del style["vmin"], style["vmax"]
         images = self.images
         if images.ndim == 4:  # matplotlib scales no colours
-            low, high = style.pop("vmin"), style.pop("vmax")
             images = ((images - low) / max(high - low, 1e-12)).clip(0, 1)
         for axis, image, name in zip(self.axes_, images, self.names, strict=False):
             axis.imshow(image, **style)

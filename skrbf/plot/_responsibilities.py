@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf.plot._axes import one_axes
+from skrbf.plot._axes import one_axes, scatter_style
 from skrbf.plot._colors import distinct, mixture
 
 _WHITE = 0.45
@@ -195,12 +195,9 @@ class ResponsibilitiesDisplay:
             interpolation="bilinear",
         )
         self._draw_boundaries(ax, fields)
-        style = {"s": 14, "linewidths": 0.4, "edgecolors": "0.25", "zorder": 3}
-        self.rows_ = ax.scatter(
-            *self.rows.T,
-            c=mixture(self.row_response, colors),
-            **style | (scatter_kwargs or {}),
-        )
+        style = {"s": 14, "linewidth": 0.4, "edgecolor": "0.25", "zorder": 3}
+        style["c"] = mixture(self.row_response, colors)
+        self.rows_ = ax.scatter(*self.rows.T, **scatter_style(style, scatter_kwargs))
         self._draw_centers(ax, mixture(self.profiles, colors), n_widths)
         if self.output_names is not None:
             self._draw_legend(ax, colors)
@@ -231,9 +228,12 @@ class ResponsibilitiesDisplay:
         left, right, bottom, top = self.extent
         x = np.linspace(left, right, fields.shape[2])
         y = np.linspace(bottom, top, fields.shape[1])
+        if len(fields) == 1:
+            return
+        second, first = np.partition(fields, -2, axis=0)[-2:]
+        ahead = fields.argmax(0)
         for k, field in enumerate(fields):
-            others = np.delete(fields, k, axis=0)
-            lead = field - others.max(0) if len(others) else np.ones_like(field)
+            lead = field - np.where(ahead == k, second, first)
             if lead.min() < 0 < lead.max():
                 ax.contour(x, y, lead, [0], colors="k", linewidths=1.0, zorder=2)
 

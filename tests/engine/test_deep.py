@@ -133,7 +133,7 @@ def expected_step(
     mean = (w @ h) / w.sum()
     spread = (w @ (h - mean).square().sum(1)) / w.sum()
     pulls = (h - r @ centers).square().sum(1) if centroid else (r * d).sum(1)
-    pull = (w @ pulls) / N / variance
+    pull = (w @ pulls) / N / (began or variance)
     drift = w.sum() / N * ((spread / (began or variance)).sqrt() - 1) ** 2
     loss = (w @ error) / N + WEIGHT * (pull + drift)
     loss.backward()

@@ -1,8 +1,11 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
-from skrbf.engine.em import merged
+from skrbf.engine.em import em, merged
+from skrbf.ops import ASSIGNMENTS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -23,3 +26,23 @@ def test_centers_that_are_as_good_as_one_become_one(rng, make):
     found = merged(problem, centers, 0.5, 1e-4)
     assert torch.equal(found[3], centers[1])
     assert torch.equal(found[[0, 1, 2, 4]], centers[[0, 1, 2, 4]])
+
+
+def test_the_last_step_is_small_beside_the_temperature(rng, make):
+    """Not only beside the variance: cold memberships change within a small step."""
+    problem = make(rng.random((500, 2)))
+    variance = problem.scatter / (problem.mass * 2)
+    tol, temperature = 1e-3, 1e-3 * variance
+    start = torch.from_numpy(rng.random((20, 2)))
+    shifts = [start]
+
+    def see(record, centers):
+        shifts.append(centers.clone())
+        return False
+
+    softmax = ASSIGNMENTS["softmax"]
+    how = {"max_iter": 300, "tol": tol, "adapt": False, "on_step": see}
+    found = em(problem, start, temperature, softmax, **how)
+    steps = [float((b - a).square().sum()) for a, b in pairwise(shifts)]
+    assert found.converged
+    assert steps[-1] <= tol * temperature < min(steps[:-1])

@@ -7,6 +7,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import Normalize
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -120,3 +121,47 @@ def test_without_matplotlib(draw, monkeypatch):
 def test_import_loads_no_matplotlib():
     code = "import sys, skrbf.plot; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_styles_may_have_their_short_names():
+    """Those of matplotlib, which are refused beside the long ones."""
+    history = DRAWN["history"](line_kwargs={"lw": 3, "c": "r"})
+    assert {line.get_linewidth() for line in history.lines_} == {3}
+    assert {line.get_color() for line in history.lines_} == {"r"}
+    red = (1, 0, 0)
+    for name in ("c", "color", "facecolor", "fc"):
+        drawn = DRAWN["codes"](scatter_kwargs={name: "r", "lw": 2})
+        assert tuple(drawn.rows_.get_facecolor()[0, :3]) == red
+        assert drawn.rows_.get_linewidth()[0] == 2
+    drawn = DRAWN["responsibilities"](scatter_kwargs={"c": "r", "ec": "b"})
+    assert tuple(drawn.rows_.get_facecolor()[0, :3]) == red
+    assert tuple(drawn.rows_.get_edgecolor()[0, :3]) == (0, 0, 1)
+    norm = Normalize(1, 20)
+    drawn = DRAWN["prototypes"](imshow_kwargs={"norm": norm})
+    assert drawn.axes_[0].images[0].norm is norm
+
+
+def test_drawing_uses_no_global_random_numbers():
+    X = np.random.default_rng(0).normal(size=(600, 120)).astype(np.float32)
+    deep = DeepCenteringClustering(
+        2,
+        n_components=100,
+        hidden_layer_sizes=(8,),
+        pretrain_epochs=1,
+        max_iter=0,
+        random_state=0,
+    ).fit(X)
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    first = CodesDisplay.from_estimator(deep, X)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    np.testing.assert_array_equal(
+        CodesDisplay.from_estimator(deep, X).codes, first.codes
+    )
+
+
+@pytest.mark.parametrize("prototypes", [[], [-1], [99], [0.5], [True, False], 1])
+def test_prototypes_that_are_none(prototypes):
+    with pytest.raises(ValueError, match="prototypes should be integers from 0 to"):
+        PrototypesDisplay.from_estimator(
+            soft(), image_shape=np.array([1, 2]), prototypes=prototypes
+        )
