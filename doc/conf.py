@@ -54,6 +54,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skrbf",),
     "backreferences_dir": "generated/backreferences",
     "reference_url": {"skrbf": None},
+    "write_computation_times": False,
 }
 
 html_theme = "pydata_sphinx_theme"
