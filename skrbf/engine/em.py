@@ -61,7 +61,6 @@ def em(
         temperature changes by less than it.
     """
     eps = torch.finfo(centers.dtype).eps
-    variance = problem.scatter / (problem.mass * problem.rows.n_features)
     objective = float("inf")
     for n_iter in range(1, max_iter + 1):
         stats = expectation(problem, centers, temperature, assignment)
@@ -74,13 +73,19 @@ def em(
         centers = following
         stop = on_step(Record("descend", before, objective, len(centers)), centers)
         still = abs(temperature - before) <= max(tol, 64 * eps) * before
-        enough = tol * min(variance, temperature)
+        enough = _near(problem, temperature, tol)
         rounding = (64 * eps) ** 2 * float(centers.square().sum())
         if stop or (still and shift <= max(enough, rounding)):
             return Soft(centers, temperature, objective, n_iter, True)
         if adapt and not is_soft(problem, temperature):
             return Soft(centers, 0.0, objective, n_iter, True)
     return Soft(centers, temperature, objective, max_iter, False)
+
+
+def _near(problem: Problem, temperature: float, share: float) -> float:
+    """A squared distance so small beside the temperature and the variance."""
+    variance = problem.scatter / (problem.mass * problem.rows.n_features)
+    return share * min(variance, temperature)
 
 
 # Steps at each temperature on the way down, and how far it falls from one to the next.
@@ -136,17 +141,17 @@ def anneal(
     return centers
 
 
-# Squared distance, in temperatures, at which two centers are as good as one.
+# As much as `tol` at the most: two centers so near each other are as good as one.
 _SAME = 1e-4
 
 
 def merged(problem: Problem, centers: Tensor, temperature: float, tol: float) -> Tensor:
     """Each center at the first that is as near to it as `em` looks, or nearer."""
-    enough = tol * problem.scatter / (problem.mass * problem.rows.n_features)
+    enough = _near(problem, temperature, min(tol, _SAME))
     # By differences: products would leave rounding between a center and itself.
     exact = "donot_use_mm_for_euclid_dist"
     gap = torch.cdist(centers, centers, compute_mode=exact).square_()  # (k, k)
-    first = (gap <= min(enough, _SAME * temperature)).int().argmax(0)  # (k,)
+    first = (gap <= enough).int().argmax(0)  # (k,)
     return centers[first[first]]
 
 

@@ -207,6 +207,20 @@ def test_codes_are_held_to_the_scale_that_they_began_with(data, module, clusters
     assert training.report.loss == pytest.approx(expected_loss)
 
 
+def test_bounded_codes_have_no_drift(data, module, clusters):
+    regularized = CENTERING_LOSSES["regularized"]
+    variance, _ = moments(encode_all(module, data), data.weight)
+    training = one_epoch(module, data, clusters, began=9 * variance, loss=regularized)
+    assert training.report.scale_drift == 0
+    assert_same(training, one_epoch(module, data, clusters, loss=regularized).module)
+
+
+def test_codes_that_were_all_the_same_have_no_drift(data, module, clusters):
+    training = one_epoch(module, data, clusters, began=0.0)
+    assert training.report.scale_drift == training.report.clustering_loss == 0
+    assert_same(training, one_epoch(module, data, clusters, weight=0.0).module)
+
+
 def test_dcn_moves_the_centers_to_running_means(data, module, clusters):
     rule = CENTER_RULES["running_mean"]
     training = one_epoch(module, data, clusters, temperature=0.0, rule=rule)

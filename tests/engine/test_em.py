@@ -28,6 +28,17 @@ def test_centers_that_are_as_good_as_one_become_one(rng, make):
     assert torch.equal(found[[0, 1, 2, 4]], centers[[0, 1, 2, 4]])
 
 
+def test_a_chain_of_near_centers_becomes_its_first(rng, make):
+    """Each next one near enough to the one before, and to none else."""
+    problem = make(rng.normal(size=(200, 2)))
+    step = 0.9 * (1e-4 * 0.01) ** 0.5  # in temperatures of 0.01: one step is near
+    centers = torch.tensor([[0.0, 0.0], [step, 0.0], [2 * step, 0.0], [5 * step, 0.0]])
+    found = merged(problem, centers.double(), 0.01, 1.0)
+    assert found[:, 0].tolist() == [0.0, 0.0, 0.0, centers[3, 0].item()]
+    assert torch.equal(merged(problem, centers.double(), 1e-4, 1.0), centers.double())
+    assert torch.equal(merged(problem, centers.double(), 0.01, 1e-6), centers.double())
+
+
 def test_the_last_step_is_small_beside_the_temperature(rng, make):
     """Not only beside the variance: cold memberships change within a small step."""
     problem = make(rng.random((500, 2)))

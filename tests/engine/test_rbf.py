@@ -212,6 +212,16 @@ def test_a_factor_is_chosen_on_some_rows_as_on_a_task_of_their_own(task, monkeyp
     part = task.weight[:45].double()
     np.testing.assert_allclose(weight, part / part.sum(), rtol=1e-6)
     np.testing.assert_allclose(penalties, [2e-5, 2e-4, 2e-3], rtol=0.1)
+    seen.clear()
+    monkeypatch.setattr("skrbf.engine.convex._MOST", 20)
+    chosen_factor(task._replace(alpha=0.0), units)
+    phi, _, _, penalties = seen[0]
+    assert phi.shape == (3, 20)
+    assert (penalties > 0).all()  # what rounding asks for
+    seen.clear()
+    monkeypatch.setattr("skrbf.engine.convex._FEWEST", 1)
+    chosen_factor(task, units)
+    assert seen[0][0].shape == (3, 15)  # five for each unit
 
 
 def test_units_that_are_alike_need_no_penalty(task):
