@@ -13,8 +13,10 @@ from skrbf.engine.rows import Rows, dense_rows, sparse_rows
 # n_samples * n_features * n_clusters: below it launches and copies dominate.
 _WORTH_AN_ACCELERATOR = 50_000_000
 
-# A block of responsibilities that stays in a core's cache, in bytes.
+# A block of responsibilities, in bytes, of which each thread's part stays in the cache
+# of its core. With many threads it grows no more: what it takes is memory, too.
 _CACHE_BYTES = 1 << 20
+_MOST_THREADS = 8
 _ACCELERATOR_BYTES = 1 << 26
 
 
@@ -77,7 +79,9 @@ class Compute:
             dtype = accumulate = torch.float32
         else:
             accumulate = torch.float64
-        fast = _CACHE_BYTES if chosen.type == "cpu" else _ACCELERATOR_BYTES
+        fast = _ACCELERATOR_BYTES
+        if chosen.type == "cpu":
+            fast = _CACHE_BYTES * min(torch.get_num_threads(), _MOST_THREADS)
         # A block lives beside a few temporaries of its own size.
         return cls(
             chosen, dtype, accumulate, max(1, min(fast, int(memory_bytes) // 8)), why

@@ -164,9 +164,6 @@ def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
     >>> nearest(torch.tensor([[3.0, 1.0], [2.0, 1.0]]))
     (tensor([2., 1.]), tensor([1, 0]))
     """
-    if distances.stride(0) == 1:  # each column in one piece
-        value, place = distances.t().min(1)
-        return value, place
     if distances.numel() <= _FEW:
         value, place = distances.min(0)
         return value, place

@@ -12,6 +12,9 @@ from skrbf.ops.distances import relative_distances, squared_distances, squared_n
 # Powers of the reciprocals of the golden ratio and of the plastic number.
 _GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927
 
+# Groups of rows that are summed at a time.
+_GROUPS = 256
+
 
 class RowSource(Protocol):
     """What seeding needs of a table that may not be there in one piece."""
@@ -127,26 +130,24 @@ def kmeans_plusplus(
     tensor([[0.],
             [5.]])
     """
-    if sample_weight is None:
-        sample_weight = torch.ones(
-            rows.n_rows, dtype=offset.dtype, device=offset.device
-        )
-    square = torch.empty_like(sample_weight)  # (n,) ||x - offset||^2
+    square = offset.new_empty(rows.n_rows)  # (n,) ||x - offset||^2
     for start, stop, block in rows.blocks(1):
         square[start:stop] = squared_distances(offset[None, :], block, offset)[0]
-    prior = sample_weight  # (n,)
+    closest = torch.full_like(square, math.inf)  # (n,)
+    prior = torch.ones_like(square) if sample_weight is None else sample_weight  # (n,)
     chosen = _draw(prior, 1, generator, accumulate)  # (1,)
-    closest = torch.full_like(sample_weight, math.inf)  # (n,)
-    _add(rows, prior, chosen, offset, square, closest, accumulate)
+    del prior  # one vector less beside the shares
+    _add(rows, sample_weight, chosen, offset, square, closest, accumulate)
     n_trials = 2 + int(math.log(n_clusters))
     while chosen.shape[0] < n_clusters:
-        share = prior * closest  # (n,)
+        share = closest if sample_weight is None else sample_weight * closest  # (n,)
         if not float(share.sum()) > 0.0:  # every row with weight is chosen, or its twin
+            prior = torch.ones_like(square) if sample_weight is None else sample_weight
             share = prior.index_fill(0, chosen, 0.0)
             if not float(share.sum()) > 0.0:
                 share = prior
         trials = _draw(share, n_trials, generator, accumulate)  # (t,)
-        best = _add(rows, prior, trials, offset, square, closest, accumulate)
+        best = _add(rows, sample_weight, trials, offset, square, closest, accumulate)
         chosen = torch.cat((chosen, best))
     return chosen
 
@@ -209,7 +210,7 @@ def spread_rows(
 
 def _add(
     rows: RowSource,
-    prior: Tensor,
+    sample_weight: Tensor | None,
     trials: Tensor,
     offset: Tensor,
     square: Tensor,
@@ -221,12 +222,15 @@ def _add(
     if picked.layout != torch.strided:
         picked = picked.to_dense()
     if trials.shape[0] > 1:
-        potential = prior.new_zeros(trials.shape[0], dtype=accumulate)  # (t,)
+        potential = square.new_zeros(trials.shape[0], dtype=accumulate)  # (t,)
         for start, stop, block in rows.blocks(trials.shape[0]):
             part = slice(start, stop)
             nearer = relative_distances(picked, block, offset) + square[part]  # (t, m)
             nearer = torch.minimum(nearer.clamp_min_(0.0), closest[part])
-            potential += nearer @ prior[part].to(nearer)
+            if sample_weight is None:
+                potential += nearer.sum(1)
+            else:
+                potential += nearer @ sample_weight[part].to(nearer)
         best = potential.argmin(0, keepdim=True)  # (1,)
         trials, picked = trials[best], picked[best]
     for start, stop, block in rows.blocks(1):
@@ -248,15 +252,19 @@ def _draw(
     uniform = torch.rand(
         n_draws, generator=generator, dtype=torch.float64, device=generator.device
     ).to(share.device, accumulate)
-    width = math.isqrt(share.shape[0] - 1) + 1
-    table = torch.nn.functional.pad(share, (0, width * width - share.shape[0]))
-    table = table.view(width, width)
-    ends = table.sum(1, dtype=accumulate).cumsum(0)  # (width,)
+    n_rows = share.shape[0]
+    width = math.isqrt(n_rows - 1) + 1
+    whole = n_rows // width * width
+    # By parts: torch sums a copy where the dtype is another.
+    parts = *share[:whole].view(-1, width).split(_GROUPS), share[None, whole:]
+    ends = torch.cat([part.sum(1, dtype=accumulate) for part in parts]).cumsum(0)
     value = uniform * ends[-1]  # (t,)
     group = torch.searchsorted(ends, value, right=True)  # (t,)
     group = group.clamp(max=torch.searchsorted(ends, ends[-1]))
     value = value - torch.nn.functional.pad(ends, (1, 0))[group]  # (t,)
-    inner = table[group].cumsum(1, dtype=accumulate)  # (t, width)
+    place = group[:, None] * width + torch.arange(width, device=share.device)
+    inner = share[place.clamp(max=n_rows - 1)].masked_fill(place >= n_rows, 0.0)
+    inner = inner.cumsum(1, dtype=accumulate)  # (t, width)
     column = torch.searchsorted(inner, value[:, None], right=True)  # (t, 1)
     column = column.minimum(torch.searchsorted(inner, inner[:, -1:].contiguous()))
     return group * width + column[:, 0]  # (t,)

@@ -114,6 +114,9 @@ class AnnealingPathDisplay:
         deterministic annealing, not how ``init="grow"`` finds its centers, which may be
         better ones.
 
+        That is a fit for each temperature, and near a critical one a long one: of large
+        data, pass a sample.
+
         Parameters
         ----------
         estimator : SoftKMeans
@@ -142,6 +145,8 @@ class AnnealingPathDisplay:
         base = clone(estimator).set_params(**_UNTIL_STILL)
         one = clone(base).set_params(n_clusters=1, temperature=0, init="grow")
         one.fit(X, sample_weight=sample_weight)
+        if not one.inertia_ > 0:
+            raise ValueError("The rows of X are all the same: no centers part.")
         critical = _critical(base, one, X, sample_weight)
         if temperatures is None:
             temperatures = np.geomspace(_HOTTER * critical, _COLDEST, _N_TEMPERATURES)

@@ -25,6 +25,8 @@ class CodesDisplay:
         Clusters or classes of the rows, for their colours.
     variance_ratio : ndarray of shape (2,), default=None
         Shares of the variance of the codes along the axes.
+    label_name : str, default="cluster"
+        What `labels` are, above their legend.
 
     Attributes
     ----------
@@ -51,11 +53,14 @@ class CodesDisplay:
     (150, 2)
     """
 
-    def __init__(self, *, codes, centers, labels, variance_ratio=None):
+    def __init__(
+        self, *, codes, centers, labels, variance_ratio=None, label_name="cluster"
+    ):
         self.codes = codes
         self.centers = centers
         self.labels = labels
         self.variance_ratio = variance_ratio
+        self.label_name = label_name
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, **kwargs):
@@ -90,6 +95,8 @@ class CodesDisplay:
                 f"Codes have {codes.shape[1]} component, and a plane has two; fit with "
                 "n_components=2 or more."
             )
+        if not np.ptp(codes, axis=0).any():
+            raise ValueError("The codes of all rows are the same: they span no plane.")
         ratio = None
         if codes.shape[1] > 2:
             plane = PCA(2, svd_solver="full").fit(codes)
@@ -97,7 +104,11 @@ class CodesDisplay:
             ratio = plane.explained_variance_ratio_
         labels = estimator.predict(X) if y is None else np.asarray(y)
         return cls(
-            codes=codes, centers=centers, labels=labels, variance_ratio=ratio
+            codes=codes,
+            centers=centers,
+            labels=labels,
+            variance_ratio=ratio,
+            label_name="cluster" if y is None else "class",
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, scatter_kwargs=None):
@@ -145,4 +156,5 @@ class CodesDisplay:
         ]
         # Beside the axes: codes are everywhere in it.
         style = {"handletextpad": 0.2, "frameon": False, "fontsize": 9}
+        style |= {"title": self.label_name, "title_fontsize": 9}
         ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), **style)

@@ -26,6 +26,18 @@ def distinct(n_colors):
     return rgb[np.arange(n_colors) % len(rgb)]
 
 
+def as_rgb(colors):
+    """Colours by any of matplotlib's names for them.
+
+    Returns
+    -------
+    ndarray of shape (n_colors, 3)
+    """
+    from matplotlib.colors import to_rgb
+
+    return np.array([to_rgb(color) for color in colors])
+
+
 def mixture(shares, colors, white=0.0):
     """Mix colours as light mixes, each by its share, and all with some white.
 

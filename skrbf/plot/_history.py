@@ -86,6 +86,8 @@ class TrainingHistoryDisplay:
             usual = next(names for names in _USUAL if set(names) <= set(history))
             quantities = [n for n in usual if np.isfinite(history[n]).any()]
         known = [name for name in history if name != "phase"]
+        if isinstance(quantities, str) or len(quantities) == 0:
+            raise ValueError(f"quantities should be some of {known}, in a list.")
         for name in quantities:
             if name not in known:
                 raise ValueError(f"{name!r} is not in history_, which has {known}.")
@@ -121,8 +123,10 @@ class TrainingHistoryDisplay:
             values = np.asarray(self.history[name], dtype=float)
             self.lines_ += axis.plot(steps, values, **line_style(style, line_kwargs))
             axis.set_ylabel(_label(name))
-            if np.nanmin(values) == 0:
+            if np.nanmin(values, initial=np.inf) == 0:
                 axis.set_ylim(bottom=0)
+            if name.startswith("n_"):
+                axis.yaxis.get_major_locator().set_params(integer=True)
         self.axes_[-1].set(xlabel="step", xlim=(0.5, len(steps) + 0.5))
         self._draw_phases()
         return self

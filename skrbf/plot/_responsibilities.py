@@ -5,7 +5,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf.plot._axes import one_axes, scatter_style
-from skrbf.plot._colors import distinct, mixture
+from skrbf.plot._colors import as_rgb, distinct, mixture
 
 _WHITE = 0.45
 # Numbers beside the centers stay readable up to this many.
@@ -152,6 +152,8 @@ class ResponsibilitiesDisplay:
             row_response = estimator.predict_proba(X)
         else:
             row_response = (np.asarray(y)[:, None] == classes).astype(float)
+            if not row_response.any(1).all():
+                raise ValueError(f"y has other classes than the estimator: {classes}.")
         names = _names(X, values.shape[1])
         return cls(
             extent=(low[0], high[0], low[1], high[1]),
@@ -172,9 +174,9 @@ class ResponsibilitiesDisplay:
         ----------
         ax : matplotlib Axes, default=None
             Where to. None is a new figure.
-        colors : array-like of shape (n_outputs, 3), default=None
-            Red, green and blue of each cluster or class, from 0 to 1. None is a palette
-            for all kinds of colour vision.
+        colors : sequence of n_outputs matplotlib colors, default=None
+            Colour of each cluster or class. None is a palette for all kinds of colour
+            vision.
         n_widths : float, default=1.0
             Half axes of the ellipses, in widths.
         scatter_kwargs : dict, default=None
@@ -186,10 +188,16 @@ class ResponsibilitiesDisplay:
         """
         ax = one_axes(f"{type(self).__name__}.plot", ax)
         fields, group = self._fields()
-        colors = np.asarray(distinct(len(fields))[group] if colors is None else colors)
+        colors = distinct(len(fields))[group] if colors is None else as_rgb(colors)
+        if len(colors) != len(group):
+            raise ValueError(f"colors are {len(colors)}, and {len(group)} are needed.")
+        left, right, bottom, top = self.extent
+        # A place is the middle of a pixel, which reaches half a step beyond it.
+        x = (right - left) / (self.response.shape[1] - 1) / 2
+        y = (top - bottom) / (self.response.shape[0] - 1) / 2
         self.surface_ = ax.imshow(
             mixture(self.response, colors, _WHITE),
-            extent=self.extent,
+            extent=(left - x, right + x, bottom - y, top + y),
             origin="lower",
             aspect="auto",
             interpolation="bilinear",

@@ -187,3 +187,8 @@ def test_data_frames_and_lists():
 def test_temperatures_without_a_logarithm(temperatures):
     with pytest.raises(ValueError, match="temperatures should be"):
         AnnealingPathDisplay.from_estimator(SoftKMeans(2), X, temperatures=temperatures)
+
+
+def test_rows_that_are_all_the_same_have_no_path():
+    with pytest.raises(ValueError, match="all the same"):
+        AnnealingPathDisplay.from_estimator(SoftKMeans(1), np.ones((5, 2)))

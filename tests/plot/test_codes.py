@@ -59,6 +59,7 @@ def test_colours_are_those_of_the_legend(given):
         for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
     }
     assert set(colour_of) == {str(name) for name in expected}
+    assert legend.get_title().get_text() == ("cluster" if given is None else "class")
     assert len(set(colour_of.values())) == 3
     colours = display.rows_.get_facecolors()[:, :3]
     assert_allclose(colours, [colour_of[str(name)] for name in expected])
@@ -68,6 +69,11 @@ def test_many_names_have_no_legend():
     display = CodesDisplay.from_estimator(deep(2), X, np.arange(150) % 11)
     assert display.ax_.get_legend() is None
     assert len(np.unique(display.rows_.get_facecolors(), axis=0)) == 10
+
+
+def test_rows_that_are_alike_span_no_plane():
+    with pytest.raises(ValueError, match="span no plane"):
+        CodesDisplay.from_estimator(deep(3), X[:1])
 
 
 def test_one_code_spans_no_plane():

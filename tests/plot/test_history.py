@@ -85,6 +85,25 @@ def test_quantities_that_are_not_there(name):
         TrainingHistoryDisplay.from_estimator(soft(), quantities=[name])
 
 
+@pytest.mark.parametrize("quantities", ["objective", []])
+def test_quantities_are_a_list(quantities):
+    with pytest.raises(ValueError, match=r"some of .*'objective'.*in a list"):
+        TrainingHistoryDisplay.from_estimator(soft(), quantities=quantities)
+
+
+def test_a_number_of_clusters_is_whole():
+    display = TrainingHistoryDisplay.from_estimator(soft())
+    ticks = display.axes_[1].get_yticks()
+    assert display.axes_[1].get_ylabel().startswith("number")
+    assert_array_equal(ticks, ticks.round())
+
+
+def test_what_was_never_measured_is_an_empty_panel():
+    history = {"phase": ["a", "a"], "score": [np.nan, np.nan]}
+    display = TrainingHistoryDisplay(history=history, quantities=["score"]).plot()
+    assert np.isnan(display.lines_[0].get_ydata()).all()
+
+
 def test_no_step():
     model = DeepCenteringClustering(
         3, hidden_layer_sizes=(8,), pretrain_epochs=0, max_iter=0, random_state=0

@@ -74,6 +74,32 @@ def test_colours_are_mixed_by_responsibility(two):
     assert 0.5 < colour[0] < 1
 
 
+def test_colours_by_name(two):
+    model = SoftKMeans(2, temperature=0).fit(two)
+    display = ResponsibilitiesDisplay.from_estimator(model, two, colors=["r", "blue"])
+    assert_allclose(display.rows_.get_facecolors()[:, :3], RED_BLUE[model.labels_])
+    with pytest.raises(ValueError, match="colors are 3, and 2 are needed"):
+        display.plot(colors=["r", "g", "b"])
+
+
+def test_a_place_is_the_middle_of_a_pixel(two):
+    model = SoftKMeans(2).fit(two)
+    display = ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=11)
+    left, right, bottom, top = display.surface_.get_extent()
+    places = grid(display)
+    pixel = (right - left) / 11, (top - bottom) / 11
+    assert_allclose((left + pixel[0] / 2, bottom + pixel[1] / 2), places[0, 0])
+    assert_allclose((right - pixel[0] / 2, top - pixel[1] / 2), places[-1, -1])
+    assert_allclose(display.ax_.get_xlim(), display.extent[:2])
+
+
+def test_classes_that_the_estimator_does_not_know():
+    X, y = load_iris(return_X_y=True)
+    model = RBFNetClassifier(5, random_state=0).fit(X[:, :2], y)
+    with pytest.raises(ValueError, match="other classes than"):
+        ResponsibilitiesDisplay.from_estimator(model, X[:, :2], y + 1)
+
+
 def test_the_black_line_is_the_bisector(two):
     model = SoftKMeans(2, temperature=0.1).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two)
