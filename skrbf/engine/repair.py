@@ -103,7 +103,7 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
             break
         together = len(chosen)
         if together > 1:
-            starts, tol = _moved(best.centers, cuts, chosen)[None], _TOL
+            starts, tol = _moved(best.centers, cuts, [chosen]), _TOL
         else:
             starts, tol = _most_promising(problem, best.centers, cuts, moves)
         trial = _better(problem, best, starts, tol)
@@ -118,13 +118,15 @@ def _ranked(problem: Problem, best: Descent, cuts: Splits) -> list[_Move]:
     """Moves, those with the lowest distortion right after them first."""
     k = len(best.centers)
     gain, cost = move_costs(problem, best.centers, cuts)
+    if k < _FEW:
+        cost = torch.minimum(cost, merge_costs(best.centers, best.partition.weight))
     worth = 0.0 if k < _FEW else _WORTH
     change = torch.where(gain[:, None] > worth * cost, cost - gain[:, None], torch.inf)
     change[cuts.gain <= 0] = torch.inf
     change[change > _HOPELESS * best.distortion] = torch.inf
     count = int(torch.isfinite(change).sum())
     order = change.flatten().argsort(stable=True)[: min(count, 20 * k)]
-    return [divmod(place, k) for place in order.tolist()]
+    return list(zip((order // k).tolist(), (order % k).tolist(), strict=True))
 
 
 def _apart(moves: list[_Move], count: int) -> list[_Move]:
@@ -140,11 +142,13 @@ def _apart(moves: list[_Move], count: int) -> list[_Move]:
     return chosen
 
 
-def _moved(centers: Tensor, cuts: Splits, moves: list[_Move]) -> Tensor:
-    centers = centers.clone()
-    for cut, merged in moves:
-        centers[cut], centers[merged] = cuts.left[cut], cuts.right[cut]
-    return centers
+def _moved(centers: Tensor, cuts: Splits, moves: list[list[_Move]]) -> Tensor:
+    """Sets of centers (b, k, d), each after as many moves."""
+    starts = centers.repeat(len(moves), 1, 1)
+    cut, merged = torch.tensor(moves, device=centers.device).unbind(2)  # (b, m)
+    each = torch.arange(len(moves), device=centers.device)[:, None]
+    starts[each, cut], starts[each, merged] = cuts.left[cut], cuts.right[cut]
+    return starts
 
 
 def _most_promising(
@@ -153,14 +157,32 @@ def _most_promising(
     """Sets of centers after one move, and the tolerance of what is to follow."""
     k = len(centers)
     if k >= _FEW:
-        return _moved(centers, cuts, moves[:1])[None], _TOL
+        return _moved(centers, cuts, [moves[:1]]), _TOL
     room = min(
         max(1, _NUMBERS // centers.numel()),
         max(8, _NUMBERS // (k * problem.rows.n_rows)),
     )
     moves = moves[: min(2 * k, _CANDIDATES, room)]
-    starts = [_moved(centers, cuts, [move]) for move in moves]
-    return best_of(problem, torch.stack(starts), _FINALISTS), _TOL_SINGLE
+    starts = _moved(centers, cuts, [[move] for move in moves])
+    return best_of(problem, starts, _FINALISTS), _TOL_SINGLE
+
+
+def merge_costs(centers: Tensor, weight: Tensor) -> Tensor:
+    """Rise of the distortion when a cluster joins another one, not the split one.
+
+    The cheapest other cluster (eq-split); the common center has followed.
+
+    Returns
+    -------
+    Tensor of shape (k, k)
+        Of the split cluster and the one that joins. Infinite where there is no other.
+    """
+    gap = torch.cdist(centers, centers).square_().to(weight.dtype)  # (k, k)
+    rise = gap / (1 / weight[:, None] + 1 / weight)
+    rise.fill_diagonal_(torch.inf)
+    two = rise.topk(min(2, len(rise)), largest=False)  # (k, 2)
+    split = torch.arange(len(rise), device=rise.device)[:, None]  # (k, 1)
+    return torch.where(two.indices[:, 0] == split, two.values[:, -1], two.values[:, 0])
 
 
 def move_costs(

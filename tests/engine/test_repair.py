@@ -4,8 +4,8 @@ import torch
 from sklearn.datasets import make_blobs
 
 from skrbf.engine.lloyd import assign, lloyd, update
-from skrbf.engine.repair import _apart, move_costs, repair
-from skrbf.engine.split import split
+from skrbf.engine.repair import _apart, _moved, merge_costs, move_costs, repair
+from skrbf.engine.split import Splits, split
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 20_000])
@@ -40,6 +40,36 @@ def test_the_distortion_after_every_move(rng, make, distortion, k, weighted, mem
     # Only a third center behind the split one makes a difference.
     assert np.mean(np.isclose(bounds, exact, rtol=1e-6)) > 0.4
     assert np.corrcoef(bounds, exact)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("k", [2, 3, 6])
+def test_the_distortion_after_a_merge(rng, distortion, k):
+    """Of the rows of two clusters about their common mean, less that before."""
+    X, label = rng.normal(size=(60, 3)), np.arange(60) % k
+    weight = rng.random(60)
+    mass = np.bincount(label, weight)
+    means = np.stack([np.bincount(label, weight * x) for x in X.T], 1) / mass[:, None]
+    cost = merge_costs(torch.from_numpy(means), torch.from_numpy(mass))
+    for i in range(k):
+        for j in range(k):
+            rises = [np.inf]
+            for other in set(range(k)) - {i, j}:
+                both = (label == j) | (label == other)
+                common = np.average(X[both], axis=0, weights=weight[both])
+                before = ((X[both] - means[label[both]]) ** 2).sum(1)
+                after = ((X[both] - common) ** 2).sum(1)
+                rises.append((weight[both] * (after - before)).sum())
+            if i != j:
+                assert float(cost[i, j]) == pytest.approx(min(rises))
+
+
+def test_each_set_has_its_own_moves(rng):
+    centers, left, right = (torch.from_numpy(rng.normal(size=(5, 2))) for _ in "abc")
+    cuts = Splits(left, right, centers[:, 0], centers[:, 0])
+    sets = _moved(centers, cuts, [[(0, 1), (3, 2)], [(4, 0), (1, 3)]])
+    first = [left[0], right[0], right[3], left[3], centers[4]]
+    second = [right[4], left[1], centers[2], right[1], left[4]]
+    assert torch.equal(sets, torch.stack([torch.stack(first), torch.stack(second)]))
 
 
 def test_moves_apart_share_no_cluster():
