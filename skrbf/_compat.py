@@ -37,13 +37,15 @@ def check_sample_weight(sample_weight, X):
     return weight
 
 
-def begin_callbacks(estimator, X, y, metadata):
-    """Begin the root task of a fit, if scikit-learn has callbacks.
+def begin_callbacks(estimator, X, y, metadata, most_steps):
+    """Begin the root task of a fit, of so many steps at most, or None.
+
+    Does nothing if scikit-learn has no callbacks.
 
     Returns the callback context, or None.
     """
     if not hasattr(CallbackSupportMixin, "_init_callback_context"):
         return None
-    context = estimator._init_callback_context(max_subtasks=None)
+    context = estimator._init_callback_context(max_subtasks=most_steps)
     context.call_on_fit_task_begin(estimator=estimator, X=X, y=y, metadata=metadata)
     return context

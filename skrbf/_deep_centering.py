@@ -433,7 +433,8 @@ class DeepCenteringClustering(
             }
 
         metadata = {"sample_weight": sample_weight}
-        watch = EpochWatch(self, given, y, metadata, attributes)
+        most = self.max_iter + (0 if start.pretrained else self.pretrain_epochs)
+        watch = EpochWatch(self, given, y, metadata, attributes, most)
         if checkpoint.saved is not None:
             watch.records += [Report(*each) for each in checkpoint.saved["records"]]
 

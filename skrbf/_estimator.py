@@ -104,13 +104,13 @@ class Watch:
 
     fields: tuple[str, ...] = ("phase", "temperature", "objective", "n_clusters")
 
-    def __init__(self, estimator, X, y, metadata, attributes):
+    def __init__(self, estimator, X, y, metadata, attributes, most_steps=None):
         self.estimator = estimator
         self.records = []
         self.stopped = False
         self._given = {"X": X, "y": y, "metadata": metadata}
         self._attributes = attributes
-        self._context = begin_callbacks(estimator, X, y, metadata)
+        self._context = begin_callbacks(estimator, X, y, metadata, most_steps)
 
     def told(self, record):
         """A record in words, for `verbose`."""

@@ -413,7 +413,8 @@ class RBFNetClassifier(
                 **self._state(network, data.scaling, X.dtype),
             }
 
-        watch = TrainingWatch(self, *given, metadata, attributes)
+        most = rbf.most_steps(plan, go_on)
+        watch = TrainingWatch(self, *given, metadata, attributes, most)
         if go_on:
             start, factor = self._network(data.task.rows), self.width_factor_
         else:

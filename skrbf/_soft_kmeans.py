@@ -482,7 +482,7 @@ class SoftKMeans(
                 "predict_proba takes dense rows, and X is sparse; use transform, which "
                 "returns the same responsibilities."
             )
-        return self.transform(X)
+        return self._memberships(X)
 
     def transform(self, X):
         """Responsibilities, as features for what follows in a pipeline.
@@ -496,6 +496,9 @@ class SoftKMeans(
         responsibilities : ndarray of shape (n_samples, n_clusters)
             The same as :meth:`predict_proba`.
         """
+        return self._memberships(X)
+
+    def _memberships(self, X):
         X, rows, model = self._ready(X)
         whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
         with torch.inference_mode():

@@ -40,6 +40,7 @@ class Steps:
 
     def __init__(self, stop=None, error=None):
         self.stop, self.error, self.taken, self.names = stop, error, [], []
+        self.most = None
 
     def setup(self, estimator, context):
         pass
@@ -49,6 +50,7 @@ class Steps:
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         if context.parent is None:
+            self.most = context.max_subtasks
             return False
         self.taken.append(fitted_estimator)
         self.names.append(context.task_name)
@@ -67,6 +69,7 @@ def test_each_epoch_shows_an_estimator_that_works(kind):
     assert est.history_["loss"] == plain.history_["loss"]
     assert_array_equal(est.cluster_centers_, plain.cluster_centers_)
     assert steps.names == est.history_["phase"]
+    assert steps.most == len(steps.names)  # what a progress bar counts to
     codes = []
     for shown in steps.taken:
         assert_array_equal(shown.predict(X), shown.predict_proba(X).argmax(1))

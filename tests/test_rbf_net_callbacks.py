@@ -30,6 +30,7 @@ class Steps:
 
     def __init__(self, stop=None, error=None):
         self.stop, self.error, self.taken, self.names = stop, error, [], []
+        self.most = None
 
     def setup(self, estimator, context):
         pass
@@ -39,6 +40,7 @@ class Steps:
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         if context.parent is None:
+            self.most = context.max_subtasks
             return False
         self.taken.append(fitted_estimator)
         self.names.append(context.task_name)
@@ -61,6 +63,20 @@ def test_each_step_shows_an_estimator_that_works(kind):
         proba = shown.predict_proba(X)
         assert_array_equal(shown.predict(X), shown.classes_[proba.argmax(1)])
     assert steps.taken[0].predict_proba(X).std() > 0
+
+
+@pytest.mark.parametrize(("max_iter", "most"), [(0, 500), (3, 13)])
+def test_a_progress_bar_counts_to_the_most_steps(max_iter, most):
+    steps = Steps()
+    net(max_iter=max_iter, warm_start=True).set_callbacks(steps).fit(X, Y)
+    assert len(steps.names) <= steps.most == most
+
+
+def test_a_warm_start_has_no_first_output():
+    steps = Steps()
+    est = net(max_iter=3, warm_start=True).fit(X, Y).set_callbacks(steps).fit(X, Y)
+    assert steps.most == len(steps.names) == 3
+    assert est.history_["phase"] == ["joint"] * 3
 
 
 @all_kinds

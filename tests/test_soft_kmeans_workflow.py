@@ -176,6 +176,7 @@ def test_pandas_output(make_data):
     assert est.feature_names_in_.tolist() == ["u", "v"]
     assert out.columns.tolist() == ["softkmeans0", "softkmeans1", "softkmeans2"]
     assert out.index.equals(X.index)
+    assert isinstance(est.predict_proba(X), np.ndarray)
     assert_array_equal(out.to_numpy(), est.predict_proba(X))
     assert_array_equal(clone(est).fit_transform(X).to_numpy(), out.to_numpy())
     with pytest.raises(ValueError, match="feature names should match"):

@@ -62,6 +62,16 @@ def plan_solver(
     return solver, max_iter, batch_size
 
 
+def most_steps(plan: Plan, go_on: bool) -> int:
+    """How many steps a fit may take, the first output included."""
+    joint = plan.stopping.max_iter
+    return joint + (0 if go_on else _output_steps(joint))
+
+
+def _output_steps(joint: int) -> int:
+    return _FIRST if joint else _ALONE
+
+
 def fit(
     task: Task,
     held_out: Task | None,
@@ -106,7 +116,7 @@ def _convex(
     validate: Callable[[Network], float] | None,
 ) -> Trained[Network]:
     network, factor = ridge(task, units)
-    most = _FIRST if plan.stopping.max_iter else _ALONE
+    most = _output_steps(plan.stopping.max_iter)
     return train(
         logistic(task, network, factor),
         Step(network, net.loss(task, network)),

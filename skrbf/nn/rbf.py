@@ -120,6 +120,11 @@ class RBFNetwork(nn.Module):
     n_outputs : int
         Such as the number of classes. The output starts at 0.
 
+    Raises
+    ------
+    TypeError
+        If `units` is not an :class:`RBFLayer`.
+
     Examples
     --------
     >>> import torch
@@ -130,6 +135,8 @@ class RBFNetwork(nn.Module):
 
     def __init__(self, units: RBFLayer, n_outputs: int) -> None:
         super().__init__()
+        if not isinstance(units, RBFLayer):
+            raise TypeError(f"units must be an RBFLayer, got {type(units).__name__}.")
         self.units = units
         like = units.centers
         n_centers = like.shape[0]

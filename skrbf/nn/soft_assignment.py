@@ -60,8 +60,10 @@ class SoftAssignment(nn.Module):
             raise ValueError(
                 f"centers must be a matrix, got a tensor of shape {centers.shape}."
             )
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}.")
+        if isinstance(temperature, str) or not temperature > 0:
+            raise ValueError(
+                f"temperature must be a positive number, got {temperature!r}."
+            )
         if assignment not in ASSIGNMENTS:
             raise ValueError(
                 f"assignment must be one of {sorted(ASSIGNMENTS)}, got {assignment!r}."

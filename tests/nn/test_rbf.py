@@ -78,3 +78,5 @@ def test_bad_arguments(rows):
         RBFLayer(rows[:4], 0.0)
     with pytest.raises(ValueError, match="assignment must be None or one of"):
         RBFLayer(rows[:4], assignment="sparsemax")
+    with pytest.raises(TypeError, match="units must be an RBFLayer, got Tensor"):
+        RBFNetwork(rows[:4], 3)

@@ -66,8 +66,9 @@ def test_state_travels(rows):
 
 
 def test_bad_arguments(rows):
-    with pytest.raises(ValueError, match="temperature must be positive, got 0"):
-        SoftAssignment(rows[:4], 0)
+    for temperature in (0, "auto"):
+        with pytest.raises(ValueError, match="temperature must be a positive number"):
+            SoftAssignment(rows[:4], temperature)
     with pytest.raises(ValueError, match="centers must be a matrix"):
         SoftAssignment(rows[0])
     with pytest.raises(ValueError, match="assignment must be one of"):
