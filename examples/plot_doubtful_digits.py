@@ -39,7 +39,7 @@ by_digit = np.stack([probability[:, common == each].sum(1) for each in range(10)
 # %%
 # Doubt that is justified
 # -----------------------
-# Rows in the order of the responsibility of their second digit, the most doubtful first,
+# Rows in the order of the responsibility of their second digit, most doubtful first,
 # in five parts of equal size. With 64 pixels most rows are very sure.
 
 doubt = np.partition(by_digit, -2, axis=1)[:, -2]
