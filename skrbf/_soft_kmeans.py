@@ -499,6 +499,7 @@ class SoftKMeans(
         return self._memberships(X)
 
     def _memberships(self, X):
+        # Apart from transform, whose result set_output may put in a frame.
         X, rows, model = self._ready(X)
         whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
         with torch.inference_mode():

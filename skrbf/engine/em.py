@@ -83,7 +83,7 @@ def em(
 
 
 def _near(problem: Problem, temperature: float, share: float) -> float:
-    """A squared distance so small beside the temperature and the variance."""
+    """A share of the temperature or of the variance, whichever is less."""
     variance = problem.scatter / (problem.mass * problem.rows.n_features)
     return share * min(variance, temperature)
 
@@ -152,7 +152,9 @@ def merged(problem: Problem, centers: Tensor, temperature: float, tol: float) ->
     exact = "donot_use_mm_for_euclid_dist"
     gap = torch.cdist(centers, centers, compute_mode=exact).square_()  # (k, k)
     first = (gap <= enough).int().argmax(0)  # (k,)
-    return centers[first[first]]
+    while not torch.equal(first[first], first):  # a chain, each near the one before
+        first = first[first]
+    return centers[first]
 
 
 def expectation(

@@ -170,19 +170,22 @@ def _most_promising(
 def merge_costs(centers: Tensor, weight: Tensor) -> Tensor:
     """Rise of the distortion when a cluster joins another one, not the split one.
 
-    The cheapest other cluster (eq-split); the common center has followed.
+    The cheapest other cluster (eq-split); the common center has followed, as it does in
+    the iterations after a move.
 
     Returns
     -------
     Tensor of shape (k, k)
-        Of the split cluster and the one that joins. Infinite where there is no other.
+        Of the split cluster and the one that joins. Infinite on the diagonal, and where
+        there is no other.
     """
     gap = torch.cdist(centers, centers).square_().to(weight.dtype)  # (k, k)
     rise = gap / (1 / weight[:, None] + 1 / weight)
     rise.fill_diagonal_(torch.inf)
-    two = rise.topk(min(2, len(rise)), largest=False)  # (k, 2)
+    least, next_to = rise.topk(2, largest=False).values.unbind(1)  # (k,)
     split = torch.arange(len(rise), device=rise.device)[:, None]  # (k, 1)
-    return torch.where(two.indices[:, 0] == split, two.values[:, -1], two.values[:, 0])
+    cost = torch.where(rise.argmin(1) == split, next_to, least)  # (k, k)
+    return cost.fill_diagonal_(torch.inf)
 
 
 def move_costs(

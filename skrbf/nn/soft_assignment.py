@@ -1,5 +1,7 @@
 """A soft assignment to centers, as a layer: a normalised RBF layer."""
 
+from numbers import Real
+
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +62,7 @@ class SoftAssignment(nn.Module):
             raise ValueError(
                 f"centers must be a matrix, got a tensor of shape {centers.shape}."
             )
-        if isinstance(temperature, str) or not temperature > 0:
+        if not isinstance(temperature, Real) or not temperature > 0:
             raise ValueError(
                 f"temperature must be a positive number, got {temperature!r}."
             )

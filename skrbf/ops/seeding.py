@@ -111,7 +111,8 @@ def kmeans_plusplus(
 
     Notes
     -----
-    O(n d k log k) in two passes per centre; three vectors of length n are held.
+    O(n d k log k) in two passes per centre; two vectors of length n are held, three
+    with weights.
     Arthur, Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
 
     Examples

@@ -165,7 +165,10 @@ class AnnealingPathDisplay:
             centers=_followed(centers),
             direction=_main_axis(centers[-1]),
             n_effective=np.array(
-                [_n_effective(model.transform(X), sample_weight) for model in models]
+                [
+                    _n_effective(np.asarray(model.transform(X)), sample_weight)
+                    for model in models
+                ]
             ),
             inertias=np.array([model.inertia_ for model in models]) / one.inertia_,
             objectives=np.array([model.objective_ for model in models]) / one.inertia_,

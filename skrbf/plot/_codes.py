@@ -89,16 +89,16 @@ class CodesDisplay:
                 f"{type(estimator).__name__}. Of a pipeline, pass the last step, and "
                 "the rows as they reach it."
             )
-        codes, centers = estimator.transform(X), estimator.cluster_centers_
+        codes, centers = np.asarray(estimator.transform(X)), estimator.cluster_centers_
         if codes.shape[1] < 2:
             raise ValueError(
                 f"Codes have {codes.shape[1]} component, and a plane has two; fit with "
                 "n_components=2 or more."
             )
-        if not np.ptp(codes, axis=0).any():
-            raise ValueError("The codes of all rows are the same: they span no plane.")
         ratio = None
         if codes.shape[1] > 2:
+            if not np.ptp(codes, axis=0).any():
+                raise ValueError("The codes of all rows are the same: no plane.")
             plane = PCA(2, svd_solver="full").fit(codes)
             codes, centers = plane.transform(codes), plane.transform(centers)
             ratio = plane.explained_variance_ratio_

@@ -135,6 +135,8 @@ class ResponsibilitiesDisplay:
         display : ResponsibilitiesDisplay
         """
         check_is_fitted(estimator)
+        if grid_resolution < 2:
+            raise ValueError(f"grid_resolution={grid_resolution} should be 2 or more.")
         centers, widths, profiles = _units(estimator)
         values = check_array(X, dtype=[np.float64, np.float32])
         pair = _pair(X, features, values.shape[1])
@@ -175,8 +177,8 @@ class ResponsibilitiesDisplay:
         ax : matplotlib Axes, default=None
             Where to. None is a new figure.
         colors : sequence of n_outputs matplotlib colors, default=None
-            Colour of each cluster or class. None is a palette for all kinds of colour
-            vision.
+            Colour of each cluster or class, opaque. None is a palette for all kinds of
+            colour vision.
         n_widths : float, default=1.0
             Half axes of the ellipses, in widths.
         scatter_kwargs : dict, default=None

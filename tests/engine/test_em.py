@@ -32,9 +32,9 @@ def test_a_chain_of_near_centers_becomes_its_first(rng, make):
     """Each next one near enough to the one before, and to none else."""
     problem = make(rng.normal(size=(200, 2)))
     step = 0.9 * (1e-4 * 0.01) ** 0.5  # in temperatures of 0.01: one step is near
-    centers = torch.tensor([[0.0, 0.0], [step, 0.0], [2 * step, 0.0], [5 * step, 0.0]])
+    centers = step * torch.tensor([[k, 0.0] for k in (0, 1, 2, 3, 4, 9)])
     found = merged(problem, centers.double(), 0.01, 1.0)
-    assert found[:, 0].tolist() == [0.0, 0.0, 0.0, centers[3, 0].item()]
+    assert found[:, 0].tolist() == [0.0] * 5 + [centers[5, 0].item()]
     assert torch.equal(merged(problem, centers.double(), 1e-4, 1.0), centers.double())
     assert torch.equal(merged(problem, centers.double(), 0.01, 1e-6), centers.double())
 

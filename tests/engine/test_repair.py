@@ -4,7 +4,14 @@ import torch
 from sklearn.datasets import make_blobs
 
 from skrbf.engine.lloyd import assign, lloyd, update
-from skrbf.engine.repair import _apart, _moved, merge_costs, move_costs, repair
+from skrbf.engine.repair import (
+    _apart,
+    _moved,
+    _ranked,
+    merge_costs,
+    move_costs,
+    repair,
+)
 from skrbf.engine.split import Splits, split
 
 
@@ -59,8 +66,27 @@ def test_the_distortion_after_a_merge(rng, distortion, k):
                 before = ((X[both] - means[label[both]]) ** 2).sum(1)
                 after = ((X[both] - common) ** 2).sum(1)
                 rises.append((weight[both] * (after - before)).sum())
-            if i != j:
-                assert float(cost[i, j]) == pytest.approx(min(rises))
+            expected = np.inf if i == j else min(rises)
+            assert float(cost[i, j]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("k", [2, 5, 25])
+def test_no_move_splits_and_merges_the_same_cluster(rng, make, k):
+    problem = make(rng.exponential(size=(300, 2)))
+    best = lloyd(problem, assign(problem, problem.rows.take(torch.arange(k))), 100)
+    moves = _ranked(problem, best, split(problem, best.partition, best.centers))
+    assert moves
+    assert all(cut != merged for cut, merged in moves)
+
+
+def test_a_few_clusters_are_ranked_as_if_their_centers_had_followed(make):
+    """Two heavy places side by side cost half of their gap, not all of it."""
+    places = np.array([[0.0, 0], [1, 0], [10, 0], [10.9, 0], [20, 0]])
+    problem = make(np.repeat(places, 50, axis=0))
+    start = torch.tensor([[0.0, 0], [1, 0], [10.45, 0], [20, 0]]).double()
+    best = lloyd(problem, assign(problem, start), 100)
+    moves = _ranked(problem, best, split(problem, best.partition, best.centers))
+    assert moves[0] in {(2, 0), (2, 1)}
 
 
 def test_each_set_has_its_own_moves(rng):

@@ -44,6 +44,15 @@ def test_memory_bounds_the_blocks():
         assert compute.block_rows(10) * 10 * 4 <= max(memory / 8, 40)
 
 
+def test_blocks_grow_with_the_threads_that_share_them(monkeypatch):
+    rows = []
+    for n_threads in (1, 2, 8, 64):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
+        compute = Compute.resolve("cpu", torch.float32, work=0, memory_bytes=1 << 40)
+        rows.append(compute.block_rows(1))
+    assert [each // rows[0] for each in rows] == [1, 2, 8, 8]
+
+
 def test_the_device_is_checked():
     kwargs = {"work": 0, "memory_bytes": 1 << 20}
     with pytest.raises(ValueError, match=r"not a device.*'cpu'"):

@@ -66,7 +66,7 @@ def test_state_travels(rows):
 
 
 def test_bad_arguments(rows):
-    for temperature in (0, "auto"):
+    for temperature in (0, "auto", None):
         with pytest.raises(ValueError, match="temperature must be a positive number"):
             SoftAssignment(rows[:4], temperature)
     with pytest.raises(ValueError, match="centers must be a matrix"):

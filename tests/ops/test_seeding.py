@@ -164,13 +164,14 @@ def test_repeatable_and_global_state_untouched(rng):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_candidates_are_compared_in_the_accumulating_dtype():
+@pytest.mark.parametrize("weight", [None, torch.ones(42)])
+def test_candidates_are_compared_in_the_accumulating_dtype(weight):
     """One far row first, then forty small terms that float32 would lose beside it."""
     array = np.array([[0, 1e4], [0, 0]] + 40 * [[1, 0]], dtype=np.float32)
     square = torch.from_numpy((array**2).sum(1))
     best = _add(
         Table(array, span=1),
-        torch.ones(42),
+        weight,
         torch.tensor([1, 2]),  # forty terms of 1 against one
         torch.zeros(2),
         square,

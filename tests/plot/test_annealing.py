@@ -192,3 +192,10 @@ def test_temperatures_without_a_logarithm(temperatures):
 def test_rows_that_are_all_the_same_have_no_path():
     with pytest.raises(ValueError, match="all the same"):
         AnnealingPathDisplay.from_estimator(SoftKMeans(1), np.ones((5, 2)))
+
+
+def test_pandas_output():
+    plain = AnnealingPathDisplay.from_estimator(SoftKMeans(3), X, temperatures=[0.1])
+    model = SoftKMeans(3).set_output(transform="pandas")
+    frames = AnnealingPathDisplay.from_estimator(model, X, temperatures=[0.1])
+    assert_array_equal(frames.n_effective, plain.n_effective)

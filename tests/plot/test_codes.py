@@ -72,8 +72,16 @@ def test_many_names_have_no_legend():
 
 
 def test_rows_that_are_alike_span_no_plane():
-    with pytest.raises(ValueError, match="span no plane"):
+    with pytest.raises(ValueError, match="all rows are the same"):
         CodesDisplay.from_estimator(deep(3), X[:1])
+    assert CodesDisplay.from_estimator(deep(2), X[:1]).codes.shape == (1, 2)
+
+
+def test_pandas_output():
+    model = deep(2)
+    expected = CodesDisplay.from_estimator(model, X).codes
+    frames = CodesDisplay.from_estimator(model.set_output(transform="pandas"), X)
+    assert_array_equal(frames.rows_.get_offsets(), expected)
 
 
 def test_one_code_spans_no_plane():
