@@ -62,7 +62,7 @@ class SoftAssignment(nn.Module):
             raise ValueError(
                 f"centers must be a matrix, got a tensor of shape {centers.shape}."
             )
-        if not isinstance(temperature, Real) or not temperature > 0:
+        if not isinstance(temperature, Real | float) or not temperature > 0:
             raise ValueError(
                 f"temperature must be a positive number, got {temperature!r}."
             )
