@@ -57,6 +57,18 @@ def test_links_to_files_lead_somewhere(name):
     assert not missing
 
 
+def test_figures_of_the_readme_stand_on_the_pages_that_they_name():
+    root = Path(__file__).parents[1]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*\| (.*) \| .*\((benchmarks/.*?)\) \|$", readme, re.M)
+    assert len(rows) == 3
+    for answer, page in rows:
+        figures = re.findall(r"\d+\.\d+", answer)
+        text = (root / page).read_text(encoding="utf-8")
+        assert figures
+        assert all(re.search(rf"(?<![\d.]){each}(?!\d)", text) for each in figures)
+
+
 def test_nothing_happens_at_import():
     code = """
 import logging, os, random, sys, warnings
