@@ -135,11 +135,13 @@ def test_history(make_data, temperature, init, assignment):
     assert n_clusters[-1] == 6
     assert est.n_iter_ >= 1
     same = (T[1:] == T[:-1]) & (n_clusters[1:] == n_clusters[:-1])
-    # Grown centers descend, and then annealed ones do, which may begin higher.
-    n_starts = 2 if init == "grow" and temperature == 0.05 else 1
-    assert (np.diff(objective)[same] > slack).sum() < n_starts
+    # Grown centers descend, and then annealed ones do: those may begin higher, and are
+    # kept only if they are better by more than the iterations leave open.
+    twice = isinstance(init, str) and init == "grow" and temperature == 0.05
+    assert (np.diff(objective)[same] > slack).sum() <= twice
     if temperature != "auto":
-        assert est.objective_ <= objective[-1] + slack
+        margin = 1e-5 * np.abs(objective).max() if twice else slack
+        assert est.objective_ <= objective[-1] + margin
 
 
 @both_maps
