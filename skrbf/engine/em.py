@@ -141,7 +141,8 @@ def anneal(
     return centers
 
 
-# As much as `tol` at the most: two centers so near each other are as good as one.
+# Two centers are as good as one where they are nearer than `tol` looks, but however
+# large that is, only up to this share.
 _SAME = 1e-4
 
 
