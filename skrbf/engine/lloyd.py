@@ -78,16 +78,17 @@ def update(problem: Problem, partition: Partition) -> tuple[Tensor, float]:
     its center.
     """
     mean = partition.total / partition.weight[:, None]  # (k, d)
-    between = float(_scatter_of_means(problem, partition, mean))
+    between = _between(problem, partition, mean)
     if not math.isfinite(between):
         mean = torch.where(partition.weight[:, None] > 0, mean, partition.centers)
-        between = float(_scatter_of_means(problem, partition, mean))
+        between = _between(problem, partition, mean)
     return mean.to(partition.centers.dtype), max(problem.scatter - between, 0.0)
 
 
-def _scatter_of_means(problem: Problem, partition: Partition, mean: Tensor) -> Tensor:
+def _between(problem: Problem, partition: Partition, mean: Tensor) -> float:
+    """Scatter of the means."""
     shift = mean if problem.offset is None else mean - problem.offset  # (k, d)
-    return partition.weight @ torch.linalg.vecdot(shift, shift)
+    return float(partition.weight @ torch.linalg.vecdot(shift, shift))
 
 
 def lloyd(

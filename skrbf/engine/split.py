@@ -13,8 +13,10 @@ from skrbf.ops.statistics import label_totals
 # Products with the covariances of the clusters, to find their main axes.
 _POWER_STEPS = 3
 
-# Places along the main axis where a cut is tried.
+# Intervals of the main axis between which a cut is tried, and what half of them reach:
+# a little less, so that no row lies beyond the last.
 _BINS = 64
+_REACH = _BINS / 2 * (1 - 1e-6)
 
 
 class Splits(NamedTuple):
@@ -23,7 +25,7 @@ class Splits(NamedTuple):
     left: Tensor  # (k, d)
     right: Tensor  # (k, d)
     gain: Tensor  # (k,) fall of the hard distortion, 0 where all rows coincide
-    critical_temperature: Tensor  # (k,) twice the variance along the main axis
+    critical_temperature: Tensor  # (k,) about twice the variance along the main axis
 
 
 def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
@@ -40,21 +42,23 @@ def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
     -----
     O(n d) on the CPU, whatever the number of clusters.
     """
-    shifts = _shifts(problem, partition, centers)
+    shifts, k = _shifts(problem, partition, centers), len(centers)
     axis, variance = _main_axes(shifts, partition, centers)
-    place, variance = _best_cut(shifts, partition, axis, variance.sqrt())
-    mass, total = torch.zeros_like(place), torch.zeros_like(centers)
-    for shift in shifts():
-        right = shift.along(axis) > place.index_select(0, shift.label)  # (m,)
-        share = _weighted(right.to(centers.dtype), shift)
-        mass += torch.bincount(shift.label, share, len(centers))
-        total += shift.totals(share)
-    weight = partition.weight.to(centers.dtype)
+    axis = (axis / variance.sqrt()[:, None]).nan_to_num_(posinf=0, neginf=0)
+    cut = _best_cut(shifts, axis)  # (k,)
+
+    def beyond(shift: _Shift) -> tuple[Tensor, Tensor]:
+        right = shift.along(axis) > cut.index_select(0, shift.label)  # (m,)
+        share = _weighted(right.to(axis.dtype), shift)
+        return torch.bincount(shift.label, share, k), shift.totals(share)
+
+    mass, total = _summed(map(beyond, shifts()))  # (k,), (k, d)
+    weight = partition.weight.to(axis.dtype)
     rest = weight - mass  # (k,)
-    right, left = total / mass[:, None], total / -rest[:, None]  # (k, d)
-    between = torch.linalg.vecdot(right - left, right - left)
-    gain = (mass * (rest / weight) * between).nan_to_num_(posinf=0)
-    return Splits(centers + left, centers + right, gain, 2 * variance)
+    right = total / mass[:, None]  # (k, d)
+    left = torch.addcdiv(centers, total, rest[:, None], value=-1)  # all sum up to 0
+    gain = torch.linalg.vecdot(total, right).mul_(weight / rest).nan_to_num_(posinf=0)
+    return Splits(left, right.add_(centers), gain, 2 * variance)
 
 
 def main_axes(
@@ -63,7 +67,8 @@ def main_axes(
     """A direction in which each cluster is long (k, d), and about its variance (k,).
 
     A few power iterations: the longest direction where it stands out, and one of the
-    longest where it does not.
+    longest where it does not. The variance is that of the step before, or a little
+    more, and at most that along the direction.
     """
     return _main_axes(_shifts(problem, partition, centers), partition, centers)
 
@@ -145,51 +150,62 @@ def _weighted(values: Tensor, shift: _Shift) -> Tensor:
     return values if shift.weight is None else values * shift.weight
 
 
+def _summed(parts: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Sums over the blocks, in the tensors of the first."""
+    parts = iter(parts)
+    sums = next(parts)
+    for part in parts:
+        for whole, more in zip(sums, part, strict=True):
+            whole += more
+    return sums
+
+
 def _main_axes(
     shifts: _Shifts, partition: Partition, centers: Tensor
 ) -> tuple[Tensor, Tensor]:
     k, d = centers.shape
     number = torch.arange(1, d + 1, dtype=centers.dtype, device=centers.device)
-    axis = torch.cos(number * number).expand(k, d)  # that no covariance singles out
-    axis = axis / torch.linalg.vector_norm(axis, dim=1, keepdim=True)
+    axis = torch.cos(number * number)  # that no covariance singles out
+    axis = (axis / torch.linalg.vector_norm(axis)).expand(k, d)
+
+    def product(shift: _Shift) -> tuple[Tensor]:
+        return (shift.totals(_weighted(shift.along(axis), shift)),)
+
     for _ in range(_POWER_STEPS):
-        product = torch.zeros_like(centers)  # scatter matrices times the axes
-        for shift in shifts():
-            product += shift.totals(_weighted(shift.along(axis), shift))
+        (scattered,) = _summed(map(product, shifts()))  # scatter matrices times axes
         # Squares of products with a covariance may leave the range of float32.
         length = torch.linalg.vector_norm(
-            product, dim=1, keepdim=True, dtype=torch.float64
+            scattered, dim=1, keepdim=True, dtype=torch.float64
         )
-        axis = torch.where(length > 0, product / length, axis).to(axis.dtype)
-    return axis, (length[:, 0] / partition.weight).nan_to_num_().to(axis.dtype)
+        axis = (scattered / length).to(axis.dtype)  # NaN where all rows coincide
+    variance = (length[:, 0] / partition.weight).to(axis.dtype)
+    return axis.nan_to_num_(), variance.nan_to_num_()
 
 
-def _best_cut(
-    shifts: _Shifts, partition: Partition, axis: Tensor, width: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Where along its axis (k,) a cluster falls apart best, and its variance there.
+def _best_cut(shifts: _Shifts, axis: Tensor) -> Tensor:
+    """Where along its axis a cluster falls apart best (k,), in units of the axis.
 
-    The places are dense about the center and reach far: u / (1 - |u|) standard
-    deviations from it, for equally spaced u between -1 and 1.
+    The places are dense about the center and reach far: u / (1 - |u|), for equally
+    spaced u between -1 and 1.
+
+    Parameters
+    ----------
+    axis : Tensor of shape (k, d)
+        Over the standard deviation along it.
     """
-    k = len(axis)
-    mass = partition.weight.new_zeros(k * _BINS)
-    first, square = torch.zeros_like(mass), mass.new_zeros(k)
-    for shift in shifts():
-        deviation = shift.along(axis).div_(width.index_select(0, shift.label))
-        deviation.nan_to_num_()  # (m,)
-        u = deviation / (1 + deviation.abs())
-        place = (u * (_BINS / 2) + (_BINS / 2)).long().clamp_(max=_BINS - 1)
-        place += shift.label * _BINS
+    k, middle = len(axis), axis.new_full((), _BINS / 2)
+
+    def histogram(shift: _Shift) -> tuple[Tensor]:
+        deviation = shift.along(axis)  # (m,)
+        place = torch.addcdiv(middle, deviation, 1 + deviation.abs(), value=_REACH)
+        place = place.long().add_(shift.label, alpha=_BINS)
         share = _weighted(deviation, shift)
-        mass += torch.bincount(place, shift.weight, k * _BINS)
-        first += torch.bincount(place, share, k * _BINS)
-        square += torch.bincount(shift.label, share * deviation, k)
-    mass = mass.view(k, _BINS).cumsum(1)
-    first = first.view(k, _BINS).cumsum(1)
-    whole, sum_of_all = mass[:, -1:], first[:, -1:]
-    excess = first - sum_of_all * (mass / whole)
-    between = (excess.square() / (mass * (whole - mass))).nan_to_num_(posinf=0)
-    u = (between[:, :-1].argmax(1) + 1) * (2 / _BINS) - 1  # (k,)
-    variance = (square / whole[:, 0]).nan_to_num_().to(width.dtype) * width.square()
-    return (u / (1 - u.abs())).to(width.dtype) * width, variance
+        mass = torch.bincount(place, shift.weight, k * _BINS).to(share.dtype)
+        return (torch.stack([mass, torch.bincount(place, share, k * _BINS)]),)
+
+    (sums,) = _summed(map(histogram, shifts()))
+    mass, first = sums.view(2, k, _BINS).cumsum(2).unbind()  # (k, bins)
+    rest = mass[:, -1:] - mass
+    between = (first.square() / (mass * rest)).nan_to_num_(posinf=0)
+    u = (between[:, :-1].argmax(1) + (1 - _BINS // 2)) / _REACH  # (k,)
+    return u / (1 - u.abs())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # Up to this many numbers a minimum with indices is fast enough.
-_FEW = 10_000
+_FEW = 1 << 14
 
 # From this many centres on, products with long rows of results are as fast, and their
 # minimum is faster.

@@ -191,10 +191,11 @@ def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) ->
         return _stored_totals(rows, labels, weight, k)
     weighted = rows if weight is None else rows * weight[:, None]  # (n, d)
     d = rows.shape[1]
-    if rows.shape[0] > _FEW and 3 < d < _VECTOR:  # rows of a vector add faster
+    padded = rows.shape[0] > _FEW and 3 < d < _VECTOR  # rows of a vector add faster
+    if padded:
         weighted = torch.nn.functional.pad(weighted, (0, _VECTOR - d))
     totals = rows.new_zeros((k, weighted.shape[1])).index_add_(0, labels, weighted)
-    return totals[:, :d]
+    return totals[:, :d] if padded else totals
 
 
 def _stored_totals(
