@@ -84,8 +84,9 @@ class RBFNetClassifier(
         trained, start from there.
 
     alpha : float, default=0.1
-        Penalty on half the squared weights of the output, beside the sum of the losses
-        of all rows; the inverse of `C` elsewhere.
+        Penalty on half the squared norm of the output, beside the sum of the losses of
+        all rows: the norm of kernel machines, with the units for rows
+        (:eq:`eq-unit-kernel` in the user guide). The inverse of `C` elsewhere.
 
     pull : float, default=1.0
         Penalty on half the mean squared shift of the coordinates of the centers from
@@ -182,7 +183,8 @@ class RBFNetClassifier(
         What is taken off each feature, and what it is divided by.
 
     loss_ : float
-        Of the state that is kept: the mean cross-entropy with the penalties.
+        Of the state that is kept: the mean cross-entropy with the penalties
+        (:eq:`eq-objective` in the user guide).
 
     validation_score_ : float
         Accuracy of the state that is kept on the rows held out; NaN without any.

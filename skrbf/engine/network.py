@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.compute import Compute
+from skrbf.ops.kernel import Kernel, unit_kernel
 from skrbf.ops.network import (
     Network,
     cross_entropy,
@@ -29,6 +30,7 @@ class Task(NamedTuple):
     pull: float  # of the centers, to their home
     smoothing: float  # of the targets
     compute: Compute
+    kernel: Kernel | None = None  # of the units that start; None: they have no output
     home: Tensor | None = None  # (k, d) where centers start; None: where they are
 
     def take(self, index: Tensor) -> "Task":
@@ -39,6 +41,10 @@ class Task(NamedTuple):
             labels=self.labels[index],
             weight=weight / weight.sum(),
         )
+
+    def with_kernel(self, units: Units) -> "Task":
+        """The task for an output of such units."""
+        return self._replace(kernel=unit_kernel(units, self.activation))
 
     def blocks(self, n_units: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Rows, labels and weights of every block."""
@@ -78,7 +84,7 @@ def output_loss_gradient(
 ) -> tuple[float, tuple[Tensor, Tensor]]:
     """The same, and its gradient by weight and bias of the output only."""
     total = _penalty(task, network)
-    by_weight, by_bias = task.alpha * network.weight, torch.zeros_like(network.bias)
+    by_weight, by_bias = _shrink(task, network), torch.zeros_like(network.bias)
     for rows, labels, weight in task.blocks(len(network.units.centers)):
         phi = task.activation.function(exponents(network.units, rows))
         f = logits(network, phi)  # (q, m)
@@ -96,7 +102,7 @@ def batch_gradient(task: Task, network: Network, index: Tensor) -> Network:
     _, gradient = network_gradient(
         network, task.activation, rows, labels, weight, task.smoothing
     )
-    by_weight = gradient.weight.add(network.weight, alpha=task.alpha)
+    by_weight = gradient.weight + _shrink(task, network)
     units = gradient.units
     units = units._replace(centers=units.centers + _pull(task, network))
     return gradient._replace(weight=by_weight, units=units)
@@ -106,15 +112,21 @@ def penalty_gradient(task: Task, network: Network) -> Network:
     """Gradient of the penalties alone."""
     zeros = unpack(torch.zeros_like(pack(network)), network)
     units = zeros.units._replace(centers=_pull(task, network))
-    return zeros._replace(weight=task.alpha * network.weight, units=units)
+    return zeros._replace(weight=_shrink(task, network), units=units)
 
 
 def _penalty(task: Task, network: Network) -> float:
-    total = 0.5 * task.alpha * float(network.weight.square().sum())
+    total = 0.5 * float((_shrink(task, network) * network.weight).sum())
     if task.home is not None:
         shift = network.units.centers - task.home
         total += 0.5 * task.pull * float(shift.square().mean())
     return total
+
+
+def _shrink(task: Task, network: Network) -> Tensor:
+    """Gradient (q, k) of the penalty on the output."""
+    assert task.kernel is not None
+    return task.alpha * (network.weight @ task.kernel.matrix)
 
 
 def _pull(task: Task, network: Network) -> Tensor:
@@ -146,3 +158,34 @@ def unpack(vector: Tensor, like: Network) -> Network:
     return from_parts(
         tuple(piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
     )
+
+
+class Coordinates(NamedTuple):
+    """Where an optimiser has a network: its output in the metric of the kernel.
+
+    There the penalty on the output is the same in all directions. In the weights
+    themselves most of what a few wide units can do lies in a few directions, and
+    gradient steps hardly move in the others.
+    """
+
+    like: Network
+    kernel: Kernel
+
+    def vector(self, network: Network) -> Tensor:
+        """The coordinates of a network."""
+        return pack(network._replace(weight=network.weight @ self.kernel.root))
+
+    def network(self, vector: Tensor) -> Network:
+        """The network that has such coordinates."""
+        network = unpack(vector, self.like)
+        return network._replace(weight=network.weight @ self.kernel.inverse)
+
+    def gradient(self, gradient: Network) -> Tensor:
+        """A gradient by the coordinates, from that by the parameters."""
+        return pack(gradient._replace(weight=gradient.weight @ self.kernel.inverse))
+
+
+def coordinates(task: Task, network: Network) -> Coordinates:
+    """Those in which a network is trained."""
+    assert task.kernel is not None
+    return Coordinates(network, task.kernel)

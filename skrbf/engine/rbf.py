@@ -11,7 +11,7 @@ from skrbf.engine import network as net
 from skrbf.engine.adam import BatchGradient, Moments, adam, adam_step, shuffled
 from skrbf.engine.convex import chosen_factor, logistic, ridge, widened
 from skrbf.engine.lbfgs import lbfgs
-from skrbf.engine.network import Task
+from skrbf.engine.network import Coordinates, Task
 from skrbf.engine.place import place_centers, place_centers_by_class, place_units
 from skrbf.engine.train import OnStep, Record, Step, Stopping, Trained, finite, train
 from skrbf.ops.network import Network, logits
@@ -96,6 +96,8 @@ def fit(
         return stopped
 
     validate = None if held_out is None else _accuracy(held_out)
+    units = start if isinstance(start, Units) else start.units
+    task = task.with_kernel(units)
     if isinstance(start, Units):
         first = _convex(task, start, plan, watch, validate)
         if stopped or plan.stopping.max_iter == 0:
@@ -147,13 +149,13 @@ def _by_lbfgs(
     on_step: OnStep[Network],
     validate: Callable[[Network], float] | None,
 ) -> Trained[Network]:
-    like = start.state
+    place = net.coordinates(task, start.state)
 
     def function(vector: Tensor) -> tuple[float, Tensor]:
-        value, gradient = net.loss_gradient(task, net.unpack(vector, like))
-        return value, net.pack(gradient)
+        value, gradient = net.loss_gradient(task, place.network(vector))
+        return value, place.gradient(gradient)
 
-    steps = _unpacked(lbfgs(function, net.pack(like)), like)
+    steps = _unpacked(lbfgs(function, place.vector(start.state)), place)
     return train(steps, start, "joint", stopping, on_step, validate)
 
 
@@ -164,26 +166,28 @@ def _by_adam(
     on_step: OnStep[Network],
     validate: Callable[[Network], float] | None,
 ) -> Trained[Network]:
-    like, stopping = start.state, plan.stopping
+    place, stopping = net.coordinates(task, start.state), plan.stopping
     steps = adam(
-        batch_gradient(task, like),
-        lambda vector: net.loss(task, net.unpack(vector, like)),
-        net.pack(like),
-        rates(like, plan.learning_rate),
+        batch_gradient(task, place),
+        lambda vector: net.loss(task, place.network(vector)),
+        place.vector(start.state),
+        rates(start.state, plan.learning_rate),
         shuffled(len(task.rows), plan.batch_size, plan.generator, task.rows.device),
         stopping.max_iter,
     )
     if validate is None:  # the rates fall to 0: that is the end, and progress is uneven
         stopping = stopping._replace(patience=stopping.max_iter + 1)
-    trained = train(_unpacked(steps, like), start, "joint", stopping, on_step, validate)
+    trained = train(
+        _unpacked(steps, place), start, "joint", stopping, on_step, validate
+    )
     return trained._replace(converged=True)
 
 
-def batch_gradient(task: Task, like: Network) -> BatchGradient:
+def batch_gradient(task: Task, place: Coordinates) -> BatchGradient:
     """Gradient of some rows, from a vector to a vector."""
 
     def gradient(vector: Tensor, rows: Tensor) -> Tensor:
-        return net.pack(net.batch_gradient(task, net.unpack(vector, like), rows))
+        return place.gradient(net.batch_gradient(task, place.network(vector), rows))
 
     return gradient
 
@@ -203,8 +207,10 @@ def rates(network: Network, learning_rate: float) -> Tensor:
     return learning_rate * net.pack(factors)
 
 
-def _unpacked(steps: Iterator[Step[Tensor]], like: Network) -> Iterator[Step[Network]]:
-    return (Step(net.unpack(step.state, like), step.loss) for step in steps)
+def _unpacked(
+    steps: Iterator[Step[Tensor]], place: Coordinates
+) -> Iterator[Step[Network]]:
+    return (Step(place.network(step.state), step.loss) for step in steps)
 
 
 def _accuracy(task: Task) -> Callable[[Network], float]:
@@ -225,13 +231,14 @@ def go_on(
     task: Task, network: Network, moments: Moments | None, plan: Plan
 ) -> tuple[Network, Moments, float]:
     """One epoch of Adam over the rows of a batch, at the full rates; and the loss."""
-    task = task._replace(home=network.units.centers)
-    position = net.pack(network)
+    task = task.with_kernel(network.units)._replace(home=network.units.centers)
+    place = net.coordinates(task, network)
+    position = place.vector(network)
     moments = Moments.none(position) if moments is None else moments
-    gradient, rate = batch_gradient(task, network), rates(network, plan.learning_rate)
+    gradient, rate = batch_gradient(task, place), rates(network, plan.learning_rate)
     n_rows, device = len(task.rows), task.rows.device
     for _, rows in shuffled(n_rows, plan.batch_size, plan.generator, device)():
         slope = gradient(position, rows)
         position, moments = adam_step(position, slope, moments, rate)
-    network = net.unpack(position, network)
+    network = place.network(position)
     return network, moments, finite(net.loss(task, network), 1, "batch")

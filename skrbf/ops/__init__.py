@@ -36,6 +36,7 @@ from skrbf.ops.distances import (
     squared_distances,
     squared_norms,
 )
+from skrbf.ops.kernel import Kernel, unit_kernel
 from skrbf.ops.keys import row_keys
 from skrbf.ops.losses import (
     free_energy,
@@ -89,6 +90,7 @@ __all__ = [
     "AssignmentFunction",
     "CenteringLoss",
     "ClusterStatistics",
+    "Kernel",
     "Network",
     "RowSource",
     "Units",
@@ -140,6 +142,7 @@ __all__ = [
     "spread_rows",
     "squared_distances",
     "squared_norms",
+    "unit_kernel",
     "weighted_distortion",
     "weighted_distortion_gradient",
     "weighted_sums",
