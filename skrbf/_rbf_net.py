@@ -17,6 +17,7 @@ from skrbf._rbf_prototypes import RBFPrototypes
 from skrbf._rbf_target import encoded, row_weights
 from skrbf.engine import rbf
 from skrbf.engine.adam import Moments
+from skrbf.engine.convex import chosen_penalty
 from skrbf.engine.network import parts
 from skrbf.engine.rbf_data import Target, prepare
 from skrbf.engine.scaling import Scaling
@@ -26,6 +27,8 @@ from skrbf.ops.rbf import ACTIVATIONS, precisions
 
 # Parameters that a fitted network is made by, so that it cannot go on with others.
 _STRUCTURE = ("n_centers", "assignment", "width")
+# The smallest of the penalties that "auto" chooses from.
+_LEAST_ALPHA = 0.1
 
 
 class RBFNetClassifier(
@@ -83,10 +86,12 @@ class RBFNetClassifier(
         are divided by the same number. The features' scales in `width`, which are
         trained, start from there.
 
-    alpha : float, default=0.1
+    alpha : float or "auto", default="auto"
         Penalty on half the squared norm of the output, beside the sum of the losses of
         all rows: the norm of kernel machines, with the units for rows
-        (:eq:`eq-unit-kernel` in the user guide). The inverse of `C` elsewhere.
+        (:eq:`eq-unit-kernel` in the user guide). The inverse of `C` elsewhere. "auto"
+        is the one of 0.1, 0.3, 1 and 3 with which a kernel ridge regression on the
+        units best predicts the rows that it leaves out, as for `width_factor`.
 
     pull : float, default=1.0
         Penalty on half the mean squared shift of the coordinates of the centers from
@@ -165,6 +170,9 @@ class RBFNetClassifier(
 
     width_factor_ : float
         The factor on the widths that the units started with.
+
+    alpha_ : float
+        The penalty on the output.
 
     coef_ : ndarray of shape (n_classes, n_centers)
         Weights of the output; over the classes they sum to 0.
@@ -250,7 +258,7 @@ class RBFNetClassifier(
         ],
         "per_class": ["boolean"],
         "scale": ["boolean"],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "pull": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "solver": [StrOptions({"auto", "adam", "lbfgs"})],
@@ -277,7 +285,7 @@ class RBFNetClassifier(
         width_factor="auto",
         per_class=False,
         scale=True,
-        alpha=0.1,
+        alpha="auto",
         pull=1.0,
         label_smoothing=0.05,
         solver="auto",
@@ -400,9 +408,10 @@ class RBFNetClassifier(
         if go_on:
             self._check_as_before(X, classes)
         generator = self._generator()
+        alpha = self._first_alpha(go_on)
         data = prepare(
             self._host_rows(X),
-            self._target(X, labels, classes, sample_weight, self.n_centers),
+            self._target(X, labels, classes, sample_weight, self.n_centers, alpha),
             self._scaling() if go_on else self.scale,
             (self.validation_fraction, generator) if self.early_stopping else None,
         )
@@ -417,16 +426,21 @@ class RBFNetClassifier(
 
         most = rbf.most_steps(plan, go_on)
         watch = TrainingWatch(self, *given, metadata, attributes, most)
+        task = data.task
         if go_on:
-            start, factor = self._network(data.task.rows), self.width_factor_
+            start, factor = self._network(task.rows), self.width_factor_
         else:
-            start, factor = rbf.first_units(data.task, plan)
-        trained = rbf.fit(data.task, data.held_out, plan, start, watch)
+            start, factor = rbf.first_units(task, plan)
+            if self.alpha == "auto":
+                more = chosen_penalty(task, start)
+                task, alpha = task._replace(alpha=more * task.alpha), more * alpha
+        trained = rbf.fit(task, data.held_out, plan, start, watch)
         self._warn(trained, plan)
         written = {
             **attributes(None, trained.state),
             **self._described(data, trained.state),
             "width_factor_": factor,
+            "alpha_": alpha,
             "loss_": trained.loss,
             "validation_score_": trained.validation_score,
             "history_": watch.history(),
@@ -443,7 +457,8 @@ class RBFNetClassifier(
         X, y = self._validate(X, y, reset=False)
         _, labels = encoded(y, self.classes_)
         k = self._n_features_out
-        target = self._target(X, labels, self.classes_, sample_weight, k)
+        alpha = self._first_alpha(True)
+        target = self._target(X, labels, self.classes_, sample_weight, k, alpha)
         data = prepare(self._host_rows(X), target, self._scaling(), None, self._seen)
         network, moments = self._network(data.task.rows), self._moments
         if moments is not None:
@@ -461,19 +476,26 @@ class RBFNetClassifier(
             history_=history,
             loss_curve_=history["loss"],
             n_iter_=self.n_iter_ + 1,
+            alpha_=alpha,
             _seen=data.seen,
             _moments=(first, second, moments.n_steps),
         )
         return self
 
-    def _target(self, X, labels, classes, sample_weight, n_units):
+    def _first_alpha(self, go_on):
+        """The penalty to begin with: "auto" goes up from there, or stays as it was."""
+        if self.alpha != "auto":
+            return float(self.alpha)
+        return self.alpha_ if go_on else _LEAST_ALPHA
+
+    def _target(self, X, labels, classes, sample_weight, n_units, alpha):
         weight = row_weights(X, labels, classes, sample_weight, self.class_weight)
         return Target(
             torch.from_numpy(labels.astype(np.int64)),
             None if weight is None else torch.from_numpy(weight),
             len(classes),
             ACTIVATIONS[self.assignment or "gaussian"],
-            float(self.alpha),
+            alpha,
             float(self.pull),
             float(self.label_smoothing),
             self._compute(np.empty(X.shape, np.float32), n_units),

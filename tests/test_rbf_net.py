@@ -143,7 +143,7 @@ def test_joint_training_is_never_worse_than_its_start(moons):
         values, vectors = np.linalg.eigh((alike + alike.T) / 2)
         values = values.clip(0) + 0.01 * values.clip(0).mean()
         penalty = ((est.coef_ @ vectors) ** 2 * values).sum()
-        loss += 0.5 * est.alpha / 300 * penalty
+        loss += 0.5 * est.alpha_ / 300 * penalty
         shift = (est.centers_ - placed.centers_) / est.scale_
         loss += 0.5 * (shift**2).mean()
         # `coef_` is less its mean over the classes, which changes the penalty alone.
@@ -205,6 +205,21 @@ def test_scale_takes_units_away(moons):
     common = net(scale=False, max_iter=0).fit(X, y)
     assert_allclose(common.scale_, np.sqrt(X.var(axis=0).mean()))
     assert common.score(X, y) < a.score(X, y)
+
+
+def test_alpha(moons):
+    X, y = moons
+    rng = np.random.default_rng(0)
+    noisy = np.where(rng.random(300) < 0.3, rng.permutation(y), y)
+    sure, unsure = (net(100, max_iter=0).fit(X, labels) for labels in (y, noisy))
+    assert sure.alpha_ == 0.1 < unsure.alpha_
+    same = net(100, max_iter=0, alpha=unsure.alpha_).fit(X, noisy)
+    assert_allclose(same.coef_, unsure.coef_, rtol=1e-6)
+    unsure.set_params(warm_start=True, max_iter=1).fit(X, y)
+    assert unsure.alpha_ == same.alpha_
+    unsure.partial_fit(X, y)
+    assert unsure.alpha_ == same.alpha_
+    assert unsure.set_params(alpha=0).fit(X, y).alpha_ == 0
 
 
 def test_width_factor(moons):

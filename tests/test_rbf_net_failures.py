@@ -109,7 +109,7 @@ def test_an_unknown_class_in_class_weight():
 
 
 def test_more_units_than_rows():
-    est = RBFNetClassifier(random_state=0).fit(GOOD[:5], LABELS[:5])
+    est = RBFNetClassifier(alpha=0.1, random_state=0).fit(GOOD[:5], LABELS[:5])
     assert est.n_centers == 300
     assert est.centers_.shape == (5, 3)
     assert est.score(GOOD[:5], LABELS[:5]) == 1

@@ -9,6 +9,7 @@ from torch import Tensor
 from skrbf.engine.lbfgs import lbfgs
 from skrbf.engine.network import Task, loss, output_loss_gradient
 from skrbf.engine.train import Step
+from skrbf.ops.kernel import unit_kernel
 from skrbf.ops.network import Network
 from skrbf.ops.rbf import Units, exponents
 from skrbf.ops.ridge import leave_one_out
@@ -23,6 +24,8 @@ _RARE = 0.1
 _FACTORS = (1.0, math.sqrt(2.0), 2.0, 2.0 * math.sqrt(2.0))
 _ROWS_PER_UNIT, _FEWEST, _MOST = 5, 1000, 5000
 _PENALTIES = (0.01, 0.1, 1.0)
+# Penalties on the norm of the output to choose from.
+_PENALTY_FACTORS = (1.0, 3.0, 10.0, 30.0)
 # What rounding of the activations leaves of a variance, in single precision.
 _ROUNDING = 1e-6
 # Of L-BFGS: its vectors are short here, next to a pass over the rows.
@@ -91,23 +94,48 @@ def chosen_factor(task: Task, units: Units) -> float:
     """
     if task.n_classes == 1:
         return _FACTORS[0]
-    n_rows = min(max(_FEWEST, _ROWS_PER_UNIT * len(units.centers)), _MOST)
-    if n_rows < len(task.rows):
-        # Their order says nothing of them: the first are as good as drawn.
-        few = task.take(torch.arange(n_rows, device=task.rows.device))
-        task = few._replace(alpha=task.alpha * len(task.rows) / n_rows)
-    codes = torch.nn.functional.one_hot(task.labels, task.n_classes).t().cpu().double()
-    weight = task.weight.cpu().double()
-    weight = weight / weight.sum()
+    task = _few(task, units)
 
     def error(factor: float) -> float:
         z = exponents(widened(units, factor), task.rows)
-        phi = task.activation.function(z).cpu().double()  # (k, n)
-        penalties = task.alpha * torch.tensor(_PENALTIES, dtype=phi.dtype)
-        penalties += _rounding(float((phi.square() @ weight).mean()))
-        return float(leave_one_out(phi, codes, weight, penalties).amin())
+        return float(_left_out(task, task.activation.function(z), _PENALTIES).amin())
 
     return min(_FACTORS, key=error)
+
+
+def chosen_penalty(task: Task, units: Units) -> float:
+    """Factor on the penalty on the output with the best kernel ridge regression.
+
+    As the factor on the widths, with the penalty that the output has: on its norm
+    (eq-unit-kernel).
+    """
+    if task.n_classes == 1:
+        return _PENALTY_FACTORS[0]
+    task = _few(task, units)
+    phi = task.activation.function(exponents(units, task.rows))  # (k, n)
+    white = unit_kernel(units, task.activation).inverse @ phi
+    return _PENALTY_FACTORS[int(_left_out(task, white, _PENALTY_FACTORS).argmin())]
+
+
+def _few(task: Task, units: Units) -> Task:
+    """Enough rows to choose by."""
+    n_rows = min(max(_FEWEST, _ROWS_PER_UNIT * len(units.centers)), _MOST)
+    if n_rows >= len(task.rows):
+        return task
+    # Their order says nothing of them: the first are as good as drawn.
+    few = task.take(torch.arange(n_rows, device=task.rows.device))
+    return few._replace(alpha=task.alpha * len(task.rows) / n_rows)
+
+
+def _left_out(task: Task, phi: Tensor, factors: tuple[float, ...]) -> Tensor:
+    """Errors on rows left out with so many times the penalty each."""
+    phi = phi.cpu().double()  # (k, n)
+    codes = torch.nn.functional.one_hot(task.labels, task.n_classes).t().cpu().double()
+    weight = task.weight.cpu().double()
+    weight = weight / weight.sum()
+    penalties = task.alpha * torch.tensor(factors, dtype=phi.dtype)
+    penalties += _rounding(float((phi.square() @ weight).mean()))
+    return leave_one_out(phi, codes, weight, penalties)
 
 
 def widened(units: Units, factor: float) -> Units:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import fractional_matrix_power
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from skrbf.engine import network as net
 from skrbf.engine import rbf
 from skrbf.engine.compute import Compute
-from skrbf.engine.convex import chosen_factor, logistic, ridge, widened
+from skrbf.engine.convex import chosen_factor, chosen_penalty, logistic, ridge, widened
 from skrbf.engine.describe import describe
 from skrbf.engine.distinct import distinct
 from skrbf.engine.holdout import hold_out
@@ -226,6 +227,29 @@ def test_a_factor_is_chosen_on_some_rows_as_on_a_task_of_their_own(task, monkeyp
     monkeypatch.setattr("skrbf.engine.convex._FEWEST", 1)
     chosen_factor(task, units)
     assert seen[0][0].shape == (3, 15)  # five for each unit
+
+
+@pytest.mark.parametrize("name", ["gaussian", "softmax"])
+def test_the_penalty_is_that_of_the_best_kernel_ridge_regression(rng, name):
+    X = torch.from_numpy(rng.normal(size=(120, 2))).float()
+    weight = torch.full((120,), 1 / 120)
+    sure = (X.square().sum(1) > 1.4).long()
+    flipped = torch.from_numpy(rng.random(120) < 0.25)
+    for labels in (sure, torch.where(flipped, 1 - sure, sure)):
+        task = Task(X, labels, weight, 2, ACTIVATIONS[name], 1e-3, 0.0, 0.0, compute())
+        units = place_units(place_centers(X, weight, 30, compute()), "global", 1.0)
+        phi = task.activation.function(exponents(units, X)).double().numpy().T
+        root = np.linalg.cholesky(
+            np.linalg.inv(task.with_kernel(units).kernel.matrix.double().numpy())
+        )
+        errors = []
+        for factor in (1.0, 3.0, 10.0, 30.0):
+            ridge = Ridge(alpha=120 * 1e-3 * factor)
+            one_out = cross_val_predict(ridge, phi @ root, np.eye(2)[labels], cv=120)
+            errors.append(((one_out - np.eye(2)[labels]) ** 2).sum())
+        best = (1.0, 3.0, 10.0, 30.0)[int(np.argmin(errors))]
+        assert chosen_penalty(task, units) == best
+    assert best > 1
 
 
 def test_units_that_are_alike_need_no_penalty(task):
