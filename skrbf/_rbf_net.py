@@ -17,18 +17,16 @@ from skrbf._rbf_prototypes import RBFPrototypes
 from skrbf._rbf_target import encoded, row_weights
 from skrbf.engine import rbf
 from skrbf.engine.adam import Moments
-from skrbf.engine.convex import chosen_penalty
+from skrbf.engine.convex import ALPHAS, chosen_alpha
 from skrbf.engine.network import parts
 from skrbf.engine.rbf_data import Target, prepare
 from skrbf.engine.scaling import Scaling
 from skrbf.engine.train import Stopping
 from skrbf.ops import ASSIGNMENTS
-from skrbf.ops.rbf import ACTIVATIONS, precisions
+from skrbf.ops.rbf import ACTIVATIONS, Units, precisions
 
 # Parameters that a fitted network is made by, so that it cannot go on with others.
 _STRUCTURE = ("n_centers", "assignment", "width")
-# The smallest of the penalties that "auto" chooses from.
-_LEAST_ALPHA = 0.1
 
 
 class RBFNetClassifier(
@@ -91,7 +89,8 @@ class RBFNetClassifier(
         all rows: the norm of kernel machines, with the units for rows
         (:eq:`eq-unit-kernel` in the user guide). The inverse of `C` elsewhere. "auto"
         is the one of 0.1, 0.3, 1 and 3 with which a kernel ridge regression on the
-        units best predicts the rows that it leaves out, as for `width_factor`.
+        units best predicts the rows that it leaves out, as for `width_factor`. A fit
+        that goes on, by `warm_start` or :meth:`partial_fit`, keeps the one there is.
 
     pull : float, default=1.0
         Penalty on half the mean squared shift of the coordinates of the centers from
@@ -107,7 +106,8 @@ class RBFNetClassifier(
 
     solver : {"auto", "adam", "lbfgs"}, default="auto"
         What trains all parameters together: "adam" with mini-batches, or "lbfgs" with
-        all rows. "auto" is "lbfgs" where the rows fit one batch, else "adam".
+        all rows. "auto" is "lbfgs" where the rows fit one batch, 32 rows by default,
+        else "adam".
 
     learning_rate : float, default=0.02
         Step of "adam"; three times that for widths and scales. It falls to 0 along half
@@ -172,7 +172,7 @@ class RBFNetClassifier(
         The factor on the widths that the units started with.
 
     alpha_ : float
-        The penalty on the output.
+        The penalty on the output of the last fit: `alpha`, or what was chosen.
 
     coef_ : ndarray of shape (n_classes, n_centers)
         Weights of the output; over the classes they sum to 0.
@@ -220,7 +220,8 @@ class RBFNetClassifier(
 
     Notes
     -----
-    One epoch costs O(n k d), and so does prediction, in blocks that fit
+    One epoch costs O(n k d), and O(n_classes k^2) for each batch; the kernel of the
+    units costs O(k^3) once for each call. Prediction is O(n k d), in blocks that fit
     ``sklearn.config_context(working_memory=...)``. Training holds one scaled copy of
     the rows in single precision, dense also for sparse rows. Predictions are computed
     in the precision of the rows.
@@ -426,14 +427,16 @@ class RBFNetClassifier(
 
         most = rbf.most_steps(plan, go_on)
         watch = TrainingWatch(self, *given, metadata, attributes, most)
-        task = data.task
         if go_on:
-            start, factor = self._network(task.rows), self.width_factor_
+            start, factor = self._network(data.task.rows), self.width_factor_
+            task, placed = self._with_kernel(data.task), self._placed
         else:
-            start, factor = rbf.first_units(task, plan)
+            start, factor = rbf.first_units(data.task, plan)
+            task = data.task.with_kernel(start)
+            placed = tuple(part.cpu().numpy().copy() for part in start)
             if self.alpha == "auto":
-                more = chosen_penalty(task, start)
-                task, alpha = task._replace(alpha=more * task.alpha), more * alpha
+                least, alpha = alpha, chosen_alpha(task, start)
+                task = task._replace(alpha=task.alpha * (alpha / least))
         trained = rbf.fit(task, data.held_out, plan, start, watch)
         self._warn(trained, plan)
         written = {
@@ -447,6 +450,7 @@ class RBFNetClassifier(
             "loss_curve_": watch.history()["loss"],
             "n_iter_": trained.n_iter,
             "_moments": None,
+            "_placed": placed,
             "_seen": data.seen,
         }
         watch.end(written)
@@ -465,7 +469,8 @@ class RBFNetClassifier(
             first, second = (torch.tensor(m).to(data.task.rows) for m in moments[:2])
             moments = Moments(first, second, moments[2])
         plan = self._plan(data, self._generator())
-        network, moments, loss = rbf.go_on(data.task, network, moments, plan)
+        task = self._with_kernel(data.task)
+        network, moments, loss = rbf.go_on(task, network, moments, plan)
         step = {"phase": "batch", "loss": loss, "validation_score": np.nan}
         history = {name: [*old, step[name]] for name, old in self.history_.items()}
         first, second = (m.cpu().numpy().copy() for m in moments[:2])
@@ -486,7 +491,12 @@ class RBFNetClassifier(
         """The penalty to begin with: "auto" goes up from there, or stays as it was."""
         if self.alpha != "auto":
             return float(self.alpha)
-        return self.alpha_ if go_on else _LEAST_ALPHA
+        return self.alpha_ if go_on else ALPHAS[0]
+
+    def _with_kernel(self, task):
+        """The task with the kernel of the units where they were placed."""
+        parts = (torch.tensor(part).to(task.rows) for part in self._placed)
+        return task.with_kernel(Units(*parts))
 
     def _target(self, X, labels, classes, sample_weight, n_units, alpha):
         weight = row_weights(X, labels, classes, sample_weight, self.class_weight)

@@ -93,7 +93,8 @@ class RBFPrototypes:
             - unit : ndarray of shape (n_samples, n_units), those of the largest
               contributions, by their size
             - activation : ndarray of shape (n_samples, n_units)
-            - contribution : ndarray of shape (n_samples, n_units), to the logit
+            - contribution : ndarray of shape (n_samples, n_units), to the logit; with
+              two classes `decision_function` is the difference of two, twice the logit
             - rest : ndarray of shape (n_samples,), what the other units contribute
             - intercept : ndarray of shape (n_samples,)
 

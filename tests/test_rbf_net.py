@@ -295,6 +295,7 @@ def test_warm_start_goes_on(moons):
     assert again is est
     assert "output" not in est.history_["phase"]
     assert log_loss(y, est.predict_proba(X)) < entropy
+    assert est.loss_ < first  # by the same norm of the output
     cold = net(max_iter=1).fit(X, y).fit(X, y)
     assert cold.loss_ == first
     others = {"n_centers": 5, "width": "global", "assignment": "softmax"}

@@ -9,7 +9,6 @@ from torch import Tensor
 from skrbf.engine.lbfgs import lbfgs
 from skrbf.engine.network import Task, loss, output_loss_gradient
 from skrbf.engine.train import Step
-from skrbf.ops.kernel import unit_kernel
 from skrbf.ops.network import Network
 from skrbf.ops.rbf import Units, exponents
 from skrbf.ops.ridge import leave_one_out
@@ -24,8 +23,8 @@ _RARE = 0.1
 _FACTORS = (1.0, math.sqrt(2.0), 2.0, 2.0 * math.sqrt(2.0))
 _ROWS_PER_UNIT, _FEWEST, _MOST = 5, 1000, 5000
 _PENALTIES = (0.01, 0.1, 1.0)
-# Penalties on the norm of the output to choose from.
-_PENALTY_FACTORS = (1.0, 3.0, 10.0, 30.0)
+# Penalties on the norm of the output to choose from, the smallest first.
+ALPHAS = (0.1, 0.3, 1.0, 3.0)
 # What rounding of the activations leaves of a variance, in single precision.
 _ROUNDING = 1e-6
 # Of L-BFGS: its vectors are short here, next to a pass over the rows.
@@ -62,8 +61,10 @@ def ridge(task: Task, units: Units) -> tuple[Network, Tensor]:
 def logistic(task: Task, start: Network, factor: Tensor) -> Iterator[Step[Network]]:
     """Multinomial logistic regression on the activations, by L-BFGS.
 
-    In the coordinates in which the covariance of the activations is the identity: there
-    a few iterations come close to the optimum, however alike the units are.
+    In the coordinates in which the covariance of the activations with the penalty of
+    the ridge regression is the identity. A few iterations come close to the optimum
+    where units are not alike. Where they are it takes many: joint training, which
+    follows a few, begins with what tells rows apart easily.
 
     Parameters
     ----------
@@ -103,18 +104,25 @@ def chosen_factor(task: Task, units: Units) -> float:
     return min(_FACTORS, key=error)
 
 
-def chosen_penalty(task: Task, units: Units) -> float:
-    """Factor on the penalty on the output with the best kernel ridge regression.
+def chosen_alpha(task: Task, units: Units) -> float:
+    """The one of `ALPHAS` with the best kernel ridge regression.
 
     As the factor on the widths, with the penalty that the output has: on its norm
     (eq-unit-kernel).
+
+    Parameters
+    ----------
+    task : Task
+        With the kernel of the units, and the first of `ALPHAS`.
     """
+    kernel = task.kernel
+    assert kernel is not None
     if task.n_classes == 1:
-        return _PENALTY_FACTORS[0]
+        return ALPHAS[0]
     task = _few(task, units)
     phi = task.activation.function(exponents(units, task.rows))  # (k, n)
-    white = unit_kernel(units, task.activation).inverse @ phi
-    return _PENALTY_FACTORS[int(_left_out(task, white, _PENALTY_FACTORS).argmin())]
+    factors = tuple(alpha / ALPHAS[0] for alpha in ALPHAS)
+    return ALPHAS[int(_left_out(task, kernel.inverse @ phi, factors).argmin())]
 
 
 def _few(task: Task, units: Units) -> Task:

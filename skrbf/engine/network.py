@@ -30,7 +30,7 @@ class Task(NamedTuple):
     pull: float  # of the centers, to their home
     smoothing: float  # of the targets
     compute: Compute
-    kernel: Kernel | None = None  # of the units that start; None: they have no output
+    kernel: Kernel | None = None  # of the units as placed; None: there are none yet
     home: Tensor | None = None  # (k, d) where centers start; None: where they are
 
     def take(self, index: Tensor) -> "Task":

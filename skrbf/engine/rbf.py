@@ -83,6 +83,8 @@ def fit(
 
     Parameters
     ----------
+    task : Task
+        With the kernel of the units as they were placed.
     held_out : Task or None
         Rows for validation, of which the accuracy chooses the best state.
     start : Network or Units
@@ -96,8 +98,6 @@ def fit(
         return stopped
 
     validate = None if held_out is None else _accuracy(held_out)
-    units = start if isinstance(start, Units) else start.units
-    task = task.with_kernel(units)
     if isinstance(start, Units):
         first = _convex(task, start, plan, watch, validate)
         if stopped or plan.stopping.max_iter == 0:
@@ -230,8 +230,11 @@ def _accuracy(task: Task) -> Callable[[Network], float]:
 def go_on(
     task: Task, network: Network, moments: Moments | None, plan: Plan
 ) -> tuple[Network, Moments, float]:
-    """One epoch of Adam over the rows of a batch, at the full rates; and the loss."""
-    task = task.with_kernel(network.units)._replace(home=network.units.centers)
+    """One epoch of Adam over the rows of a batch, at the full rates; and the loss.
+
+    The moments are those of steps with the same kernel.
+    """
+    task = task._replace(home=network.units.centers)
     place = net.coordinates(task, network)
     position = place.vector(network)
     moments = Moments.none(position) if moments is None else moments

@@ -25,7 +25,7 @@ class Splits(NamedTuple):
     left: Tensor  # (k, d)
     right: Tensor  # (k, d)
     gain: Tensor  # (k,) fall of the hard distortion, 0 where all rows coincide
-    critical_temperature: Tensor  # (k,) about twice the variance along the main axis
+    critical_temperature: Tensor  # (k,) twice the variance along the main axis or less
 
 
 def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
@@ -196,7 +196,7 @@ def _best_cut(shifts: _Shifts, axis: Tensor) -> Tensor:
     k, middle = len(axis), axis.new_full((), _BINS / 2)
 
     def histogram(shift: _Shift) -> tuple[Tensor]:
-        deviation = shift.along(axis)  # (m,)
+        deviation = shift.along(axis).nan_to_num_()  # (m,)
         place = torch.addcdiv(middle, deviation, 1 + deviation.abs(), value=_REACH)
         place = place.long().add_(shift.label, alpha=_BINS)
         share = _weighted(deviation, shift)

@@ -39,7 +39,7 @@ def unit_kernel(units: Units, activation: Activation) -> Kernel:
 
     The activations of the units at each other's centres, made symmetric: for Gaussian
     units of one width the Gaussian kernel itself. Negative eigenvalues, which other
-    units may have, count as 0, and a hundredth of the mean is added to all.
+    units may have, count as 0, and then a hundredth of the mean is added to all.
 
     Parameters
     ----------
@@ -65,10 +65,13 @@ def unit_kernel(units: Units, activation: Activation) -> Kernel:
             [0.1353, 1.0100]])
     """
     centers = units.centers
-    alike = activation.function(exponents(units, centers)).cpu().double()  # (k, k)
+    # In float64, or narrow units would not be 1 at their own centres.
+    exact = Units(*(part.cpu().double() for part in units))
+    alike = activation.function(exponents(exact, exact.centers)).nan_to_num()  # (k, k)
     values, vectors = torch.linalg.eigh((alike + alike.t()) / 2)
     values = values.clamp_min(0.0)
-    values = values + _FLOOR * values.mean()  # (k,)
+    mean = float(values.mean())
+    values = values + _FLOOR * (mean if mean > 0 else 1.0)  # (k,)
     parts = (
         ((vectors * power) @ vectors.t()).to(centers)
         for power in (values, values.sqrt(), values.rsqrt())

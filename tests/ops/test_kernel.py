@@ -46,3 +46,12 @@ def test_equal_units_have_a_bounded_inverse():
     assert float(torch.linalg.matrix_norm(kernel.inverse, 2)) == pytest.approx(
         10, rel=1e-4
     )
+
+
+@pytest.mark.parametrize("log_width", [-12.0, -40.0, -400.0])
+def test_units_of_almost_no_width_have_a_kernel(rng, log_width):
+    centers = torch.from_numpy(rng.normal(5.0, size=(2, 3))).float()
+    units = Units(centers, torch.full((1, 1), log_width), torch.zeros(3))
+    kernel = unit_kernel(units, ACTIVATIONS["gaussian"])
+    assert all(bool(part.isfinite().all()) for part in kernel)
+    assert (kernel.matrix.diagonal() > 0).all()
