@@ -45,7 +45,7 @@ def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
     shifts, k = _shifts(problem, partition, centers), len(centers)
     axis, variance = _main_axes(shifts, partition, centers)
     axis = (axis / variance.sqrt()[:, None]).nan_to_num_(posinf=0, neginf=0)
-    cut = _best_cut(shifts, axis)  # (k,)
+    cut = _best_cut(shifts, axis, partition.weight.dtype)  # (k,)
 
     def beyond(shift: _Shift) -> tuple[Tensor, Tensor]:
         right = shift.along(axis) > cut.index_select(0, shift.label)  # (m,)
@@ -182,7 +182,7 @@ def _main_axes(
     return axis.nan_to_num_(), variance.nan_to_num_()
 
 
-def _best_cut(shifts: _Shifts, axis: Tensor) -> Tensor:
+def _best_cut(shifts: _Shifts, axis: Tensor, accumulate: torch.dtype) -> Tensor:
     """Where along its axis a cluster falls apart best (k,), in units of the axis.
 
     The places are dense about the center and reach far: u / (1 - |u|), for equally
@@ -201,11 +201,12 @@ def _best_cut(shifts: _Shifts, axis: Tensor) -> Tensor:
         place = place.long().add_(shift.label, alpha=_BINS)
         share = _weighted(deviation, shift)
         mass = torch.bincount(place, shift.weight, k * _BINS).to(share.dtype)
-        return (torch.stack([mass, torch.bincount(place, share, k * _BINS)]),)
+        sums = torch.stack([mass, torch.bincount(place, share, k * _BINS)])
+        return (sums.to(accumulate),)  # where squares of all weights have room
 
     (sums,) = _summed(map(histogram, shifts()))
     mass, first = sums.view(2, k, _BINS).cumsum(2).unbind()  # (k, bins)
     rest = mass[:, -1:] - mass
     between = (first.square() / (mass * rest)).nan_to_num_(posinf=0)
     u = (between[:, :-1].argmax(1) + (1 - _BINS // 2)) / _REACH  # (k,)
-    return u / (1 - u.abs())
+    return (u / (1 - u.abs())).to(axis.dtype)
