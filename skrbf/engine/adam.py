@@ -32,7 +32,11 @@ class Moments(NamedTuple):
 
 
 def adam_step(
-    position: Tensor, gradient: Tensor, moments: Moments, rates: Tensor
+    position: Tensor,
+    gradient: Tensor,
+    moments: Moments,
+    rates: Tensor,
+    share: float = 1.0,
 ) -> tuple[Tensor, Moments]:
     """One step of Adam (Kingma and Ba 2015, algorithm 1), with a rate for each number.
 
@@ -40,13 +44,18 @@ def adam_step(
     ----------
     position, gradient, rates : Tensor of shape (p,)
     moments : Moments
+    share : float, default=1.0
+        Of the rates.
     """
     first = torch.lerp(gradient, moments.first, _DECAY)
     second = torch.lerp(gradient.square(), moments.second, _DECAY_SQUARE)
     n_steps = moments.n_steps + 1
-    root = (second / (1.0 - _DECAY_SQUARE**n_steps)).sqrt_().add_(_EPS)
-    step = (first / (1.0 - _DECAY**n_steps)).div_(root).mul_(rates)
-    return position - step, Moments(first, second, n_steps)
+    # The corrections of both moments are numbers, so they join the rate and epsilon.
+    correction = math.sqrt(1.0 - _DECAY_SQUARE**n_steps)
+    share *= correction / (1.0 - _DECAY**n_steps)
+    root = second.sqrt().add_(_EPS * correction)
+    position = torch.addcdiv(position, first * rates, root, value=-share)
+    return position, Moments(first, second, n_steps)
 
 
 def adam(
@@ -75,10 +84,10 @@ def adam(
     position, moments = start, Moments.none(start)
     for epoch in count():
         for done, rows in batches():
-            share = min((epoch + done) / n_epochs, 1.0)
-            rate = 0.5 * (1.0 + math.cos(math.pi * share))
+            passed = min((epoch + done) / n_epochs, 1.0)
+            share = 0.5 * (1.0 + math.cos(math.pi * passed))
             slope = gradient(position, rows)
-            position, moments = adam_step(position, slope, moments, rate * rates)
+            position, moments = adam_step(position, slope, moments, rates, share)
         yield Step(position, loss(position))
 
 

@@ -75,8 +75,9 @@ def precisions(units: Units) -> Tensor:
     >>> precisions(Units(torch.zeros(1, 2), torch.zeros(1, 1), scales))
     tensor([[1.0000, 0.2500]])
     """
-    log_sigma = units.log_widths + units.log_scales  # (k, d) or (1, d)
-    return torch.exp(-2.0 * log_sigma).expand(units.centers.shape)  # (k, d)
+    by_width = torch.exp(-2.0 * units.log_widths)  # (k, 1), (1, 1) or (k, d)
+    by_scale = torch.exp(-2.0 * units.log_scales)  # (d,)
+    return (by_width * by_scale).expand(units.centers.shape)  # (k, d)
 
 
 def exponents(units: Units, rows: Tensor) -> Tensor:
@@ -149,22 +150,24 @@ def exponents_gradient(
     follow from them. Autograd keeps more blocks and passes over them more often.
     """
     centers, log_widths, log_scales = units
-    precision = precisions(units)
     mass = weights.sum(1)  # (k,)
     total = weights @ rows  # (k, d)
     squares = rows * rows  # (n, d)
-    by_center = precision * (total - mass[:, None] * centers)  # (k, d)
+    pull = torch.addcmul(total, mass[:, None], centers, value=-1.0)  # (k, d)
     if log_widths.shape[1] > 1:
+        precision = precisions(units)
         second = weights @ squares  # (k, d)
-        spread = second - 2.0 * centers * total + mass[:, None] * centers**2
-        return Units(by_center, precision * spread, torch.zeros_like(log_scales))
+        spread = second - centers * (total + pull)
+        return Units(precision * pull, precision * spread, torch.zeros_like(log_scales))
     by_width = -2.0 * torch.linalg.vecdot(weights, exponents)[:, None]  # (k, 1)
     if log_widths.shape[0] == 1:
         by_width = by_width.sum(0, keepdim=True)  # (1, 1)
     inverse = torch.exp(-2.0 * log_widths[:, 0]).expand(len(centers))  # (k,)
-    pull = inverse[:, None] * (mass[:, None] * centers - 2.0 * total)  # (k, d)
-    spread = (inverse @ weights) @ squares + (pull * centers).sum(0)  # (d,)
-    return Units(by_center, by_width, torch.exp(-2.0 * log_scales) * spread)
+    by_scale = torch.exp(-2.0 * log_scales)  # (d,)
+    total.add_(pull).mul_(centers)
+    spread = (inverse @ weights) @ squares - inverse @ total  # (d,)
+    by_center = pull.mul_(inverse[:, None]).mul_(by_scale)
+    return Units(by_center, by_width, by_scale * spread)
 
 
 def gaussian(exponents: Tensor) -> Tensor:

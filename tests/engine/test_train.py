@@ -143,16 +143,19 @@ def test_lbfgs_survives_a_region_without_values():
 
 
 def test_adam_steps_are_those_of_torch():
-    rates = torch.tensor([0.1, 0.01, 0.0]).double()
+    share, rates = 0.25, torch.tensor([0.1, 0.01, 0.0]).double()
     start = torch.tensor([1.0, -2.0, 3.0]).double()
     theirs = [torch.nn.Parameter(part.clone()) for part in start]
     optimizer = torch.optim.Adam(
-        [{"params": [p], "lr": float(r)} for p, r in zip(theirs, rates, strict=True)]
+        [
+            {"params": [p], "lr": share * float(r)}
+            for p, r in zip(theirs, rates, strict=True)
+        ]
     )
     ours, moments = start, Moments.none(start)
     for _ in range(20):
         slope = ours**3 - 1
-        ours, moments = adam_step(ours, slope, moments, rates)
+        ours, moments = adam_step(ours, slope, moments, rates, share)
         for parameter in theirs:
             parameter.grad = parameter.detach() ** 3 - 1
         optimizer.step()
