@@ -15,7 +15,7 @@ _WORTH_AN_ACCELERATOR = 50_000_000
 
 # A block of responsibilities, in bytes, of which each thread's part stays in the cache
 # of its core. With many threads it grows no more: what it takes is memory, too.
-_CACHE_BYTES = 1 << 20
+_CACHE_BYTES = 1 << 21
 _MOST_THREADS = 8
 _ACCELERATOR_BYTES = 1 << 26
 

@@ -167,17 +167,22 @@ def expectation(
     whole = ClusterStatistics(
         zero.new_zeros(len(centers)), zero.new_zeros(centers.shape), zero
     )
-    for start, stop, block in problem.rows.blocks(len(centers)):
+
+    def part(start: int, stop: int, block: Tensor) -> ClusterStatistics:
+        # In a function, so that each block has the memory of the one before.
         logits = relative_distances(centers, block, problem.mean, -1.0 / temperature)
-        r, value = assignment.function(logits, logits)  # (k, m), (m,)
-        part = statistics.soft_statistics(
-            r,
+        total, value = assignment.shares(logits, logits)  # (m,)
+        return statistics.soft_statistics(
+            logits,
             block,
             problem.weight_of(start, stop),
             value,
+            total=total,
             accumulate=compute.accumulate,
         )
-        whole = statistics.add(whole, part)
+
+    for block in problem.rows.blocks(len(centers)):
+        whole = statistics.add(whole, part(*block))
     free_energy = problem.scatter - temperature * whole.objective
     return whole._replace(objective=free_energy)
 

@@ -30,6 +30,10 @@ class Assignment(NamedTuple):
     name : str
     function : callable
         ``function(logits, out=None) -> (responsibilities, value)``.
+    shares : callable
+        ``shares(logits, out) -> (total, value)``: the responsibilities times their
+        total, of shape (n,), are written to `out`, which may be `logits`. Sums over
+        the rows need no more.
     jacobian_product : callable
         ``jacobian_product(responsibilities, vectors)``: the symmetric Jacobian of the
         map times one vector per row; all of shape (k, n).
@@ -40,6 +44,7 @@ class Assignment(NamedTuple):
 
     name: str
     function: AssignmentFunction
+    shares: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     jacobian_product: Callable[[Tensor, Tensor], Tensor]
     critical_factor: Callable[[int], float]
 
@@ -79,7 +84,7 @@ def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
             [0.5000]]), tensor([0.6931]))
     """
     if out is not None:
-        return out, _softmax_into(out, logits)
+        return out, _normalised_into(out, logits, _softmax_shares)
     responsibilities, value = _Softmax.apply(logits)
     return responsibilities, value
 
@@ -108,7 +113,8 @@ def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]
 
     Notes
     -----
-    O(k n) for each of one to five Newton steps; sorting is many times slower. With
+    O(k n), and as much for each of one to five Newton steps on the columns that are not
+    one-hot; sorting is many times slower. With
     :math:`s_k = [z_k - t]_+` the threshold t solves :math:`\|s\|_2 = 2`. The norm is
     convex and decreasing in t, so Newton's method from the left,
     :math:`t = \max z - 2`, rises monotonically to the root; it needs no step where a
@@ -128,7 +134,7 @@ def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]
             [0.5000, 0.0000]])
     """
     if out is not None:
-        return out, _entmax15_into(out, logits)
+        return out, _normalised_into(out, logits, _entmax15_shares)
     responsibilities, value = _Entmax15.apply(logits)
     return responsibilities, value
 
@@ -221,44 +227,68 @@ def one_hot_rows(logits: Tensor) -> Tensor:
     return (logits - logits.amax(0) > -2.0).sum(0) == 1  # (n,)
 
 
-def _softmax_into(out: Tensor, logits: Tensor) -> Tensor:
+def _normalised_into(
+    out: Tensor,
+    logits: Tensor,
+    shares: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> Tensor:
+    total, value = shares(logits, out)
+    out.mul_(total.reciprocal_())
+    return value
+
+
+def _softmax_shares(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     cut = math.log(torch.finfo(logits.dtype).tiny) + 27.0  # leaves room for products
     peak = logits.amax(0)  # (n,)
     # exp itself is slow where its result is denormal, so clamp before and flush after.
     torch.sub(logits, peak, out=out).clamp_min_(cut).exp_()
     torch.threshold_(out, math.exp(cut + 0.01), 0.0)
     total = out.sum(0)  # (n,)
-    out.mul_(total.reciprocal())
-    return total.log_().add_(peak)
+    return total, total.log().add_(peak)
 
 
-def _entmax15_into(out: Tensor, logits: Tensor) -> Tensor:
-    threshold = logits.amax(0)  # (n,)
-    root = (logits - threshold).add_(2.0).relu_()  # [z - t]_+
-    threshold.sub_(2.0)
+def _entmax15_shares(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    value = logits.amax(0)  # (n,)
+    torch.sub(logits, value, out=out).add_(2.0).relu_()  # [z - t]_+, t = max z - 2
+    soft = (out.sum(0) > 2.0).nonzero()[:, 0]  # the others are one-hot
+    if 2 * len(soft) > len(value):  # too many to be taken out
+        total, rise = _entmax15_squares(out)
+        return total, value.add_(rise)
+    columns = out[:, soft]
+    total = torch.full_like(value, 4.0)
+    total[soft], rise = _entmax15_squares(columns)
+    out.mul_(out)[:, soft] = columns
+    return total, value.index_add_(0, soft, rise)
+
+
+def _entmax15_squares(root: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares in place of [z - max z + 2]_+, their total, and the value less max z."""
+    threshold = torch.full_like(root[0], -2.0)  # (n,) less max z
+    square = root * root
+    total = square.sum(0)  # (n,)
     eps = torch.finfo(root.dtype).eps
     last_step = 2.0 * math.sqrt(eps / root.shape[0])
     for _ in range(50):
-        mass = torch.mul(root, root, out=out).sum(0)  # (n,)
-        step = torch.sub(mass, mass.sqrt(), alpha=2.0).div_(root.sum(0)).relu_()
+        step = torch.sub(total, total.sqrt(), alpha=2.0).div_(root.sum(0)).relu_()
         longest = float(step.max()) if len(step) else 0.0
         if longest <= eps:
             break
         root.sub_(step).relu_()
         threshold.add_(step)
+        total = torch.mul(root, root, out=square).sum(0)
         if longest <= last_step:
-            mass = torch.mul(root, root, out=out).sum(0)  # (n,)
             break
-    out.mul_(mass.reciprocal())
     # r.z = t + r.root and r^(3/2) = r root / 2, so r.z + H(r) is:
-    return threshold.add_(root.mul_(out).sum(0), alpha=1.0 / 3.0).add_(4.0 / 3.0)
+    product = root.mul_(square).sum(0).div_(total)  # (n,)
+    root.copy_(square)
+    return total, threshold.add_(product, alpha=1.0 / 3.0).add_(4.0 / 3.0)
 
 
 class _Softmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
         responsibilities = torch.empty_like(logits)
-        value = _softmax_into(responsibilities, logits)
+        value = _normalised_into(responsibilities, logits, _softmax_shares)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
         return responsibilities, value
@@ -273,7 +303,7 @@ class _Entmax15(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
         responsibilities = torch.empty_like(logits)
-        value = _entmax15_into(responsibilities, logits)
+        value = _normalised_into(responsibilities, logits, _entmax15_shares)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
         return responsibilities, value
@@ -300,11 +330,16 @@ def _backward(
 
 ASSIGNMENTS: dict[str, Assignment] = {
     "softmax": Assignment(
-        "softmax", softmax, softmax_jacobian_product, lambda n_clusters: 1.0
+        "softmax",
+        softmax,
+        _softmax_shares,
+        softmax_jacobian_product,
+        lambda n_clusters: 1.0,
     ),
     "entmax15": Assignment(
         "entmax15",
         entmax15,
+        _entmax15_shares,
         entmax15_jacobian_product,
         lambda n_clusters: math.sqrt(n_clusters),
     ),

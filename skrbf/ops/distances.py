@@ -133,6 +133,12 @@ def relative_distances(
         return torch.addmm(
             bias[:, None], shifted, rows.t(), beta=scale, alpha=-2.0 * scale
         )  # (k, n)
+    if rows.layout == torch.strided and rows.shape[1] < shifted.shape[0]:
+        # As one more feature the bias costs a copy of the rows, and no pass over the
+        # distances.
+        longer = torch.cat([shifted * (-2.0 * scale), (scale * bias)[:, None]], 1)
+        padded = torch.nn.functional.pad(rows, (0, 1), value=1.0)
+        return (padded @ longer.t()).t()  # (k, n)
     return torch.addmm(
         bias, rows, shifted.t(), beta=scale, alpha=-2.0 * scale
     ).t()  # (k, n)

@@ -224,6 +224,7 @@ def soft_statistics(
     sample_weight: Tensor | None,
     objective: Tensor,
     *,
+    total: Tensor | None = None,
     accumulate: torch.dtype = torch.float64,
 ) -> ClusterStatistics:
     """Statistics of one chunk of rows.
@@ -236,6 +237,9 @@ def soft_statistics(
     sample_weight : Tensor of shape (n,) or None
     objective : Tensor of shape (n,)
         Each row's share of the objective, not yet weighted.
+    total : Tensor of shape (n,), optional
+        What the responsibilities are still to be divided by. They sum to 1 if not
+        given.
     accumulate : torch.dtype, default=torch.float64
         Dtype of the result: sums within a chunk are formed in the dtype of the rows,
         sums of chunks in this one.
@@ -257,11 +261,20 @@ def soft_statistics(
     tensor([[3.],
             [3.]], dtype=torch.float64)
     """
+    factor = None if total is None else total.reciprocal()  # (n,)
     if sample_weight is not None:
-        responsibilities = responsibilities * sample_weight
+        factor = sample_weight if factor is None else factor * sample_weight
         objective = objective * sample_weight
+    if factor is None:
+        weight = responsibilities.sum(1)  # (k,)
+    elif rows.layout == torch.strided and rows.shape[1] < responsibilities.shape[0]:
+        weight = responsibilities @ factor
+        rows = rows * factor[:, None]  # fewer numbers than responsibilities
+    else:
+        responsibilities = responsibilities * factor
+        weight = responsibilities.sum(1)
     return ClusterStatistics(
-        responsibilities.sum(1).to(accumulate),  # (k,)
+        weight.to(accumulate),
         weighted_sums(responsibilities, rows).to(accumulate),  # (k, d)
         objective.sum(dtype=accumulate),  # ()
     )

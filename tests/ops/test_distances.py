@@ -142,13 +142,17 @@ def test_places_of_ones(rng, k):
 
 
 @pytest.mark.parametrize("k", [2, 199, 200, 300])
-def test_layout_of_dense_rows(rng, k):
-    rows = torch.from_numpy(rng.normal(size=(6, 3)))
-    centers = torch.from_numpy(rng.normal(size=(k, 3)))
-    found = relative_distances(centers, rows)
-    assert found.stride() == ((6, 1) if k < 200 else (1, k))
-    expected = cdist(centers, rows, "sqeuclidean") - (rows.numpy() ** 2).sum(1)
-    np.testing.assert_allclose(found, expected, atol=1e-13)
+@pytest.mark.parametrize("d", [3, 250])
+def test_layout_of_dense_rows(rng, k, d):
+    rows = torch.from_numpy(rng.normal(size=(6, d)))
+    centers = torch.from_numpy(rng.normal(size=(k, d)))
+    offset = torch.from_numpy(rng.normal(size=d))
+    for origin in (torch.zeros(d).double(), offset):
+        found = relative_distances(centers, rows, origin, -0.5)
+        assert found.stride() == ((6, 1) if k < 200 else (1, k))
+        expected = cdist(centers, rows, "sqeuclidean")
+        expected -= cdist(origin[None], rows, "sqeuclidean")
+        np.testing.assert_allclose(found, -0.5 * expected, rtol=1e-13, atol=1e-11)
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -69,6 +69,23 @@ def test_the_sum_over_chunks_is_the_whole(problem):
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.parametrize("k", [4, 40])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_responsibilities_may_be_still_to_be_divided(layout, problem, rng, k, weighted):
+    """By what they sum to, whether there are more or fewer of them than features."""
+    _, array, weight, objective = problem
+    rows, weight = layout(array), weight if weighted else None
+    r, _ = softmax(torch.from_numpy(rng.normal(size=(k, 60))))
+    total = torch.from_numpy(rng.uniform(0.5, 9.0, size=60))
+    expected = soft_statistics(r, rows, weight, objective)
+    shares = r * total
+    before = shares.clone()
+    found = soft_statistics(shares, rows, weight, objective, total=total)
+    for part, one in zip(found, expected, strict=True):
+        torch.testing.assert_close(part, one, rtol=1e-13, atol=1e-14)
+    assert torch.equal(shares, before)
+
+
 def test_integer_weights_are_repetitions(problem):
     r, array, _, objective = problem
     rows, times = torch.from_numpy(array), torch.arange(60) % 3
