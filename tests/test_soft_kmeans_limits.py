@@ -372,10 +372,14 @@ def test_the_best_of_several_starts_is_kept_beside_an_outlier():
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-25, 1e20])
-def test_only_the_ratio_of_weights_counts(scale):
+@pytest.mark.parametrize("temperature", [0, 0.05, "auto"])
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+def test_only_the_ratio_of_weights_counts(scale, temperature, assignment):
     X, _ = make_blobs(500, 3, centers=6, random_state=0)
     X = X.astype(np.float32)
-    plain = SoftKMeans(6, temperature=0).fit(X)
+    est = SoftKMeans(6, temperature=temperature, assignment=assignment)
+    plain = clone(est).fit(X)
     weight = np.full(500, scale, dtype=np.float32)
-    weighted = SoftKMeans(6, temperature=0).fit(X, sample_weight=weight)
+    weighted = est.fit(X, sample_weight=weight)
     assert_array_equal(plain.labels_, weighted.labels_)
+    assert_allclose(weighted.cluster_centers_, plain.cluster_centers_, rtol=1e-4)

@@ -13,8 +13,9 @@ from skrbf.engine.rows import Rows, dense_rows, sparse_rows
 # n_samples * n_features * n_clusters: below it launches and copies dominate.
 _WORTH_AN_ACCELERATOR = 50_000_000
 
-# A block of responsibilities, in bytes, of which each thread's part stays in the cache
-# of its core. With many threads it grows no more: what it takes is memory, too.
+# A block of responsibilities, in bytes for each thread: about what the caches of a core
+# hold. Passes are faster over smaller blocks, products over larger ones. With many
+# threads it grows no more: what it takes is memory, too.
 _CACHE_BYTES = 1 << 21
 _MOST_THREADS = 8
 _ACCELERATOR_BYTES = 1 << 26

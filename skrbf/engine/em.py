@@ -171,13 +171,13 @@ def expectation(
     def part(start: int, stop: int, block: Tensor) -> ClusterStatistics:
         # In a function, so that each block has the memory of the one before.
         logits = relative_distances(centers, block, problem.mean, -1.0 / temperature)
-        total, value = assignment.shares(logits, logits)  # (m,)
+        divisor, value = assignment.unnormalised(logits, logits)  # (m,), (m,)
         return statistics.soft_statistics(
             logits,
             block,
             problem.weight_of(start, stop),
             value,
-            total=total,
+            divisor=divisor,
             accumulate=compute.accumulate,
         )
 

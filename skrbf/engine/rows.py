@@ -10,7 +10,7 @@ from torch import Tensor
 BlockRows = Callable[[int], int]
 
 # What a dense block itself may take, in sizes of its temporaries.
-_CACHED = 8
+_CACHED = 4
 
 
 class Rows(Protocol):

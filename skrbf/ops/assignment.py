@@ -22,6 +22,10 @@ class AssignmentFunction(Protocol):
         """Return responsibilities (k, n) and value (n,) of logits (k, n)."""
 
 
+# Of logits and where to write: the divisor and the value of each row, (n,).
+UnnormalisedFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 class Assignment(NamedTuple):
     """An assignment map with all that depends on the choice of it.
 
@@ -30,9 +34,9 @@ class Assignment(NamedTuple):
     name : str
     function : callable
         ``function(logits, out=None) -> (responsibilities, value)``.
-    shares : callable
-        ``shares(logits, out) -> (total, value)``: the responsibilities times their
-        total, of shape (n,), are written to `out`, which may be `logits`. Sums over
+    unnormalised : callable
+        ``unnormalised(logits, out) -> (divisor, value)``: writes the responsibilities
+        times a divisor of each row, (n,), to `out`, which may be `logits`. Sums over
         the rows need no more.
     jacobian_product : callable
         ``jacobian_product(responsibilities, vectors)``: the symmetric Jacobian of the
@@ -44,7 +48,7 @@ class Assignment(NamedTuple):
 
     name: str
     function: AssignmentFunction
-    shares: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    unnormalised: UnnormalisedFunction
     jacobian_product: Callable[[Tensor, Tensor], Tensor]
     critical_factor: Callable[[int], float]
 
@@ -84,7 +88,7 @@ def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
             [0.5000]]), tensor([0.6931]))
     """
     if out is not None:
-        return out, _normalised_into(out, logits, _softmax_shares)
+        return out, _normalised_into(out, logits, _unnormalised_softmax)
     responsibilities, value = _Softmax.apply(logits)
     return responsibilities, value
 
@@ -113,8 +117,9 @@ def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]
 
     Notes
     -----
-    O(k n), and as much for each of one to five Newton steps on the columns that are not
-    one-hot; sorting is many times slower. With
+    O(k n), and as much again for each of one to five Newton steps: on the columns that
+    are not one-hot where they are fewer than half, else on all. Sorting is many times
+    slower. With
     :math:`s_k = [z_k - t]_+` the threshold t solves :math:`\|s\|_2 = 2`. The norm is
     convex and decreasing in t, so Newton's method from the left,
     :math:`t = \max z - 2`, rises monotonically to the root; it needs no step where a
@@ -134,7 +139,7 @@ def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]
             [0.5000, 0.0000]])
     """
     if out is not None:
-        return out, _normalised_into(out, logits, _entmax15_shares)
+        return out, _normalised_into(out, logits, _unnormalised_entmax15)
     responsibilities, value = _Entmax15.apply(logits)
     return responsibilities, value
 
@@ -228,16 +233,14 @@ def one_hot_rows(logits: Tensor) -> Tensor:
 
 
 def _normalised_into(
-    out: Tensor,
-    logits: Tensor,
-    shares: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    out: Tensor, logits: Tensor, unnormalised: UnnormalisedFunction
 ) -> Tensor:
-    total, value = shares(logits, out)
-    out.mul_(total.reciprocal_())
+    divisor, value = unnormalised(logits, out)
+    out.mul_(divisor.reciprocal_())
     return value
 
 
-def _softmax_shares(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+def _unnormalised_softmax(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     cut = math.log(torch.finfo(logits.dtype).tiny) + 27.0  # leaves room for products
     peak = logits.amax(0)  # (n,)
     # exp itself is slow where its result is denormal, so clamp before and flush after.
@@ -247,22 +250,22 @@ def _softmax_shares(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     return total, total.log().add_(peak)
 
 
-def _entmax15_shares(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+def _unnormalised_entmax15(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     value = logits.amax(0)  # (n,)
     torch.sub(logits, value, out=out).add_(2.0).relu_()  # [z - t]_+, t = max z - 2
     soft = (out.sum(0) > 2.0).nonzero()[:, 0]  # the others are one-hot
     if 2 * len(soft) > len(value):  # too many to be taken out
-        total, rise = _entmax15_squares(out)
+        total, rise = _squared_roots(out)
         return total, value.add_(rise)
     columns = out[:, soft]
     total = torch.full_like(value, 4.0)
-    total[soft], rise = _entmax15_squares(columns)
+    total[soft], rise = _squared_roots(columns)
     out.mul_(out)[:, soft] = columns
     return total, value.index_add_(0, soft, rise)
 
 
-def _entmax15_squares(root: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares in place of [z - max z + 2]_+, their total, and the value less max z."""
+def _squared_roots(root: Tensor) -> tuple[Tensor, Tensor]:
+    """[z - t]_+^2 in place of [z - max z + 2]_+, its sum, and the value less max z."""
     threshold = torch.full_like(root[0], -2.0)  # (n,) less max z
     square = root * root
     total = square.sum(0)  # (n,)
@@ -288,7 +291,7 @@ class _Softmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
         responsibilities = torch.empty_like(logits)
-        value = _normalised_into(responsibilities, logits, _softmax_shares)
+        value = _normalised_into(responsibilities, logits, _unnormalised_softmax)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
         return responsibilities, value
@@ -303,7 +306,7 @@ class _Entmax15(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
         responsibilities = torch.empty_like(logits)
-        value = _normalised_into(responsibilities, logits, _entmax15_shares)
+        value = _normalised_into(responsibilities, logits, _unnormalised_entmax15)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
         return responsibilities, value
@@ -332,14 +335,14 @@ ASSIGNMENTS: dict[str, Assignment] = {
     "softmax": Assignment(
         "softmax",
         softmax,
-        _softmax_shares,
+        _unnormalised_softmax,
         softmax_jacobian_product,
         lambda n_clusters: 1.0,
     ),
     "entmax15": Assignment(
         "entmax15",
         entmax15,
-        _entmax15_shares,
+        _unnormalised_entmax15,
         entmax15_jacobian_product,
         lambda n_clusters: math.sqrt(n_clusters),
     ),

@@ -82,7 +82,7 @@ def relative_distances(
     offset: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    r"""Squared distances, up to a constant of each row, without touching the rows.
+    r"""Squared distances, up to a constant of each row, without centring the rows.
 
     Computes :math:`\|x_i - c_k\|^2 - \|x_i - o\|^2` (:eq:`eq-distances`) as
     :math:`\|c'_k\|^2 + 2\,o \cdot c'_k - 2\,x_i \cdot c'_k` with
@@ -108,13 +108,14 @@ def relative_distances(
 
     Notes
     -----
-    O(k n d) and one fused matrix product for dense rows.
+    O(k n d): one matrix product. From 200 centres on, if these are more than the
+    features, dense rows on the CPU are copied for it, with a column of ones.
 
     The usual form :math:`\|c\|^2 - 2\,x \cdot c` loses all digits when the data lie far
     from the origin: both terms grow with :math:`\|o\|^2`. Centring the rows would mend
-    it but needs a copy of them, and makes sparse rows dense. Here only the centres are
-    shifted: the terms that cancel are of size :math:`\|o\| \|c'\|`, so the error
-    is that which rounding the data themselves to the dtype has caused already.
+    it, but makes sparse rows dense. Here only the centres are shifted: the terms that
+    cancel are of size :math:`\|o\| \|c'\|`, so the error is that which rounding the
+    data themselves to the dtype has caused already.
 
     Examples
     --------
@@ -133,9 +134,10 @@ def relative_distances(
         return torch.addmm(
             bias[:, None], shifted, rows.t(), beta=scale, alpha=-2.0 * scale
         )  # (k, n)
-    if rows.layout == torch.strided and rows.shape[1] < shifted.shape[0]:
+    narrow = rows.layout == torch.strided and rows.shape[1] < shifted.shape[0]
+    if narrow and rows.device.type == "cpu":
         # As one more feature the bias costs a copy of the rows, and no pass over the
-        # distances.
+        # distances. On a GPU it might be rounded, as factors of products can be.
         longer = torch.cat([shifted * (-2.0 * scale), (scale * bias)[:, None]], 1)
         padded = torch.nn.functional.pad(rows, (0, 1), value=1.0)
         return (padded @ longer.t()).t()  # (k, n)

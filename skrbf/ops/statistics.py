@@ -224,7 +224,7 @@ def soft_statistics(
     sample_weight: Tensor | None,
     objective: Tensor,
     *,
-    total: Tensor | None = None,
+    divisor: Tensor | None = None,
     accumulate: torch.dtype = torch.float64,
 ) -> ClusterStatistics:
     """Statistics of one chunk of rows.
@@ -237,7 +237,7 @@ def soft_statistics(
     sample_weight : Tensor of shape (n,) or None
     objective : Tensor of shape (n,)
         Each row's share of the objective, not yet weighted.
-    total : Tensor of shape (n,), optional
+    divisor : Tensor of shape (n,), optional
         What the responsibilities are still to be divided by. They sum to 1 if not
         given.
     accumulate : torch.dtype, default=torch.float64
@@ -261,20 +261,24 @@ def soft_statistics(
     tensor([[3.],
             [3.]], dtype=torch.float64)
     """
-    factor = None if total is None else total.reciprocal()  # (n,)
+    factor = None if divisor is None else divisor.reciprocal()  # (n,)
     if sample_weight is not None:
+        sample_weight = sample_weight.to(responsibilities.dtype)
         factor = sample_weight if factor is None else factor * sample_weight
         objective = objective * sample_weight
-    if factor is None:
-        weight = responsibilities.sum(1)  # (k,)
-    elif rows.layout == torch.strided and rows.shape[1] < responsibilities.shape[0]:
-        weight = responsibilities @ factor
-        rows = rows * factor[:, None]  # fewer numbers than responsibilities
+    k, d = len(responsibilities), rows.shape[1]
+    if factor is not None and rows.layout == torch.strided and d < k:
+        # The factors go to the rows, which are fewer numbers, and to a column of ones.
+        longer = torch.nn.functional.pad(rows, (0, 1), value=1.0) * factor[:, None]
+        sums = weighted_sums(responsibilities, longer)  # (k, d + 1)
+        weight, total = sums[:, d], sums[:, :d]
     else:
-        responsibilities = responsibilities * factor
+        if factor is not None:
+            responsibilities = responsibilities * factor
         weight = responsibilities.sum(1)
+        total = weighted_sums(responsibilities, rows)
     return ClusterStatistics(
-        weight.to(accumulate),
-        weighted_sums(responsibilities, rows).to(accumulate),  # (k, d)
+        weight.to(accumulate),  # (k,)
+        total.to(accumulate),  # (k, d)
         objective.sum(dtype=accumulate),  # ()
     )

@@ -1,11 +1,49 @@
 from itertools import pairwise
 
+import entmax
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 
-from skrbf.engine.em import em, merged
+from skrbf.engine.em import em, expectation, merged
 from skrbf.ops import ASSIGNMENTS
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+@pytest.mark.parametrize("k", [6, 250])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_expectation_is_that_of_numpy(
+    rng, make, dtype, assignment, k, sparse, weighted
+):
+    """With few centers or many, in several blocks, away from the origin."""
+    X = (5.0 + rng.normal(size=(300, 20)) * (rng.random((300, 20)) < 0.7)).astype(dtype)
+    centers = (5.0 + rng.normal(size=(k, 20))).astype(dtype)
+    weight = rng.random(300).astype(dtype) if weighted else None
+    container = csr_array(X) if sparse else X
+    problem = make(container, weight, memory=8 * 4 * k * 70)
+    temperature = 9.0
+    found = expectation(
+        problem, torch.from_numpy(centers), temperature, ASSIGNMENTS[assignment]
+    )
+    X, centers = X.astype(float), centers.astype(float)
+    w = np.ones(300) if weight is None else weight.astype(float)
+    z = -cdist(centers, X, "sqeuclidean") / temperature  # (k, n)
+    if assignment == "softmax":
+        value = logsumexp(z, axis=0)
+        r = np.exp(z - value)
+    else:
+        r = entmax.entmax15(torch.from_numpy(z), dim=0).numpy()
+        value = (r * z).sum(0) + 4 / 3 * (r - r**1.5).sum(0)
+    rtol = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(found.weight, r @ w, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(found.total, (r * w) @ X, rtol=rtol, atol=rtol)
+    free_energy = -temperature * value @ w
+    assert float(found.objective) == pytest.approx(free_energy, rel=rtol)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -164,6 +164,20 @@ def test_adam_steps_are_those_of_torch():
     assert ours[2] == 3.0
 
 
+def test_steps_of_adam_by_a_tiny_gradient_are_those_of_torch():
+    """There epsilon decides how long they are."""
+    theirs = torch.nn.Parameter(torch.zeros(1).double())
+    optimizer = torch.optim.Adam([theirs], lr=1.0)
+    ours = theirs.detach().clone()
+    moments, slope = Moments.none(ours), torch.full((1,), 1e-8).double()
+    for _ in range(3):
+        ours, moments = adam_step(ours, slope, moments, torch.ones(1).double())
+        theirs.grad = slope.clone()
+        optimizer.step()
+    torch.testing.assert_close(ours, theirs.detach(), rtol=1e-12, atol=0)
+    assert -2 < float(ours) < -1  # halved
+
+
 def test_the_rates_of_adam_fall_to_zero():
     start, rates = torch.zeros(1), torch.ones(1)
     batches = shuffled(10, 2, torch.Generator().manual_seed(0), torch.device("cpu"))

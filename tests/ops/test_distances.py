@@ -147,11 +147,12 @@ def test_layout_of_dense_rows(rng, k, d):
     rows = torch.from_numpy(rng.normal(size=(6, d)))
     centers = torch.from_numpy(rng.normal(size=(k, d)))
     offset = torch.from_numpy(rng.normal(size=d))
-    for origin in (torch.zeros(d).double(), offset):
+    for origin in (None, offset):
         found = relative_distances(centers, rows, origin, -0.5)
         assert found.stride() == ((6, 1) if k < 200 else (1, k))
         expected = cdist(centers, rows, "sqeuclidean")
-        expected -= cdist(origin[None], rows, "sqeuclidean")
+        middle = torch.zeros_like(offset) if origin is None else origin
+        expected -= cdist(middle[None], rows, "sqeuclidean")
         np.testing.assert_allclose(found, -0.5 * expected, rtol=1e-13, atol=1e-11)
 
 

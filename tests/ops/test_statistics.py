@@ -76,20 +76,24 @@ def test_responsibilities_may_be_still_to_be_divided(layout, problem, rng, k, we
     _, array, weight, objective = problem
     rows, weight = layout(array), weight if weighted else None
     r, _ = softmax(torch.from_numpy(rng.normal(size=(k, 60))))
-    total = torch.from_numpy(rng.uniform(0.5, 9.0, size=60))
-    expected = soft_statistics(r, rows, weight, objective)
-    shares = r * total
-    before = shares.clone()
-    found = soft_statistics(shares, rows, weight, objective, total=total)
-    for part, one in zip(found, expected, strict=True):
-        torch.testing.assert_close(part, one, rtol=1e-13, atol=1e-14)
-    assert torch.equal(shares, before)
+    divisor = torch.from_numpy(rng.uniform(0.5, 9.0, size=60))
+    given = r * divisor
+    before = given.clone()
+    found = soft_statistics(given, rows, weight, objective, divisor=divisor)
+    w = np.ones(60) if weight is None else weight.numpy()
+    share = r.numpy() * w
+    np.testing.assert_allclose(found.weight, share.sum(1), rtol=1e-13)
+    np.testing.assert_allclose(found.total, share @ array, atol=1e-14)
+    np.testing.assert_allclose(found.objective, objective.numpy() @ w, rtol=1e-13)
+    assert torch.equal(given, before)
 
 
-def test_integer_weights_are_repetitions(problem):
-    r, array, _, objective = problem
+@pytest.mark.parametrize("k", [4, 40])
+def test_integer_weights_are_repetitions(problem, rng, k):
+    _, array, _, objective = problem
+    r, _ = softmax(torch.from_numpy(rng.normal(size=(k, 60))))
     rows, times = torch.from_numpy(array), torch.arange(60) % 3
-    weighted = soft_statistics(r, rows, times.double(), objective)
+    weighted = soft_statistics(r, rows, times, objective)
     index = torch.arange(60).repeat_interleave(times)
     repeated = soft_statistics(r[:, index], rows[index], None, objective[index])
     for found, expected in zip(weighted, repeated, strict=True):
