@@ -143,7 +143,8 @@ class RBFNetClassifier(
 
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last one, with its scaling. Then
-        `n_centers`, `assignment` and `width` must be as they were.
+        `n_centers`, `assignment` and `width` must be as they were, and what places new
+        units, `width_factor`, `per_class` and `scale`, is not looked at.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and
@@ -368,8 +369,8 @@ class RBFNetClassifier(
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Go on with a batch of rows.
 
-        The first batch is fitted, as by :meth:`fit`: it places the units and sets the
-        scaling. Every further batch is one epoch of Adam, at the full `learning_rate`.
+        The first batch is fitted, as by :meth:`fit`: it places the units, at most one
+        for each distinct row, and sets the scaling. Every further batch is one epoch of Adam, at the full `learning_rate`.
 
         Parameters
         ----------
