@@ -370,7 +370,8 @@ class RBFNetClassifier(
         """Go on with a batch of rows.
 
         The first batch is fitted, as by :meth:`fit`: it places the units, at most one
-        for each distinct row, and sets the scaling. Every further batch is one epoch of Adam, at the full `learning_rate`.
+        for each distinct row, and sets the scaling. Every further batch is one epoch of
+        Adam, at the full `learning_rate`.
 
         Parameters
         ----------

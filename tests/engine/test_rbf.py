@@ -397,6 +397,28 @@ def test_joint_training_beats_the_convex_start(task, width, solver):
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_the_first_step_is_in_the_coordinates_of_the_kernel(task, solver):
+    task, network, _ = start_of(task)
+    seen, generator = [], torch.Generator().manual_seed(0)
+    plan = rbf.Plan(
+        8, False, "per_center", 1.0, solver, 90, 0.01, Stopping(60, 0.0, 60), generator
+    )
+    rbf.fit(task, None, plan, network, lambda r, s: seen.append(s) or True)
+    root = fractional_matrix_power(task.kernel.matrix.double().numpy(), 0.5)
+    move = (seen[0].weight - network.weight).double().numpy() @ root
+    _, gradient = net.loss_gradient(task, network)
+    slope = gradient.weight.double().numpy() @ np.linalg.inv(root)
+    if solver == "adam":  # by its rate, whatever the size of the slope
+        large = np.abs(slope) > 1e-2 * np.abs(slope).max()
+        assert large.mean() > 0.5
+        np.testing.assert_allclose(np.abs(move[large]), 0.01, rtol=2e-2)
+        assert (np.sign(move) == -np.sign(slope))[large].all()
+    else:
+        cosine = (move * slope).sum() / np.linalg.norm(move) / np.linalg.norm(slope)
+        assert cosine < -0.999
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_centers_are_pulled_to_where_they_start(task, solver):
     shifts = []
     for pull in (0.0, 1.0, 100.0):
