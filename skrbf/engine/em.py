@@ -171,13 +171,12 @@ def expectation(
     def part(start: int, stop: int, block: Tensor) -> ClusterStatistics:
         # In a function, so that each block has the memory of the one before.
         logits = relative_distances(centers, block, problem.mean, -1.0 / temperature)
-        divisor, value = assignment.unnormalised(logits, logits)  # (m,), (m,)
+        r, value = assignment.function(logits, logits)  # (k, m), (m,)
         return statistics.soft_statistics(
-            logits,
+            r,
             block,
             problem.weight_of(start, stop),
             value,
-            divisor=divisor,
             accumulate=compute.accumulate,
         )
 

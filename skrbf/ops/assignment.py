@@ -22,10 +22,6 @@ class AssignmentFunction(Protocol):
         """Return responsibilities (k, n) and value (n,) of logits (k, n)."""
 
 
-# Of logits and where to write: the divisor and the value of each row, (n,).
-UnnormalisedFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
 class Assignment(NamedTuple):
     """An assignment map with all that depends on the choice of it.
 
@@ -34,10 +30,6 @@ class Assignment(NamedTuple):
     name : str
     function : callable
         ``function(logits, out=None) -> (responsibilities, value)``.
-    unnormalised : callable
-        ``unnormalised(logits, out) -> (divisor, value)``: writes the responsibilities
-        times a divisor of each row, (n,), to `out`, which may be `logits`. Sums over
-        the rows need no more.
     jacobian_product : callable
         ``jacobian_product(responsibilities, vectors)``: the symmetric Jacobian of the
         map times one vector per row; all of shape (k, n).
@@ -48,7 +40,6 @@ class Assignment(NamedTuple):
 
     name: str
     function: AssignmentFunction
-    unnormalised: UnnormalisedFunction
     jacobian_product: Callable[[Tensor, Tensor], Tensor]
     critical_factor: Callable[[int], float]
 
@@ -88,7 +79,7 @@ def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
             [0.5000]]), tensor([0.6931]))
     """
     if out is not None:
-        return out, _normalised_into(out, logits, _unnormalised_softmax)
+        return out, _softmax_into(out, logits)
     responsibilities, value = _Softmax.apply(logits)
     return responsibilities, value
 
@@ -119,13 +110,12 @@ def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]
     -----
     O(k n), and as much again for each of one to five Newton steps: on the columns that
     are not one-hot where they are fewer than half, else on all. Sorting is many times
-    slower. With
-    :math:`s_k = [z_k - t]_+` the threshold t solves :math:`\|s\|_2 = 2`. The norm is
-    convex and decreasing in t, so Newton's method from the left,
-    :math:`t = \max z - 2`, rises monotonically to the root; it needs no step where a
-    column is one-hot, and one where all its logits are equal. Its error after a step of
-    length :math:`\delta` is at most :math:`k \delta^2 / 4`: a step of
-    :math:`2 \sqrt{\epsilon / k}` leaves rounding only.
+    slower. With :math:`s_k = [z_k / 2 - \tau]_+` the threshold solves
+    :math:`\|s\|_2 = 1`. The norm is convex and decreasing, so Newton's method from the
+    left, :math:`\tau = \max z / 2 - 1`, rises monotonically to the root; it needs no
+    step where a column is one-hot, and one where all its logits are equal. Its error
+    after a step of length :math:`\delta` is at most :math:`k \delta^2`: a step of
+    :math:`\sqrt{\epsilon / k}` leaves rounding only.
 
     References
     ----------
@@ -139,7 +129,7 @@ def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]
             [0.5000, 0.0000]])
     """
     if out is not None:
-        return out, _normalised_into(out, logits, _unnormalised_entmax15)
+        return out, _entmax15_into(out, logits)
     responsibilities, value = _Entmax15.apply(logits)
     return responsibilities, value
 
@@ -232,47 +222,40 @@ def one_hot_rows(logits: Tensor) -> Tensor:
     return (logits - logits.amax(0) > -2.0).sum(0) == 1  # (n,)
 
 
-def _normalised_into(
-    out: Tensor, logits: Tensor, unnormalised: UnnormalisedFunction
-) -> Tensor:
-    divisor, value = unnormalised(logits, out)
-    out.mul_(divisor.reciprocal_())
-    return value
-
-
-def _unnormalised_softmax(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+def _softmax_into(out: Tensor, logits: Tensor) -> Tensor:
     cut = math.log(torch.finfo(logits.dtype).tiny) + 27.0  # leaves room for products
     peak = logits.amax(0)  # (n,)
     # exp itself is slow where its result is denormal, so clamp before and flush after.
     torch.sub(logits, peak, out=out).clamp_min_(cut).exp_()
     torch.threshold_(out, math.exp(cut + 0.01), 0.0)
     total = out.sum(0)  # (n,)
-    return total, total.log().add_(peak)
+    out.mul_(total.reciprocal())
+    return total.log_().add_(peak)
 
 
-def _unnormalised_entmax15(logits: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+def _entmax15_into(out: Tensor, logits: Tensor) -> Tensor:
     value = logits.amax(0)  # (n,)
-    torch.sub(logits, value, out=out).add_(2.0).relu_()  # [z - t]_+, t = max z - 2
-    soft = (out.sum(0) > 2.0).nonzero()[:, 0]  # the others are one-hot
+    one = logits.new_ones(())
+    torch.sub(logits, value, out=out)
+    torch.add(one, out, alpha=0.5, out=out).relu_()  # s at the least threshold
+    soft = (out.sum(0) > 1.0).nonzero()[:, 0]  # the others are one-hot
     if 2 * len(soft) > len(value):  # too many to be taken out
-        total, rise = _squared_roots(out)
-        return total, value.add_(rise)
+        return value.add_(_squared_roots(out))
     columns = out[:, soft]
-    total = torch.full_like(value, 4.0)
-    total[soft], rise = _squared_roots(columns)
+    value.index_add_(0, soft, _squared_roots(columns))
     out.mul_(out)[:, soft] = columns
-    return total, value.index_add_(0, soft, rise)
+    return value
 
 
-def _squared_roots(root: Tensor) -> tuple[Tensor, Tensor]:
-    """[z - t]_+^2 in place of [z - max z + 2]_+, its sum, and the value less max z."""
-    threshold = torch.full_like(root[0], -2.0)  # (n,) less max z
+def _squared_roots(root: Tensor) -> Tensor:
+    """Responsibilities in place of [1 + (z - max z) / 2]_+; the value less max z."""
+    threshold = torch.full_like(root[0], -1.0)  # (n,) less max z / 2
     square = root * root
     total = square.sum(0)  # (n,)
     eps = torch.finfo(root.dtype).eps
-    last_step = 2.0 * math.sqrt(eps / root.shape[0])
+    last_step = math.sqrt(eps / root.shape[0])
     for _ in range(50):
-        step = torch.sub(total, total.sqrt(), alpha=2.0).div_(root.sum(0)).relu_()
+        step = torch.sub(total, total.sqrt()).div_(root.sum(0)).relu_()
         longest = float(step.max()) if len(step) else 0.0
         if longest <= eps:
             break
@@ -281,17 +264,18 @@ def _squared_roots(root: Tensor) -> tuple[Tensor, Tensor]:
         total = torch.mul(root, root, out=square).sum(0)
         if longest <= last_step:
             break
-    # r.z = t + r.root and r^(3/2) = r root / 2, so r.z + H(r) is:
-    product = root.mul_(square).sum(0).div_(total)  # (n,)
+    square.mul_(total.reciprocal())  # r
+    # z = 2 (tau + s) and r^(3/2) = r s, so r.z + H(r) is:
+    product = root.mul_(square).sum(0)  # (n,)
     root.copy_(square)
-    return total, threshold.add_(product, alpha=1.0 / 3.0).add_(4.0 / 3.0)
+    return threshold.mul_(2.0).add_(product, alpha=2.0 / 3.0).add_(4.0 / 3.0)
 
 
 class _Softmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
         responsibilities = torch.empty_like(logits)
-        value = _normalised_into(responsibilities, logits, _unnormalised_softmax)
+        value = _softmax_into(responsibilities, logits)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
         return responsibilities, value
@@ -306,7 +290,7 @@ class _Entmax15(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
         responsibilities = torch.empty_like(logits)
-        value = _normalised_into(responsibilities, logits, _unnormalised_entmax15)
+        value = _entmax15_into(responsibilities, logits)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
         return responsibilities, value
@@ -335,14 +319,12 @@ ASSIGNMENTS: dict[str, Assignment] = {
     "softmax": Assignment(
         "softmax",
         softmax,
-        _unnormalised_softmax,
         softmax_jacobian_product,
         lambda n_clusters: 1.0,
     ),
     "entmax15": Assignment(
         "entmax15",
         entmax15,
-        _unnormalised_entmax15,
         entmax15_jacobian_product,
         lambda n_clusters: math.sqrt(n_clusters),
     ),

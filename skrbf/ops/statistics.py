@@ -224,7 +224,6 @@ def soft_statistics(
     sample_weight: Tensor | None,
     objective: Tensor,
     *,
-    divisor: Tensor | None = None,
     accumulate: torch.dtype = torch.float64,
 ) -> ClusterStatistics:
     """Statistics of one chunk of rows.
@@ -237,9 +236,6 @@ def soft_statistics(
     sample_weight : Tensor of shape (n,) or None
     objective : Tensor of shape (n,)
         Each row's share of the objective, not yet weighted.
-    divisor : Tensor of shape (n,), optional
-        What the responsibilities are still to be divided by. They sum to 1 if not
-        given.
     accumulate : torch.dtype, default=torch.float64
         Dtype of the result: sums within a chunk are formed in the dtype of the rows,
         sums of chunks in this one.
@@ -261,24 +257,11 @@ def soft_statistics(
     tensor([[3.],
             [3.]], dtype=torch.float64)
     """
-    factor = None if divisor is None else divisor.reciprocal()  # (n,)
     if sample_weight is not None:
-        sample_weight = sample_weight.to(responsibilities.dtype)
-        factor = sample_weight if factor is None else factor * sample_weight
+        responsibilities = responsibilities * sample_weight
         objective = objective * sample_weight
-    k, d = len(responsibilities), rows.shape[1]
-    if factor is not None and rows.layout == torch.strided and d < k:
-        # The factors go to the rows, which are fewer numbers, and to a column of ones.
-        longer = torch.nn.functional.pad(rows, (0, 1), value=1.0) * factor[:, None]
-        sums = weighted_sums(responsibilities, longer)  # (k, d + 1)
-        weight, total = sums[:, d], sums[:, :d]
-    else:
-        if factor is not None:
-            responsibilities = responsibilities * factor
-        weight = responsibilities.sum(1)
-        total = weighted_sums(responsibilities, rows)
     return ClusterStatistics(
-        weight.to(accumulate),  # (k,)
-        total.to(accumulate),  # (k, d)
+        responsibilities.sum(1).to(accumulate),  # (k,)
+        weighted_sums(responsibilities, rows).to(accumulate),  # (k, d)
         objective.sum(dtype=accumulate),  # ()
     )

@@ -70,25 +70,6 @@ def test_the_sum_over_chunks_is_the_whole(problem):
 
 
 @pytest.mark.parametrize("k", [4, 40])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_responsibilities_may_be_still_to_be_divided(layout, problem, rng, k, weighted):
-    """By what they sum to, whether there are more or fewer of them than features."""
-    _, array, weight, objective = problem
-    rows, weight = layout(array), weight if weighted else None
-    r, _ = softmax(torch.from_numpy(rng.normal(size=(k, 60))))
-    divisor = torch.from_numpy(rng.uniform(0.5, 9.0, size=60))
-    given = r * divisor
-    before = given.clone()
-    found = soft_statistics(given, rows, weight, objective, divisor=divisor)
-    w = np.ones(60) if weight is None else weight.numpy()
-    share = r.numpy() * w
-    np.testing.assert_allclose(found.weight, share.sum(1), rtol=1e-13)
-    np.testing.assert_allclose(found.total, share @ array, atol=1e-14)
-    np.testing.assert_allclose(found.objective, objective.numpy() @ w, rtol=1e-13)
-    assert torch.equal(given, before)
-
-
-@pytest.mark.parametrize("k", [4, 40])
 def test_integer_weights_are_repetitions(problem, rng, k):
     _, array, _, objective = problem
     r, _ = softmax(torch.from_numpy(rng.normal(size=(k, 60))))
