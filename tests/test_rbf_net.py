@@ -221,7 +221,7 @@ def test_alpha(moons):
     assert unsure.alpha_ == same.alpha_
     assert unsure.set_params(alpha=0).fit(X, y).alpha_ == 0
     balanced = {"class_weight": "balanced", "early_stopping": True}
-    assert net(100, max_iter=2, **balanced).fit(X, y).alpha_ == 0.1
+    assert net(100, max_iter=2, **balanced).fit(X, noisy).alpha_ > 0.1
     assert net(5, max_iter=0).fit(X, np.zeros(300)).alpha_ == 0.1  # nothing to tell
 
 

@@ -240,15 +240,15 @@ def _entmax15_into(out: Tensor, logits: Tensor) -> Tensor:
     torch.add(one, out, alpha=0.5, out=out).relu_()  # s at the least threshold
     soft = (out.sum(0) > 1.0).nonzero()[:, 0]  # the others are one-hot
     if 2 * len(soft) > len(value):  # too many to be taken out
-        return value.add_(_squared_roots(out))
+        return value.add_(_entmax15_by_newton(out))
     columns = out[:, soft]
-    value.index_add_(0, soft, _squared_roots(columns))
+    value.index_add_(0, soft, _entmax15_by_newton(columns))
     out.mul_(out)[:, soft] = columns
     return value
 
 
-def _squared_roots(root: Tensor) -> Tensor:
-    """Responsibilities in place of [1 + (z - max z) / 2]_+; the value less max z."""
+def _entmax15_by_newton(root: Tensor) -> Tensor:
+    """Responsibilities in place of [1 + (z - max z) / 2]_+; value less max z."""
     threshold = torch.full_like(root[0], -1.0)  # (n,) less max z / 2
     square = root * root
     total = square.sum(0)  # (n,)
@@ -317,10 +317,7 @@ def _backward(
 
 ASSIGNMENTS: dict[str, Assignment] = {
     "softmax": Assignment(
-        "softmax",
-        softmax,
-        softmax_jacobian_product,
-        lambda n_clusters: 1.0,
+        "softmax", softmax, softmax_jacobian_product, lambda n_clusters: 1.0
     ),
     "entmax15": Assignment(
         "entmax15",

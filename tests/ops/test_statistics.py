@@ -69,10 +69,8 @@ def test_the_sum_over_chunks_is_the_whole(problem):
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("k", [4, 40])
-def test_integer_weights_are_repetitions(problem, rng, k):
-    _, array, _, objective = problem
-    r, _ = softmax(torch.from_numpy(rng.normal(size=(k, 60))))
+def test_integer_weights_are_repetitions(problem):
+    r, array, _, objective = problem
     rows, times = torch.from_numpy(array), torch.arange(60) % 3
     weighted = soft_statistics(r, rows, times, objective)
     index = torch.arange(60).repeat_interleave(times)
