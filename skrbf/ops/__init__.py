@@ -7,7 +7,6 @@ are ``(k, n)``: clusters on the leading axis, the rows of a chunk trailing.
 from skrbf.ops.assignment import (
     ASSIGNMENTS,
     Assignment,
-    AssignmentFunction,
     entmax15,
     entmax15_jacobian_product,
     one_hot_rows,
@@ -87,7 +86,6 @@ __all__ = [
     "CENTERING_LOSSES",
     "Activation",
     "Assignment",
-    "AssignmentFunction",
     "CenteringLoss",
     "ClusterStatistics",
     "Kernel",
