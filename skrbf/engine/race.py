@@ -50,8 +50,10 @@ def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
         weight = starts.new_zeros((b, k), dtype=problem.compute.accumulate)
         total = starts.new_zeros((b, k, d), dtype=problem.compute.accumulate)
         for start, stop, block in problem.rows.blocks(b * k):
-            flat = relative_distances(starts.view(b * k, d), block, problem.offset)
-            distances = flat.reshape(b, k, -1)  # (b, k, m)
+            flat = starts.view(b * k, d)
+            distances = relative_distances(
+                flat, block, problem.offset, contiguous=True
+            ).reshape(b, k, -1)  # (b, k, m)
             nearest = distances.amin(1, keepdim=True)  # (b, 1, m)
             met = torch.eq(distances, nearest, out=distances)  # (b, k, m)
             part = _totals(met, block, problem.weight_of(start, stop))

@@ -16,12 +16,12 @@ from skrbf.engine.race import best_of, spread_starts
 from skrbf.engine.split import Splits, split
 from skrbf.ops.distances import nearest, relative_distances
 
-# At first a third of the centers move at once, after each failure half as many, where
+# At first a quarter of the centers move at once, after each failure half as many, where
 # the split gains this part of the merge's cost.
-_TOGETHER = 1 / 3
+_TOGETHER = 1 / 4
 _WORTH = 0.3
 # A move that raises the distortion by this part of it at first is not made up for.
-_HOPELESS = 0.5
+_HOPELESS = 0.3
 # Below this number of clusters moves are made one by one: twice as many as there are
 # clusters compete, but not more than so many. Up to this number of clusters, so many
 # other starts compete as well.
@@ -33,7 +33,7 @@ _NUMBERS = 1 << 20
 _FINALISTS = 2
 # Iterations after a move; they stop early below these tolerances.
 _FINISH = 30
-_TOL = 3e-3
+_TOL = 5e-3
 _TOL_SINGLE = 1e-3
 
 Report = Callable[[Descent], bool]

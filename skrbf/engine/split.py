@@ -165,8 +165,8 @@ def _main_axes(
 ) -> tuple[Tensor, Tensor]:
     k, d = centers.shape
     number = torch.arange(1, d + 1, dtype=centers.dtype, device=centers.device)
-    axis = torch.cos(number * number)  # that no covariance singles out
-    axis = (axis / torch.linalg.vector_norm(axis)).expand(k, d)
+    # That no covariance singles out. Its length does not matter.
+    axis = torch.cos(number * number).expand(k, d)
 
     def product(shift: _Shift) -> tuple[Tensor]:
         return (shift.totals(_weighted(shift.along(axis), shift)),)

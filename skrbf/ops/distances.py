@@ -81,6 +81,8 @@ def relative_distances(
     rows: Tensor,
     offset: Tensor | None = None,
     scale: float = 1.0,
+    *,
+    contiguous: bool = False,
 ) -> Tensor:
     r"""Squared distances, up to a constant of each row, without centring the rows.
 
@@ -99,6 +101,9 @@ def relative_distances(
     scale : float, default=1.0
         Factor on the result; ``-1 / T`` gives the logits at temperature ``T`` at no
         cost.
+    contiguous : bool, default=False
+        Whether the result for dense rows is contiguous whatever the number of centres:
+        for reductions over a few of them.
 
     Returns
     -------
@@ -130,7 +135,7 @@ def relative_distances(
     else:
         shifted = centers - offset
         bias = torch.linalg.vecdot(shifted, centers + offset)  # (k,)
-    if rows.layout == torch.strided and shifted.shape[0] < _MANY:
+    if rows.layout == torch.strided and (contiguous or shifted.shape[0] < _MANY):
         return torch.addmm(
             bias[:, None], shifted, rows.t(), beta=scale, alpha=-2.0 * scale
         )  # (k, n)
