@@ -26,7 +26,7 @@ _HOPELESS = 0.3
 # clusters compete, but not more than so many. Up to this number of clusters, so many
 # other starts compete as well.
 _FEW, _CANDIDATES = 20, 24
-_VERY_FEW, _SPREAD = 7, 32
+_VERY_FEW, _SPREAD = 7, 64
 # As long as their centers are not more than so many numbers.
 _NUMBERS = 1 << 20
 # So many that do best in a few iterations go to the end.
