@@ -51,8 +51,8 @@ class SoftKMeans(
     temperature : "auto" or float, default="auto"
         Relative to twice the largest variance of the data along any direction, the
         temperature above which softmax centers that have met at the mean stay there: 0
-        is K-means, and at 1 and above there is one cluster, but for a few rows that are
-        far from all others. With entmax-1.5 there is one cluster from the square root
+        is K-means, and above 1 there is one cluster, but for a few rows that are far
+        from all others. With entmax-1.5 there is one cluster from the square root
         of `n_clusters` on. The temperature has no unit: data scaled by any factor give
         the same result. "auto" is the noise level of the clusters
         themselves, :math:`T = 2 \sigma^2` with :math:`\sigma^2` the variance per
@@ -86,7 +86,8 @@ class SoftKMeans(
         callables, else 1. An array and "grow" are started once.
 
     max_iter : int, default=300
-        Most iterations of one start, those of growth and repair not counted.
+        Most iterations of one start. Those of growth and repair come before and are not
+        counted; a run of iterations in them is not longer either.
 
     tol : float, default=1e-4
         Soft iterations stop when the squared shifts of the centers sum to less than
@@ -107,7 +108,9 @@ class SoftKMeans(
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Centers, those without a row of their own last.
+        Centers, those without a row of their own last. With ``init="grow"`` they are in
+        the order of their projections on a fixed direction, that of :math:`\cos j^2`:
+        neither the order of the rows nor their scale changes the number of a cluster.
 
     labels_ : ndarray of shape (n_samples,), int32
         Label of each row: the same as ``predict(X)``.
@@ -131,7 +134,7 @@ class SoftKMeans(
         Sum of weighted responsibilities of each cluster.
 
     n_iter_ : int
-        Iterations of the best start, after growth and repair.
+        Iterations of the best start, after growth and repair: often 1 at temperature 0.
 
     history_ : dict of lists
         For every step its "phase" ("grow", "repair", "anneal", "descend"),
@@ -287,9 +290,10 @@ class SoftKMeans(
             weight = compute.tensor(weight)
         problem = make_problem(to_rows(X, compute), weight, compute)
         if not np.isfinite(problem.scatter):
+            wider = ", or pass float64" if X.dtype == np.float32 else ""
             raise ValueError(
-                f"The squared distances in X are too large for {X.dtype}; scale X, or "
-                "pass float64."
+                f"The squared distances in X are too large for {X.dtype}; "
+                f"scale X{wider}."
             )
         return problem
 

@@ -13,9 +13,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import ortho_group
 from sklearn.base import clone
 from sklearn.cluster import KMeans
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_breast_cancer, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from skrbf import SoftKMeans
@@ -103,6 +104,17 @@ def test_no_order_of_rows(make_data, matched, kind, n_clusters):
     assert_allclose(fitting, a.cluster_centers_, rtol=1e-6, atol=1e-6)
     assert adjusted_rand_score(b.labels_, a.labels_[order]) == 1
     assert_array_equal(b.predict(X)[order], b.labels_)
+
+
+@all_kinds
+def test_rounding_does_not_number_the_clusters(kind):
+    """Here two clusters grow at nearly the same temperature."""
+    X = StandardScaler().fit_transform(load_breast_cancer().data)
+    order = np.random.default_rng(0).permutation(len(X))
+    labels = SoftKMeans(10, **kind).fit(X).labels_
+
+    assert_array_equal(SoftKMeans(10, **kind).fit(7 * X).labels_, labels)
+    assert_array_equal(SoftKMeans(10, **kind).fit(X[order]).labels_, labels[order])
 
 
 @all_kinds

@@ -167,12 +167,11 @@ def expectation(
     whole = ClusterStatistics(
         zero.new_zeros(len(centers)), zero.new_zeros(centers.shape), zero
     )
-    scale = -assignment.scale / temperature
 
     def part(start: int, stop: int, block: Tensor) -> ClusterStatistics:
         # In a function, so that each block has the memory of the one before.
-        r = relative_distances(centers, block, problem.mean, scale)  # (k, m) logits yet
-        value = assignment.in_place(r)  # (m,)
+        logits = relative_distances(centers, block, problem.mean, -1.0 / temperature)
+        r, value = assignment.function(logits, logits)  # (k, m), (m,)
         return statistics.soft_statistics(
             r,
             block,

@@ -116,6 +116,8 @@ def fit(
     fits = []
     for start in starts:
         run = _descend(problem, recipe, start, reference, on_moved)
+        if grown:
+            run = run._replace(centers=_in_order(run.centers))
         fits.append(_finished(whole, recipe, run._replace(centers=run.centers + back)))
     if recipe.temperature is None:  # free energies of several temperatures: no order
         return min(fits, key=lambda fitted: fitted.scored.inertia)
@@ -242,6 +244,17 @@ def _merged(problem: Problem, recipe: Recipe, soft: Soft, critical: float) -> Te
         for c in (centers, blob)
     ]
     return blob if both[1] <= both[0] + _LOWER * problem.scatter else centers
+
+
+def _in_order(centers: Tensor) -> Tensor:
+    """Centers along a direction that no data single out.
+
+    In the order of their growth, rounding would number them: of two clusters that split
+    in the same round the hotter one is first, be it by the last digit.
+    """
+    number = torch.arange(1, centers.shape[1] + 1, device=centers.device)
+    along = centers @ torch.cos(number.to(centers.dtype) ** 2)  # (k,)
+    return centers[along.argsort(stable=True)]
 
 
 def _finished(problem: Problem, recipe: Recipe, run: _Run) -> Fitted:

@@ -145,9 +145,8 @@ class _Measure:
 
 
 def _soft(block: Tensor, model: Model, measure: _Measure) -> tuple[Tensor, Tensor]:
-    r = measure(block, -model.assignment.scale / model.temperature)  # (k, m) logits yet
-    value = model.assignment.in_place(r)  # (m,)
-    return r, value
+    logits = measure(block, -1.0 / model.temperature)  # (k, m)
+    return model.assignment.function(logits, logits)
 
 
 def _label(block: Tensor, model: Model, measure: _Measure) -> Tensor:
@@ -156,10 +155,9 @@ def _label(block: Tensor, model: Model, measure: _Measure) -> Tensor:
     Both maps rise with the logits. Only logits that differ by rounding may become one
     responsibility: then the first of them has the label.
     """
-    scale = model.assignment.scale  # as `_soft`: other factors round otherwise
-    distances = measure.distinct(block, scale / model.temperature)  # (k, m)
+    distances = measure.distinct(block, 1.0 / model.temperature)  # (k, m)
     least = distances.amin(0)  # (m,)
-    slack = _ROUNDING * scale * torch.finfo(least.dtype).eps
+    slack = _ROUNDING * torch.finfo(least.dtype).eps
     close = torch.le(distances, least + slack, out=distances)  # (k, m) zeros and ones
     label, single = places(close)
     if not single:

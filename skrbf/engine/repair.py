@@ -21,7 +21,7 @@ from skrbf.ops.distances import nearest, relative_distances
 _TOGETHER = 1 / 4
 _WORTH = 0.3
 # A move that raises the distortion by this part of it at first is not made up for.
-_HOPELESS = 0.3
+_HOPELESS = 0.5
 # Below this number of clusters moves are made one by one: twice as many as there are
 # clusters compete, but not more than so many. Up to this number of clusters, so many
 # other starts compete as well.

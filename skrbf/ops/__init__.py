@@ -7,6 +7,7 @@ are ``(k, n)``: clusters on the leading axis, the rows of a chunk trailing.
 from skrbf.ops.assignment import (
     ASSIGNMENTS,
     Assignment,
+    AssignmentFunction,
     entmax15,
     entmax15_jacobian_product,
     one_hot_rows,
@@ -86,6 +87,7 @@ __all__ = [
     "CENTERING_LOSSES",
     "Activation",
     "Assignment",
+    "AssignmentFunction",
     "CenteringLoss",
     "ClusterStatistics",
     "Kernel",

@@ -7,10 +7,19 @@ H, and with it the value of the maximum, of which the free energy is made.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+
+class AssignmentFunction(Protocol):
+    """What `softmax` and `entmax15` have in common."""
+
+    def __call__(
+        self, logits: Tensor, out: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return responsibilities (k, n) and value (n,) of logits (k, n)."""
 
 
 class Assignment(NamedTuple):
@@ -20,13 +29,7 @@ class Assignment(NamedTuple):
     ----------
     name : str
     function : callable
-        ``function(logits) -> (responsibilities, value)``.
-    in_place : callable
-        ``in_place(scaled_logits) -> value``: the same, faster and without derivatives.
-        The responsibilities are written over the logits, which come times `scale`.
-    scale : float
-        What `in_place` wants logits to be multiplied by: the factor of the product that
-        forms them can hold it at no cost.
+        ``function(logits, out=None) -> (responsibilities, value)``.
     jacobian_product : callable
         ``jacobian_product(responsibilities, vectors)``: the symmetric Jacobian of the
         map times one vector per row; all of shape (k, n).
@@ -36,14 +39,12 @@ class Assignment(NamedTuple):
     """
 
     name: str
-    function: Callable[[Tensor], tuple[Tensor, Tensor]]
-    in_place: Callable[[Tensor], Tensor]
-    scale: float
+    function: AssignmentFunction
     jacobian_product: Callable[[Tensor, Tensor], Tensor]
     critical_factor: Callable[[int], float]
 
 
-def softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
+def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     r"""Softmax over the clusters, and the log-partition function.
 
     The maximiser of :math:`r \cdot z + H(r)` with Shannon's entropy
@@ -53,6 +54,9 @@ def softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
     ----------
     logits : Tensor of shape (k, n)
         Finite. Adding a constant to a row, a column of the block, changes nothing.
+    out : Tensor of shape (k, n), optional
+        Where to write the responsibilities; may be `logits`. Not differentiable then,
+        as usual in torch.
 
     Returns
     -------
@@ -65,8 +69,7 @@ def softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
     Notes
     -----
     O(k n). The flush to zero is for speed: denormal numbers slow the exponential and
-    the matrix product that follows by an order of magnitude on a CPU. Powers of 2 are
-    as fast for an argument of minus infinity, powers of e are not.
+    the matrix product that follows by an order of magnitude on a CPU.
 
     Examples
     --------
@@ -75,11 +78,13 @@ def softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
     (tensor([[0.5000],
             [0.5000]]), tensor([0.6931]))
     """
+    if out is not None:
+        return out, _softmax_into(out, logits)
     responsibilities, value = _Softmax.apply(logits)
     return responsibilities, value
 
 
-def entmax15(logits: Tensor) -> tuple[Tensor, Tensor]:
+def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     r"""Sparse entmax-1.5 over the clusters, exact, and the value of its problem.
 
     The maximiser of :math:`r \cdot z + H_{1.5}(r)` with Tsallis' entropy
@@ -90,6 +95,9 @@ def entmax15(logits: Tensor) -> tuple[Tensor, Tensor]:
     ----------
     logits : Tensor of shape (k, n)
         Finite. Adding a constant to a row, a column of the block, changes nothing.
+    out : Tensor of shape (k, n), optional
+        Where to write the responsibilities; may be `logits`. Not differentiable then,
+        as usual in torch.
 
     Returns
     -------
@@ -120,6 +128,8 @@ def entmax15(logits: Tensor) -> tuple[Tensor, Tensor]:
     tensor([[0.5000, 1.0000],
             [0.5000, 0.0000]])
     """
+    if out is not None:
+        return out, _entmax15_into(out, logits)
     responsibilities, value = _Entmax15.apply(logits)
     return responsibilities, value
 
@@ -212,30 +222,22 @@ def one_hot_rows(logits: Tensor) -> Tensor:
     return (logits - logits.amax(0) > -2.0).sum(0) == 1  # (n,)
 
 
-_LOG2_E = 1.0 / math.log(2.0)
+def _softmax_into(out: Tensor, logits: Tensor) -> Tensor:
+    cut = math.log(torch.finfo(logits.dtype).tiny) + 27.0  # leaves room for products
+    peak = logits.amax(0)  # (n,)
+    # exp itself is slow where its result is denormal, so clamp before and flush after.
+    torch.sub(logits, peak, out=out).clamp_min_(cut).exp_()
+    torch.threshold_(out, math.exp(cut + 0.01), 0.0)
+    total = out.sum(0)  # (n,)
+    out.mul_(total.reciprocal())
+    return total.log_().add_(peak)
 
 
-def _softmax_in_place(bits: Tensor) -> Tensor:
-    """Softmax over logits times log2(e), in place of them; the log-partition."""
-    peak = bits.amax(0)  # (n,)
-    return _shares_in_place(bits.sub_(peak)).add_(peak, alpha=math.log(2.0))
-
-
-def _shares_in_place(bits: Tensor) -> Tensor:
-    """Softmax as `_softmax_in_place`, where the largest of each column is 0."""
-    tiny = math.log2(torch.finfo(bits.dtype).tiny)
-    least = tiny + 27.0 * _LOG2_E  # leaves room for products
-    torch.threshold_(bits, least, -math.inf).exp2_()
-    total = bits.sum(0)  # (n,)
-    bits.mul_(total.reciprocal())
-    return total.log_()
-
-
-def _entmax15_in_place(out: Tensor) -> Tensor:
-    """Entmax-1.5 over logits, in place of them; the value."""
-    value = out.amax(0)  # (n,)
-    out.sub_(value)
-    torch.add(out.new_ones(()), out, alpha=0.5, out=out).relu_()  # s at the least tau
+def _entmax15_into(out: Tensor, logits: Tensor) -> Tensor:
+    value = logits.amax(0)  # (n,)
+    one = logits.new_ones(())
+    torch.sub(logits, value, out=out)
+    torch.add(one, out, alpha=0.5, out=out).relu_()  # s at the least threshold
     soft = (out.sum(0) > 1.0).nonzero()[:, 0]  # the others are one-hot
     if 2 * len(soft) > len(value):  # too many to be taken out
         return value.add_(_entmax15_by_newton(out))
@@ -272,10 +274,8 @@ def _entmax15_by_newton(root: Tensor) -> Tensor:
 class _Softmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
-        peak = logits.amax(0)  # (n,)
-        # Less the peak first: logits may be as large as numbers are.
-        responsibilities = torch.sub(logits, peak).mul_(_LOG2_E)
-        value = _shares_in_place(responsibilities).add_(peak)
+        responsibilities = torch.empty_like(logits)
+        value = _softmax_into(responsibilities, logits)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
         return responsibilities, value
@@ -289,8 +289,8 @@ class _Softmax(torch.autograd.Function):
 class _Entmax15(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
-        responsibilities = logits.clone()
-        value = _entmax15_in_place(responsibilities)
+        responsibilities = torch.empty_like(logits)
+        value = _entmax15_into(responsibilities, logits)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
         return responsibilities, value
@@ -317,18 +317,11 @@ def _backward(
 
 ASSIGNMENTS: dict[str, Assignment] = {
     "softmax": Assignment(
-        "softmax",
-        softmax,
-        _softmax_in_place,
-        _LOG2_E,
-        softmax_jacobian_product,
-        lambda n_clusters: 1.0,
+        "softmax", softmax, softmax_jacobian_product, lambda n_clusters: 1.0
     ),
     "entmax15": Assignment(
         "entmax15",
         entmax15,
-        _entmax15_in_place,
-        1.0,
         entmax15_jacobian_product,
         lambda n_clusters: math.sqrt(n_clusters),
     ),

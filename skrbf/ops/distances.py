@@ -102,14 +102,14 @@ def relative_distances(
         Factor on the result; ``-1 / T`` gives the logits at temperature ``T`` at no
         cost.
     contiguous : bool, default=False
-        Whether the result for dense rows is contiguous whatever the number of centres:
-        for reductions over a few of them.
+        Whether the result for dense rows is contiguous however many centres there are.
+        Reductions over groups of a few centres are then several times faster.
 
     Returns
     -------
     Tensor of shape (k, n)
-        May be negative. Contiguous for dense rows and fewer than 200 centres, else the
-        transposed view of a contiguous ``(n, k)`` tensor.
+        May be negative. Contiguous for dense rows, if asked for or if there are fewer
+        than 200 centres, else the transposed view of a contiguous ``(n, k)`` tensor.
 
     Notes
     -----

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Products with so few columns are several times faster the other way round, where the
-# numbers of a row lie side by side, and as much slower where those of a cluster do.
+# Products with so few columns are faster the other way round where the numbers of a row
+# lie side by side, and several times slower where those of a cluster do.
 _NARROW = 15
 
 # Rows of so many numbers are added a vector at a time, fewer one by one.
@@ -119,8 +119,7 @@ def weighted_sums(responsibilities: Tensor, rows: Tensor) -> Tensor:
     tensor([[4.]])
     """
     if rows.layout == torch.strided:
-        narrow = 4 * rows.shape[1] <= min(responsibilities.shape[0], 4 * _NARROW)
-        if narrow and responsibilities.stride(0) == 1:
+        if rows.shape[1] <= _NARROW and responsibilities.stride(0) == 1:
             return (rows.t() @ responsibilities.t()).t()  # (k, d)
         return responsibilities @ rows  # (k, d)
     return (rows.t() @ responsibilities.t()).t()  # (k, d)

@@ -31,9 +31,10 @@ def test_one_start_is_returned_as_it_is(rng, make):
     assert torch.equal(best_of(make(X), start[None], 1)[0], start)
 
 
-def test_the_best_of_many_by_blocks(rng, make):
+@pytest.mark.parametrize("n_sets", [6, 60])
+def test_the_best_of_many_by_blocks(rng, make, n_sets):
     X = rng.normal(size=(800, 3))
-    starts = torch.from_numpy(X[rng.integers(0, 800, (6, 4))])
+    starts = torch.from_numpy(X[rng.integers(0, 800, (n_sets, 4))])
     whole, blocks = make(X), make(X, memory=20_000)
     torch.testing.assert_close(best_of(whole, starts, 2), best_of(blocks, starts, 2))
     assert best_of(whole, starts, 2).shape == (2, 4, 3)

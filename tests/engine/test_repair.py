@@ -70,7 +70,7 @@ def test_the_distortion_after_a_merge(rng, distortion, k):
             assert float(cost[i, j]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("k", [5, 12, 25])
+@pytest.mark.parametrize("k", [2, 5, 25])
 def test_no_move_splits_and_merges_the_same_cluster(rng, make, k):
     problem = make(rng.exponential(size=(300, 2)))
     best = lloyd(problem, assign(problem, problem.rows.take(torch.arange(k))), 100)

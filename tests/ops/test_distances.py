@@ -143,13 +143,14 @@ def test_places_of_ones(rng, k):
 
 @pytest.mark.parametrize("k", [2, 199, 200, 300])
 @pytest.mark.parametrize("d", [3, 250])
-def test_layout_of_dense_rows(rng, k, d):
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_layout_of_dense_rows(rng, k, d, contiguous):
     rows = torch.from_numpy(rng.normal(size=(6, d)))
     centers = torch.from_numpy(rng.normal(size=(k, d)))
     offset = torch.from_numpy(rng.normal(size=d))
     for origin in (None, offset):
-        found = relative_distances(centers, rows, origin, -0.5)
-        assert found.stride() == ((6, 1) if k < 200 else (1, k))
+        found = relative_distances(centers, rows, origin, -0.5, contiguous=contiguous)
+        assert found.stride() == ((6, 1) if k < 200 or contiguous else (1, k))
         expected = cdist(centers, rows, "sqeuclidean")
         middle = torch.zeros_like(offset) if origin is None else origin
         expected -= cdist(middle[None], rows, "sqeuclidean")

@@ -136,7 +136,10 @@ def test_label_sums_of_every_width(rng, n, d):
 
 
 @pytest.mark.parametrize(("k", "d"), [(3, 2), (8, 2), (64, 15), (64, 16)])
-def test_narrow_and_wide_products_are_the_same(rng, k, d):
+@pytest.mark.parametrize("transposed", [False, True])
+def test_narrow_and_wide_products_are_the_same(rng, k, d, transposed):
     r, rows = rng.random((k, 50)), rng.normal(size=(50, d))
-    found = weighted_sums(torch.from_numpy(r), torch.from_numpy(rows))
+    block = torch.from_numpy(r)
+    block = block.t().contiguous().t() if transposed else block
+    found = weighted_sums(block, torch.from_numpy(rows))
     np.testing.assert_allclose(found, r @ rows, rtol=1e-12)
