@@ -22,7 +22,7 @@ from skrbf.engine.predict import Model, Scored, score
 from skrbf.engine.problem import Problem, about_mean
 from skrbf.engine.repair import repair
 from skrbf.ops.assignment import Assignment
-from skrbf.ops.axes import leading_eigenpair
+from skrbf.ops.axes import fixed_direction, leading_eigenpair
 from skrbf.ops.schedule import noise_temperature
 from skrbf.ops.statistics import label_totals
 
@@ -252,8 +252,7 @@ def _in_order(centers: Tensor) -> Tensor:
     In the order of their growth, rounding would number them: of two clusters that split
     in the same round the hotter one is first, be it by the last digit.
     """
-    number = torch.arange(1, centers.shape[1] + 1, device=centers.device)
-    along = centers @ torch.cos(number.to(centers.dtype) ** 2)  # (k,)
+    along = centers @ fixed_direction(centers)  # (k,)
     return centers[along.argsort(stable=True)]
 
 

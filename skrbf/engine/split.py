@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skrbf.engine.lloyd import Partition
 from skrbf.engine.problem import Problem
+from skrbf.ops.axes import fixed_direction
 from skrbf.ops.statistics import label_totals
 
 # Products with the covariances of the clusters, to find their main axes.
@@ -164,9 +165,7 @@ def _main_axes(
     shifts: _Shifts, partition: Partition, centers: Tensor
 ) -> tuple[Tensor, Tensor]:
     k, d = centers.shape
-    number = torch.arange(1, d + 1, dtype=centers.dtype, device=centers.device)
-    # That no covariance singles out. Its length does not matter.
-    axis = torch.cos(number * number).expand(k, d)
+    axis = fixed_direction(centers).expand(k, d)
 
     def product(shift: _Shift) -> tuple[Tensor]:
         return (shift.totals(_weighted(shift.along(axis), shift)),)

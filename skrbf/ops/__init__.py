@@ -14,7 +14,7 @@ from skrbf.ops.assignment import (
     softmax,
     softmax_jacobian_product,
 )
-from skrbf.ops.axes import leading_eigenpair
+from skrbf.ops.axes import fixed_direction, leading_eigenpair
 from skrbf.ops.clustering import (
     CENTERING_LOSSES,
     CenteringLoss,
@@ -105,6 +105,7 @@ __all__ = [
     "entmax15_jacobian_product",
     "exponents",
     "exponents_gradient",
+    "fixed_direction",
     "free_energy",
     "free_energy_gradient",
     "gamma_bound",

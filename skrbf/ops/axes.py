@@ -1,9 +1,32 @@
-"""Where a cluster is longest."""
+"""Directions: where a cluster is longest, and one that no data single out."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+
+def fixed_direction(like: Tensor) -> Tensor:
+    r"""A direction that no covariance and no symmetry of data single out.
+
+    Parameters
+    ----------
+    like : Tensor of shape (..., d)
+        Gives the number of features, the dtype and the device.
+
+    Returns
+    -------
+    Tensor of shape (d,)
+        :math:`\cos j^2` for j from 1 to d: not of unit length.
+
+    Examples
+    --------
+    >>> import torch
+    >>> fixed_direction(torch.zeros(2))
+    tensor([ 0.5403, -0.6536])
+    """
+    number = torch.arange(1, like.shape[-1] + 1, dtype=like.dtype, device=like.device)
+    return torch.cos(number * number)  # (d,)
 
 
 def leading_eigenpair(
@@ -62,8 +85,7 @@ def leading_eigenpair(
 
 def _generic(start: Tensor) -> Tensor:
     """`start`, plus a little of a fixed vector that no covariance singles out."""
-    steps = torch.arange(1, start.shape[0] + 1, dtype=start.dtype, device=start.device)
-    generic = torch.cos(steps * steps)  # (d,)
+    generic = fixed_direction(start)  # (d,)
     length = torch.linalg.vector_norm(start)
     share = torch.where(length > 0, 0.1 * length, 1.0)
     return start + generic * (share / torch.linalg.vector_norm(generic))

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from skrbf.ops import leading_eigenpair
+from skrbf.ops import fixed_direction, leading_eigenpair
 
 
 def covariance(array, weight, center):
@@ -14,6 +14,17 @@ def elongated(rng, n, d):
     scale[d // 2] = 4.0
     rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
     return rng.normal(size=(n, d)) * scale @ rotation + 5.0
+
+
+def test_no_symmetry_keeps_the_fixed_direction():
+    """No two features are alike in it, even up to the sign, and none is absent."""
+    for dtype in (torch.float32, torch.float64):
+        found = fixed_direction(torch.ones(4, 500, dtype=dtype))
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, np.cos(np.arange(1, 501.0) ** 2), rtol=1e-4)
+        sizes = found.abs().sort().values
+        assert sizes[0] > 0
+        assert (sizes.diff() > 0).all()
 
 
 def test_start_orthogonal_to_the_answer():
