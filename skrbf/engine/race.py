@@ -6,7 +6,7 @@ from torch import Tensor
 from skrbf.engine.lloyd import assign
 from skrbf.engine.problem import Problem
 from skrbf.engine.split import main_axes
-from skrbf.ops.distances import relative_distances
+from skrbf.ops.distances import distance_factors, relative_distances, with_ones
 from skrbf.ops.seeding import spread_rows
 from skrbf.ops.statistics import weighted_sums
 
@@ -49,11 +49,15 @@ def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
         b, k, d = starts.shape
         weight = starts.new_zeros((b, k), dtype=problem.compute.accumulate)
         total = starts.new_zeros((b, k, d), dtype=problem.compute.accumulate)
+        flat = starts.view(b * k, d)
+        factors = distance_factors(flat, problem.offset)  # (b k, d + 1)
         for start, stop, block in problem.rows.blocks(b * k):
-            flat = starts.view(b * k, d)
-            distances = relative_distances(
-                flat, block, problem.offset, contiguous=True
-            ).reshape(b, k, -1)  # (b, k, m)
+            if problem.rows.is_sparse:
+                distances = relative_distances(flat, block, problem.offset)
+            else:  # the ones are for the distances, and count the rows in `_totals`
+                block = with_ones(block)  # (m, d + 1)
+                distances = factors @ block.t()
+            distances = distances.reshape(b, k, -1)  # (b, k, m)
             nearest = distances.amin(1, keepdim=True)  # (b, 1, m)
             met = torch.eq(distances, nearest, out=distances)  # (b, k, m)
             part = _totals(met, block, problem.weight_of(start, stop))
@@ -70,17 +74,16 @@ def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
 def _totals(met: Tensor, block: Tensor, w: Tensor | None) -> tuple[Tensor, Tensor]:
     """Masses (b, k) and sums (b, k, d) of the rows where their centers were met.
 
-    A row that met several of one set (b, k, m) is shared between them.
+    A row that met several of one set (b, k, m) is shared between them. Dense rows have
+    a one behind them (m, d + 1).
     """
     b, k, m = met.shape
-    flat = met.view(b * k, m)
-    if w is None and block.layout == torch.strided:
-        # Rows and their numbers in one product, and the numbers say whether any was
-        # counted twice.
-        rows = torch.cat([block, block.new_ones((m, 1))], 1)
-        sums = weighted_sums(flat, rows).view(b, k, -1)
-        if int(sums[..., -1].sum(dtype=torch.float64)) == b * m:
+    dense, flat = block.layout == torch.strided, met.view(b * k, m)
+    if w is None and dense:
+        sums = weighted_sums(flat, block).view(b, k, -1)
+        if int(sums[..., -1].sum(dtype=torch.float64)) == b * m:  # none is shared
             return sums[..., -1], sums[..., :-1]
     flat = met.div_(met.sum(1, keepdim=True)).view(b * k, m)
     flat = flat if w is None else flat.mul_(w)
-    return flat.sum(1).view(b, k), weighted_sums(flat, block).view(b, k, -1)
+    sums = weighted_sums(flat, block).view(b, k, -1)
+    return (sums[..., -1], sums[..., :-1]) if dense else (flat.sum(1).view(b, k), sums)

@@ -121,10 +121,11 @@ def _ranked(problem: Problem, best: Descent, cuts: Splits) -> list[_Move]:
     if k < _FEW:
         cost = torch.minimum(cost, merge_costs(best.centers, best.partition.weight))
     worth = 0.0 if k < _FEW else _WORTH
-    change = torch.where(gain[:, None] > worth * cost, cost - gain[:, None], torch.inf)
-    change[cuts.gain <= 0] = torch.inf
-    change[change > _HOPELESS * best.distortion] = torch.inf
-    count = int(torch.isfinite(change).sum())
+    change = cost - gain[:, None]  # (k, k)
+    tried = (gain[:, None] > worth * cost) & (cuts.gain > 0)[:, None]
+    tried &= change <= _HOPELESS * best.distortion
+    change = torch.where(tried, change, torch.inf)
+    count = int(tried.sum())
     order = change.flatten().argsort(stable=True)[: min(count, 20 * k)]
     return list(zip((order // k).tolist(), (order % k).tolist(), strict=True))
 

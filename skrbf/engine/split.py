@@ -9,6 +9,7 @@ from torch import Tensor
 from skrbf.engine.lloyd import Partition
 from skrbf.engine.problem import Problem
 from skrbf.ops.axes import fixed_direction
+from skrbf.ops.distances import paired_products
 from skrbf.ops.statistics import label_totals
 
 # Products with the covariances of the clusters, to find their main axes.
@@ -97,7 +98,7 @@ class _Held:
         self.label, self.weight, self.k = label, weight, len(centers)
 
     def along(self, axis: Tensor) -> Tensor:
-        return torch.linalg.vecdot(self.rows, axis.index_select(0, self.label))
+        return paired_products(axis, self.rows, self.label)
 
     def totals(self, share: Tensor) -> Tensor:
         return label_totals(self.rows, self.label, share, self.k)
@@ -113,10 +114,7 @@ class _Implied:
 
     def along(self, axis: Tensor) -> Tensor:
         bias = torch.linalg.vecdot(self.centers, axis)  # (k,)
-        if self.rows.layout == torch.strided:
-            product = torch.linalg.vecdot(self.rows, axis.index_select(0, self.label))
-        else:
-            product = (self.rows @ axis.t()).gather(1, self.label[:, None])[:, 0]
+        product = paired_products(axis, self.rows, self.label)
         return product.sub_(bias.index_select(0, self.label))  # (m,)
 
     def totals(self, share: Tensor) -> Tensor:

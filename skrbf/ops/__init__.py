@@ -28,13 +28,16 @@ from skrbf.ops.clustering import (
     spread,
 )
 from skrbf.ops.distances import (
+    distance_factors,
     inner_products,
     nearest,
+    paired_products,
     paired_squared_distances,
     places,
     relative_distances,
     squared_distances,
     squared_norms,
+    with_ones,
 )
 from skrbf.ops.kernel import Kernel, unit_kernel
 from skrbf.ops.keys import row_keys
@@ -100,6 +103,7 @@ __all__ = [
     "centroid_loss",
     "critical_temperature",
     "cross_entropy",
+    "distance_factors",
     "distance_loss",
     "entmax15",
     "entmax15_jacobian_product",
@@ -126,6 +130,7 @@ __all__ = [
     "noise_temperature",
     "one_hot_rows",
     "output_gradient",
+    "paired_products",
     "paired_squared_distances",
     "places",
     "precisions",
@@ -147,4 +152,5 @@ __all__ = [
     "weighted_distortion",
     "weighted_distortion_gradient",
     "weighted_sums",
+    "with_ones",
 ]

@@ -7,6 +7,10 @@ runs over the leading axis, which torch vectorises well also for small ``k``.
 import torch
 from torch import Tensor
 
+# For no more vectors all products with them are faster than to copy, for each row, the
+# one that is its own.
+_FEW_VECTORS = 20
+
 # Up to this many numbers a minimum with indices is fast enough.
 _FEW = 1 << 14
 
@@ -47,6 +51,37 @@ def inner_products(centers: Tensor, rows: Tensor) -> Tensor:
     return (rows @ centers.t()).t()  # (k, n)
 
 
+def paired_products(vectors: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
+    """Inner product of each row with the one vector that its label names.
+
+    Parameters
+    ----------
+    vectors : Tensor of shape (k, d)
+        Dense.
+    rows : Tensor of shape (n, d)
+        Dense or sparse CSR.
+    labels : Tensor of shape (n,), int64
+
+    Returns
+    -------
+    Tensor of shape (n,)
+
+    Notes
+    -----
+    O(n d), or O(k n d) for up to 20 vectors; O(k nnz) for CSR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> vectors, rows = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [4.0]])
+    >>> paired_products(vectors, rows, torch.tensor([1, 1]))
+    tensor([6., 8.])
+    """
+    if rows.layout == torch.strided and vectors.shape[0] > _FEW_VECTORS:
+        return torch.linalg.vecdot(rows, vectors.index_select(0, labels))  # (n,)
+    return inner_products(vectors, rows).gather(0, labels[None])[0]  # (n,)
+
+
 def squared_norms(rows: Tensor) -> Tensor:
     """Squared Euclidean norm of every row.
 
@@ -81,8 +116,6 @@ def relative_distances(
     rows: Tensor,
     offset: Tensor | None = None,
     scale: float = 1.0,
-    *,
-    contiguous: bool = False,
 ) -> Tensor:
     r"""Squared distances, up to a constant of each row, without centring the rows.
 
@@ -101,15 +134,12 @@ def relative_distances(
     scale : float, default=1.0
         Factor on the result; ``-1 / T`` gives the logits at temperature ``T`` at no
         cost.
-    contiguous : bool, default=False
-        Whether the result for dense rows is contiguous however many centres there are.
-        Reductions over groups of a few centres are then several times faster.
 
     Returns
     -------
     Tensor of shape (k, n)
-        May be negative. Contiguous for dense rows, if asked for or if there are fewer
-        than 200 centres, else the transposed view of a contiguous ``(n, k)`` tensor.
+        May be negative. Contiguous for dense rows if there are fewer than 200 centres,
+        else the transposed view of a contiguous ``(n, k)`` tensor.
 
     Notes
     -----
@@ -130,25 +160,74 @@ def relative_distances(
     tensor([[ 0.,  0.],
             [ 3., -3.]])
     """
-    if offset is None:
-        shifted, bias = centers, squared_norms(centers)  # (k, d), (k,)
-    else:
-        shifted = centers - offset
-        bias = torch.linalg.vecdot(shifted, centers + offset)  # (k,)
-    if rows.layout == torch.strided and (contiguous or shifted.shape[0] < _MANY):
+    cpu, dense = rows.device.type == "cpu", rows.layout == torch.strided
+    if dense and cpu and max(_MANY, rows.shape[1] + 1) <= centers.shape[0]:
+        # As one more feature the bias costs a copy of the rows, and no pass over the
+        # distances. On a GPU it might be rounded, as factors of products can be.
+        longer = distance_factors(centers, offset, scale)  # (k, d + 1)
+        return (with_ones(rows) @ longer.t()).t()  # (k, n)
+    shifted, bias = _shifted(centers, offset)  # (k, d), (k,)
+    if dense and centers.shape[0] < _MANY:
         return torch.addmm(
             bias[:, None], shifted, rows.t(), beta=scale, alpha=-2.0 * scale
         )  # (k, n)
-    narrow = rows.layout == torch.strided and rows.shape[1] < shifted.shape[0]
-    if narrow and rows.device.type == "cpu":
-        # As one more feature the bias costs a copy of the rows, and no pass over the
-        # distances. On a GPU it might be rounded, as factors of products can be.
-        longer = torch.cat([shifted * (-2.0 * scale), (scale * bias)[:, None]], 1)
-        padded = torch.nn.functional.pad(rows, (0, 1), value=1.0)
-        return (padded @ longer.t()).t()  # (k, n)
     return torch.addmm(
         bias, rows, shifted.t(), beta=scale, alpha=-2.0 * scale
     ).t()  # (k, n)
+
+
+def distance_factors(
+    centers: Tensor, offset: Tensor | None = None, scale: float = 1.0
+) -> Tensor:
+    """What rows and a one behind them are multiplied with for `relative_distances`.
+
+    Parameters
+    ----------
+    centers, offset, scale
+        As of `relative_distances`.
+
+    Returns
+    -------
+    Tensor of shape (k, d + 1)
+
+    Examples
+    --------
+    >>> import torch
+    >>> centers, rows = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [2.0]])
+    >>> distance_factors(centers) @ with_ones(rows).t()
+    tensor([[ 0.,  0.],
+            [ 3., -3.]])
+    """
+    shifted, bias = _shifted(centers, offset)  # (k, d), (k,)
+    return torch.cat([shifted * (-2.0 * scale), (scale * bias)[:, None]], 1)
+
+
+def with_ones(rows: Tensor) -> Tensor:
+    """Dense rows, with a one behind each: the factor of a bias, or what counts it.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, d)
+
+    Returns
+    -------
+    Tensor of shape (n, d + 1)
+
+    Examples
+    --------
+    >>> import torch
+    >>> with_ones(torch.tensor([[3.0]]))
+    tensor([[3., 1.]])
+    """
+    return torch.nn.functional.pad(rows, (0, 1), value=1.0)
+
+
+def _shifted(centers: Tensor, offset: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Centres (k, d) about the offset, and the biases (k,) of the distances to them."""
+    if offset is None:
+        return centers, squared_norms(centers)
+    shifted = centers - offset
+    return shifted, torch.linalg.vecdot(shifted, centers + offset)
 
 
 def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,10 @@ from torch import Tensor
 # lie side by side, and several times slower where those of a cluster do.
 _NARROW = 15
 
+# For no more labels a product with one-hot labels is faster than weighted rows that are
+# added one by one.
+_FEW_LABELS = 20
+
 # Rows of so many numbers are added a vector at a time, fewer one by one.
 _VECTOR = 16
 _FEW = 1000
@@ -149,7 +153,8 @@ def label_sums(
     Notes
     -----
     O(n d) or O(nnz) on the CPU, row by row. Elsewhere that would add in no fixed order:
-    a product with the one-hot labels does, in O(k n d) or O(k nnz).
+    a product with the one-hot labels does, in O(k n d) or O(k nnz). So are weighted
+    dense rows added on the CPU where there are few labels.
 
     Examples
     --------
@@ -190,6 +195,8 @@ def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) ->
         return weighted_sums(_one_hot(rows, labels, weight, k), rows)
     if rows.layout != torch.strided:
         return _stored_totals(rows, labels, weight, k)
+    if weight is not None and k <= _FEW_LABELS:
+        return _one_hot(rows, labels, weight, k) @ rows
     weighted = rows if weight is None else rows * weight[:, None]  # (n, d)
     d = rows.shape[1]
     padded = rows.shape[0] > _FEW and 3 < d < _VECTOR  # rows of a vector add faster

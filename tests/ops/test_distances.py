@@ -6,13 +6,16 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from skrbf.ops import (
+    distance_factors,
     inner_products,
     nearest,
+    paired_products,
     paired_squared_distances,
     places,
     relative_distances,
     squared_distances,
     squared_norms,
+    with_ones,
 )
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 4e-15}
@@ -143,18 +146,32 @@ def test_places_of_ones(rng, k):
 
 @pytest.mark.parametrize("k", [2, 199, 200, 300])
 @pytest.mark.parametrize("d", [3, 250])
-@pytest.mark.parametrize("contiguous", [False, True])
-def test_layout_of_dense_rows(rng, k, d, contiguous):
+def test_layout_of_dense_rows(rng, k, d):
     rows = torch.from_numpy(rng.normal(size=(6, d)))
     centers = torch.from_numpy(rng.normal(size=(k, d)))
     offset = torch.from_numpy(rng.normal(size=d))
     for origin in (None, offset):
-        found = relative_distances(centers, rows, origin, -0.5, contiguous=contiguous)
-        assert found.stride() == ((6, 1) if k < 200 or contiguous else (1, k))
+        found = relative_distances(centers, rows, origin, -0.5)
+        assert found.stride() == ((6, 1) if k < 200 else (1, k))
         expected = cdist(centers, rows, "sqeuclidean")
         middle = torch.zeros_like(offset) if origin is None else origin
         expected -= cdist(middle[None], rows, "sqeuclidean")
         np.testing.assert_allclose(found, -0.5 * expected, rtol=1e-13, atol=1e-11)
+        found = distance_factors(centers, origin, -0.5) @ with_ones(rows).t()
+        np.testing.assert_allclose(found, -0.5 * expected, rtol=1e-13, atol=1e-11)
+
+
+@pytest.mark.parametrize("k", [1, 20, 21])
+def test_paired_products_are_those_of_numpy(layout, sparse_array, rng, k):
+    vectors, labels = (
+        rng.normal(size=(k, sparse_array.shape[1])),
+        rng.integers(k, size=60),
+    )
+    found = paired_products(
+        torch.from_numpy(vectors), layout(sparse_array), torch.from_numpy(labels)
+    )
+    expected = (sparse_array * vectors[labels]).sum(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("transposed", [False, True])

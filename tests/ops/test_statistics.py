@@ -114,12 +114,13 @@ def test_label_sums_are_those_of_numpy(layout, sparse_array, rng, weighted):
     np.testing.assert_allclose(totals, one_hot.T @ sparse_array, atol=1e-13)
 
 
-def test_label_totals_of_coefficients_of_either_sign(layout, sparse_array, rng):
+@pytest.mark.parametrize("k", [6, 20, 21])
+def test_label_totals_of_coefficients_of_either_sign(layout, sparse_array, rng, k):
     labels, share = rng.integers(0, 5, 60), rng.normal(size=60)
     found = label_totals(
-        layout(sparse_array), torch.from_numpy(labels), torch.from_numpy(share), 6
+        layout(sparse_array), torch.from_numpy(labels), torch.from_numpy(share), k
     )
-    expected = (np.eye(6)[labels] * share[:, None]).T @ sparse_array
+    expected = (np.eye(k)[labels] * share[:, None]).T @ sparse_array
     np.testing.assert_allclose(found, expected, atol=1e-13)
 
 
