@@ -349,6 +349,25 @@ def test_augment_sees_images():
     assert shapes == {(6, 5), (5, 3, 2)}
 
 
+def test_augment_may_fill_features_that_are_constant():
+    """Such as the border of images: no row is larger for having moved."""
+    X, _ = stripes(60)
+    wide = np.zeros((60, 6, 9))
+    wide[:, :, 2:7] = 1000 * X.reshape(60, 6, 5)
+    losses = []
+    for shift in (0, 2):
+        est = deep(
+            3,
+            augment=lambda images, shift=shift: images.roll(shift, 2),
+            input_shape=(6, 9),
+            max_iter=0,
+            pretrain_epochs=2,
+        ).fit(wide.reshape(60, -1))
+        assert_allclose(est.scale_, wide.var(0).mean() ** 0.5, rtol=1e-6)
+        losses.append(est.history_["loss"][0])
+    assert losses[1] < 3 * losses[0]
+
+
 def test_denoising(blobs):
     """A network that has seen holes fills them better."""
     X, _ = blobs

@@ -35,8 +35,8 @@ def measure(
         Of the rows of `index`.
     labels : Tensor of shape (m,), int64, or None
         With classes each feature has a scale of its own, by its spread and by how far
-        its means differ between them. Otherwise all have the root mean squared
-        deviation. A constant feature is only centred.
+        its means differ between them, and a constant feature is only centred. Otherwise
+        all have the root mean squared deviation, the constant ones as well.
 
     Raises
     ------
@@ -57,11 +57,13 @@ def measure(
     rounding = (4.0 * torch.finfo(rows.dtype).eps * mean.abs()) ** 2
     variance = torch.where(variance > rounding, variance, 0.0)
     if labels is None:
+        # Constant features too: an augmentation may fill them, and what it makes of a
+        # row must not be larger than the row.
         size = variance.mean().sqrt().expand(len(mean))
-    else:
-        share = weight.new_zeros(len(total)).index_add_(0, labels, weight)  # (q,)
-        size = torch.maximum(variance.sqrt(), _RANGE * (highest - lowest))
-        size = size / _relevance(total, share, mean, variance).sqrt()
+        return Scaling(mean, torch.where(size > 0, size, 1.0))
+    share = weight.new_zeros(len(total)).index_add_(0, labels, weight)  # (q,)
+    size = torch.maximum(variance.sqrt(), _RANGE * (highest - lowest))
+    size = size / _relevance(total, share, mean, variance).sqrt()
     return Scaling(mean, torch.where(variance > 0, size, 1.0))
 
 

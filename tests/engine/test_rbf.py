@@ -153,10 +153,13 @@ def test_one_class_leaves_the_spread_and_a_constant_feature_is_centred(table):
 
 
 def test_a_common_scale_is_the_mean_deviation(table):
+    """Of constant features too: rows that come later may differ there."""
     X, _, w = table
-    variance = StandardScaler().fit(X, sample_weight=w).var_
-    common = measured(X, None, w).scale
-    np.testing.assert_allclose(common, np.sqrt(variance.mean()), rtol=1e-9)
+    variance = [*StandardScaler().fit(X, sample_weight=w).var_, 0.0]
+    common = measured(np.column_stack([X, np.full(50, 7.1)]), None, w).scale
+    np.testing.assert_allclose(common, np.sqrt(np.mean(variance)), rtol=1e-9)
+    constant = np.full((50, 3), 7.1)
+    np.testing.assert_array_equal(measured(constant, None, w).scale, 1.0)
 
 
 def test_hold_out_is_stratified_by_weight(rng):
