@@ -16,8 +16,8 @@ images a little, in pretraining and in clustering. Run as
     python benchmarks/deep_clustering.py --data FOLDER --sets usps --augment
     python benchmarks/deep_clustering.py --data FOLDER --sets optdigits --peer clustpy
 
-``--matmul-precision medium`` lets torch round the factors of products to bfloat16, which
-some processors multiply faster; it is said above the table.
+``--matmul-precision medium`` lets torch round the factors of products to bfloat16,
+which some processors multiply faster; it is said above the table.
 
 ``--peer clustpy`` adds ClustPy's DCN with the same layers, batches and epochs, and
 says how the time of our DCN compares, each with its own pretraining. ``FOLDER``
