@@ -212,7 +212,8 @@ class DeepCenteringClustering(
         Total variance of the codes.
 
     mean_, scale_ : ndarray of shape (n_features,)
-        What is taken off each feature, and the one number by which all are divided.
+        What is taken off each feature, and the number by which all are divided: one
+        for all, but for a constant feature whose rounding is larger.
 
     n_iter_ : int
         Epochs of clustering.

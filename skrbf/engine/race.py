@@ -54,7 +54,9 @@ def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
         for start, stop, block in problem.rows.blocks(b * k):
             if problem.rows.is_sparse:
                 distances = relative_distances(flat, block, problem.offset)
-            else:  # the ones are for the distances, and count the rows in `_totals`
+            else:
+                # The ones are for the distances, and count the rows in `_totals`. A GPU
+                # may round factors: here they only say which start is better.
                 block = with_ones(block)  # (m, d + 1)
                 distances = factors @ block.t()
             distances = distances.reshape(b, k, -1)  # (b, k, m)

@@ -36,7 +36,8 @@ def measure(
     labels : Tensor of shape (m,), int64, or None
         With classes each feature has a scale of its own, by its spread and by how far
         its means differ between them, and a constant feature is only centred. Otherwise
-        all have the root mean squared deviation, the constant ones as well.
+        all have the root mean squared deviation, the constant ones as well; but not
+        less than what rounding makes of those.
 
     Raises
     ------
@@ -58,9 +59,10 @@ def measure(
     variance = torch.where(variance > rounding, variance, 0.0)
     if labels is None:
         # Constant features too: an augmentation may fill them, and what it makes of a
-        # row must not be larger than the row.
-        size = variance.mean().sqrt().expand(len(mean))
-        return Scaling(mean, torch.where(size > 0, size, 1.0))
+        # row must not be larger than the row. Nor must the rounding of a feature be.
+        least = torch.where(variance > 0, 0.0, rounding.sqrt())
+        common = variance.mean().sqrt()
+        return Scaling(mean, torch.where(common > 0, least.maximum(common), 1.0))
     share = weight.new_zeros(len(total)).index_add_(0, labels, weight)  # (q,)
     size = torch.maximum(variance.sqrt(), _RANGE * (highest - lowest))
     size = size / _relevance(total, share, mean, variance).sqrt()

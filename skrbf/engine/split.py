@@ -9,8 +9,8 @@ from torch import Tensor
 from skrbf.engine.lloyd import Partition
 from skrbf.engine.problem import Problem
 from skrbf.ops.axes import fixed_direction
-from skrbf.ops.distances import paired_products
-from skrbf.ops.statistics import label_totals
+from skrbf.ops.distances import FEW_VECTORS, paired_products
+from skrbf.ops.statistics import label_totals, one_hot_totals
 
 # Products with the covariances of the clusters, to find their main axes.
 _POWER_STEPS = 3
@@ -19,6 +19,9 @@ _POWER_STEPS = 3
 # a little less, so that no row lies beyond the last.
 _BINS = 64
 _REACH = _BINS / 2 * (1 - 1e-6)
+
+# Rows of no more features are as fast to add one by one as in a product.
+_NARROW = 3
 
 
 class Splits(NamedTuple):
@@ -42,7 +45,7 @@ def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
 
     Notes
     -----
-    O(n d) on the CPU, whatever the number of clusters.
+    O(n d) on the CPU, whatever the number of clusters; O(k n d) up to 20.
     """
     shifts, k = _shifts(problem, partition, centers), len(centers)
     axis, variance = _main_axes(shifts, partition, centers)
@@ -101,7 +104,7 @@ class _Held:
         return paired_products(axis, self.rows, self.label)
 
     def totals(self, share: Tensor) -> Tensor:
-        return label_totals(self.rows, self.label, share, self.k)
+        return _totals(self.rows, self.label, share, self.k)
 
 
 class _Implied:
@@ -120,8 +123,14 @@ class _Implied:
     def totals(self, share: Tensor) -> Tensor:
         k = len(self.centers)
         mass = torch.bincount(self.label, share, k).to(share.dtype)  # (k,)
-        total = label_totals(self.rows, self.label, share, k)
+        total = _totals(self.rows, self.label, share, k)
         return total - self.centers * mass[:, None]
+
+
+def _totals(rows: Tensor, label: Tensor, share: Tensor, k: int) -> Tensor:
+    wide = rows.layout == torch.strided and rows.shape[1] > _NARROW
+    few = wide and k <= FEW_VECTORS
+    return (one_hot_totals if few else label_totals)(rows, label, share, k)
 
 
 # Gives the same shifts, block by block, each time it is called.
@@ -131,7 +140,9 @@ _Shifts = Callable[[], Iterable[_Shift]]
 def _shifts(problem: Problem, partition: Partition, centers: Tensor) -> _Shifts:
     rows, k = problem.rows, len(centers)
     cpu = centers.device.type == "cpu"
-    columns = 2 * rows.n_features if cpu and not rows.is_sparse else 2 * k
+    columns = 2 * k
+    if cpu and not rows.is_sparse:  # many clusters have no products with all rows
+        columns = 2 * max(rows.n_features, k if k <= FEW_VECTORS else 1)
 
     def shift(
         kind: type[_Held | _Implied], start: int, stop: int, block: Tensor

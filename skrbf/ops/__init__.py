@@ -80,6 +80,7 @@ from skrbf.ops.statistics import (
     centers,
     label_sums,
     label_totals,
+    one_hot_totals,
     soft_statistics,
     weighted_sums,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "network_gradient",
     "noise_temperature",
     "one_hot_rows",
+    "one_hot_totals",
     "output_gradient",
     "paired_products",
     "paired_squared_distances",

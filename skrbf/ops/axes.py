@@ -25,8 +25,9 @@ def fixed_direction(like: Tensor) -> Tensor:
     >>> fixed_direction(torch.zeros(2))
     tensor([ 0.5403, -0.6536])
     """
-    number = torch.arange(1, like.shape[-1] + 1, dtype=like.dtype, device=like.device)
-    return torch.cos(number * number)  # (d,)
+    # Squares of large numbers need float64, which not every device has.
+    number = torch.arange(1, like.shape[-1] + 1, dtype=torch.float64)
+    return torch.cos(number * number).to(like)  # (d,)
 
 
 def leading_eigenpair(

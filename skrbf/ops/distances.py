@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 # For no more vectors all products with them are faster than to copy, for each row, the
-# one that is its own.
-_FEW_VECTORS = 20
+# one that is its own. The products of a block of rows then take as many columns.
+FEW_VECTORS = 20
 
 # Up to this many numbers a minimum with indices is fast enough.
 _FEW = 1 << 14
@@ -77,7 +77,7 @@ def paired_products(vectors: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
     >>> paired_products(vectors, rows, torch.tensor([1, 1]))
     tensor([6., 8.])
     """
-    if rows.layout == torch.strided and vectors.shape[0] > _FEW_VECTORS:
+    if rows.layout == torch.strided and vectors.shape[0] > FEW_VECTORS:
         return torch.linalg.vecdot(rows, vectors.index_select(0, labels))  # (n,)
     return inner_products(vectors, rows).gather(0, labels[None])[0]  # (n,)
 
@@ -181,6 +181,8 @@ def distance_factors(
 ) -> Tensor:
     """What rows and a one behind them are multiplied with for `relative_distances`.
 
+    The bias of :eq:`eq-distances` is one more feature: a pass over the distances less.
+
     Parameters
     ----------
     centers, offset, scale
@@ -189,6 +191,10 @@ def distance_factors(
     Returns
     -------
     Tensor of shape (k, d + 1)
+
+    Notes
+    -----
+    O(k d).
 
     Examples
     --------
@@ -212,6 +218,10 @@ def with_ones(rows: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (n, d + 1)
+
+    Notes
+    -----
+    O(n d): a copy.
 
     Examples
     --------

@@ -9,10 +9,6 @@ from torch import Tensor
 # lie side by side, and several times slower where those of a cluster do.
 _NARROW = 15
 
-# For no more labels a product with one-hot labels is faster than weighted rows that are
-# added one by one.
-_FEW_LABELS = 20
-
 # Rows of so many numbers are added a vector at a time, fewer one by one.
 _VECTOR = 16
 _FEW = 1000
@@ -153,8 +149,7 @@ def label_sums(
     Notes
     -----
     O(n d) or O(nnz) on the CPU, row by row. Elsewhere that would add in no fixed order:
-    a product with the one-hot labels does, in O(k n d) or O(k nnz). So are weighted
-    dense rows added on the CPU where there are few labels.
+    a product with the one-hot labels does, in O(k n d) or O(k nnz).
 
     Examples
     --------
@@ -192,11 +187,9 @@ def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) ->
             [5.]])
     """
     if rows.device.type != "cpu":
-        return weighted_sums(_one_hot(rows, labels, weight, k), rows)
+        return one_hot_totals(rows, labels, weight, k)
     if rows.layout != torch.strided:
         return _stored_totals(rows, labels, weight, k)
-    if weight is not None and k <= _FEW_LABELS:
-        return _one_hot(rows, labels, weight, k) @ rows
     weighted = rows if weight is None else rows * weight[:, None]  # (n, d)
     d = rows.shape[1]
     padded = rows.shape[0] > _FEW and 3 < d < _VECTOR  # rows of a vector add faster
@@ -204,6 +197,37 @@ def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) ->
         weighted = torch.nn.functional.pad(weighted, (0, _VECTOR - d))
     totals = rows.new_zeros((k, weighted.shape[1])).index_add_(0, labels, weighted)
     return totals[:, :d] if padded else totals
+
+
+def one_hot_totals(
+    rows: Tensor, labels: Tensor, weight: Tensor | None, k: int
+) -> Tensor:
+    """`label_totals` as a product with one-hot labels.
+
+    Parameters
+    ----------
+    rows, labels, weight, k
+        As of `label_totals`.
+
+    Returns
+    -------
+    Tensor of shape (k, d)
+
+    Notes
+    -----
+    O(k n d), or O(k nnz) for CSR, and a block (k, n). For few labels and weighted rows
+    of more than a few numbers it is faster than to add them one by one. Its factors are
+    rounded where `torch.set_float32_matmul_precision` allows it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rows, labels = torch.tensor([[2.0], [4.0], [5.0]]), torch.tensor([0, 0, 1])
+    >>> one_hot_totals(rows, labels, torch.tensor([1.0, 0.5, 1.0]), 2)
+    tensor([[4.],
+            [5.]])
+    """
+    return weighted_sums(_one_hot(rows, labels, weight, k), rows)
 
 
 def _stored_totals(

@@ -42,6 +42,28 @@ def test_the_best_of_many_by_blocks(rng, make, n_sets):
     torch.testing.assert_close(best_of(whole, starts, 2), best_of(csr, starts, 2))
 
 
+@pytest.mark.parametrize("kind", ["dense", "weighted", "sparse"])
+def test_a_row_between_equal_centers_counts_once(rng, make, kind):
+    X = rng.normal(size=(400, 3)) + 9 * rng.integers(0, 2, (400, 1))
+    starts = torch.from_numpy(X[rng.integers(0, 400, (2, 4))])
+    starts[1] = torch.from_numpy(X[[X.sum(1).argmin(), X.sum(1).argmax()] * 2])
+    table = sparse.csr_array(X) if kind == "sparse" else X
+    problem = make(table, np.ones(400) if kind == "weighted" else None)
+    # Two centers in two places: the other set is better.
+    assert len(best_of(problem, starts, 1)[0].unique(dim=0)) == 4
+
+
+def test_the_best_of_many_far_from_the_origin(rng, make):
+    X = rng.normal(size=(500, 3)) + 4 * rng.integers(0, 3, (500, 1)) + 2000
+    X = X.astype(np.float32)
+    starts = torch.from_numpy(X[rng.integers(0, 500, (8, 5))])
+    found, exact = (
+        best_of(make(X.astype(kind)), starts.to(dtype), 1).double()
+        for kind, dtype in [("f4", torch.float32), ("f8", torch.float64)]
+    )
+    torch.testing.assert_close(found, exact, rtol=0, atol=2e-2)
+
+
 @pytest.mark.parametrize("sample", [2048, 64])
 def test_spread_starts_do_not_depend_on_the_order(rng, make, monkeypatch, sample):
     monkeypatch.setattr("skrbf.engine.race._SAMPLE", sample)

@@ -162,6 +162,16 @@ def test_a_common_scale_is_the_mean_deviation(table):
     np.testing.assert_array_equal(measured(constant, None, w).scale, 1.0)
 
 
+def test_the_rounding_of_a_constant_feature_is_not_blown_up(rng):
+    X = rng.normal(size=(50, 3)).astype(np.float32) * 1e-6
+    time = np.float32(1.7e9) + rng.integers(0, 2, 50) * np.float32(128)
+    X = np.column_stack([X, time]).astype(np.float32)
+    scaling = measured(X, None, np.ones(50))
+    scaled = (X - scaling.mean.numpy()) / scaling.scale.numpy()
+    assert np.abs(scaled[:, 3]).max() < 1
+    np.testing.assert_allclose(scaled[:, :3].std(), 1, rtol=0.3)
+
+
 def test_hold_out_is_stratified_by_weight(rng):
     labels = torch.from_numpy(rng.choice(3, 600, p=[0.7, 0.25, 0.05]))
     weight = torch.from_numpy(rng.exponential(size=600))

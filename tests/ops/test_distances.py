@@ -163,10 +163,8 @@ def test_layout_of_dense_rows(rng, k, d):
 
 @pytest.mark.parametrize("k", [1, 20, 21])
 def test_paired_products_are_those_of_numpy(layout, sparse_array, rng, k):
-    vectors, labels = (
-        rng.normal(size=(k, sparse_array.shape[1])),
-        rng.integers(k, size=60),
-    )
+    vectors = rng.normal(size=(k, sparse_array.shape[1]))
+    labels = rng.integers(k, size=60)
     found = paired_products(
         torch.from_numpy(vectors), layout(sparse_array), torch.from_numpy(labels)
     )
