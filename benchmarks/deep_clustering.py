@@ -61,9 +61,10 @@ SYSTEMS = {
     "DKM": {**DKM, "reinit_interval": None},
     "CT": {"reinit_interval": None},
     "CT, centroid": {"centering": "centroid", "reinit_interval": None},
-    "CT + reinit": {},
-    "CT + reinit, entmax": {"assignment": "entmax15"},
-    "DKM + reinit": DKM,
+    "default": {},  # CT, K-means every ten epochs
+    "default, entmax": {"assignment": "entmax15"},
+    "CT + reinit": {"reinit_interval": 1},
+    "DKM + reinit": {**DKM, "reinit_interval": 1},
     "CT + BRB": {"weight_reset": 0.2, "reinit_interval": 10, "reinit": "grow"},
     "SR-K-means": {
         "code_activation": "tanh",

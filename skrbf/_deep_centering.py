@@ -140,9 +140,12 @@ class DeepCenteringClustering(
         - "soft_mean": after every epoch, to the means of all codes by their
           responsibilities.
 
-    reinit_interval : int or None, default=1
-        Epochs from one K-means on all codes to the next. Labels are matched with those
-        before. None leaves the centers to `center_update`.
+    reinit_interval : int or None, default=10
+        Epochs from one K-means on all codes to the next; there is one after the last
+        epoch, too. Labels are matched with those before. None leaves the centers to
+        `center_update`. After every epoch, as in the paper, centers run after the codes
+        that run after them: labels do not settle, and with `augment` they can get worse
+        than without any clustering.
 
     reinit : {"lloyd", "grow"}, default="lloyd"
         Where that K-means starts: from the present centers, or as
@@ -167,9 +170,8 @@ class DeepCenteringClustering(
         torch's own random numbers, which come from `random_state` then.
 
     tol : float, default=1e-3
-        The fit ends after three epochs in a row in which a smaller share of the labels
-        changes; after `reinit_interval` ones, where these are more. 0 never ends it
-        early.
+        The fit ends after `reinit_interval` epochs in a row in which a smaller share of
+        the labels changes, and after three at the least. 0 never ends it early.
 
     checkpoint : str or path-like, default=None
         A file to which the training is written after every epoch, and from which the
@@ -325,7 +327,7 @@ class DeepCenteringClustering(
         through_weights=False,
         assignment_update="batch",
         center_update="kmeans",
-        reinit_interval=1,
+        reinit_interval=10,
         reinit="lloyd",
         weight_reset=None,
         batch_size=256,

@@ -18,6 +18,7 @@ SMALL = {
     "hidden_layer_sizes": (16,),
     "pretrain_epochs": 20,
     "max_iter": 5,
+    "reinit_interval": 2,
     "learning_rate": 0.01,
 }
 SR_KMEANS = {
@@ -30,7 +31,7 @@ SR_KMEANS = {
 
 ESTIMATORS = [
     DeepCenteringClustering(**SMALL),
-    DeepCenteringClustering(**SMALL, **SR_KMEANS),
+    DeepCenteringClustering(**SMALL | SR_KMEANS),
     SoftKMeans(),
     SoftKMeans(assignment="entmax15"),
     SoftKMeans(temperature=0),

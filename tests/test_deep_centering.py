@@ -26,6 +26,7 @@ SMALL = {
     "hidden_layer_sizes": (16,),
     "pretrain_epochs": 20,
     "max_iter": 6,
+    "reinit_interval": 2,
     "batch_size": 64,
     "learning_rate": 0.01,
     "tol": 0.0,
@@ -36,6 +37,7 @@ SYSTEMS = {
     "default": {},
     "AE + K-means": {"max_iter": 0},
     "CT": {"reinit_interval": None},
+    "CT + reinit": {"reinit_interval": 1},
     "CT, centroid": {"centering": "centroid"},
     "CT, entmax": {"assignment": "entmax15", "through_weights": True},
     "DCN": {
@@ -44,7 +46,7 @@ SYSTEMS = {
         "reinit_interval": None,
     },
     "DKM": {**DKM, "reinit_interval": None},
-    "DKM + reinit": DKM,
+    "DKM + reinit": {**DKM, "reinit_interval": 1},
     "BRB": {"weight_reset": 0.2, "reinit_interval": 2, "reinit": "grow"},
     "SR-K-means": {
         "code_activation": "tanh",

@@ -23,6 +23,7 @@ SMALL = {
     "hidden_layer_sizes": (8,),
     "pretrain_epochs": 4,
     "max_iter": 4,
+    "reinit_interval": 2,
     "batch_size": 32,
     "learning_rate": 0.01,
     "tol": 0.0,

@@ -298,11 +298,14 @@ def _between_epochs(
 
 
 def _is_due(training: Training, plan: ClusterPlan) -> bool:
-    """Whether K-means comes after the epochs so far."""
+    """Whether K-means comes after the epochs so far: now and then, and after the last.
+
+    So the clusters of a whole fit are those of the codes that it ends with.
+    """
     interval = plan.reinit_interval
     if interval is None or training.epoch == 0:
         return False
-    return training.epoch % interval == 0
+    return training.epoch % interval == 0 or training.epoch == plan.n_epochs
 
 
 def _set_clusters(training: Training, clusters: Clusters, plan: ClusterPlan) -> None:

@@ -312,6 +312,16 @@ def test_k_means_every_other_epoch(data, module, clusters):
     assert shifts == [False, True, False, True]
 
 
+def test_k_means_after_the_last_epoch(data, module, clusters):
+    training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
+    steps = clustering(training, data, NET, plan(reinit_interval=4, n_epochs=3))
+    shifts = []
+    for _ in range(3):
+        next(steps)
+        shifts.append(training.report.center_shift > 0)
+    assert shifts == [False, False, True]
+
+
 def test_brb_resets_weights_and_moments(data, module, clusters):
     how = {"reinit_interval": 1, "weight_reset": 0.3}
     training = one_epoch(module, data, clusters, **how)
