@@ -62,8 +62,8 @@ SYSTEMS = {
     "CT": {"reinit_interval": None},
     "CT, centroid": {"centering": "centroid", "reinit_interval": None},
     "default": {},  # CT, K-means every ten epochs
-    "default, entmax": {"assignment": "entmax15"},
     "CT + reinit": {"reinit_interval": 1},
+    "CT + reinit, entmax": {"reinit_interval": 1, "assignment": "entmax15"},
     "DKM + reinit": {**DKM, "reinit_interval": 1},
     "CT + BRB": {"weight_reset": 0.2, "reinit_interval": 10, "reinit": "grow"},
     "SR-K-means": {

@@ -141,11 +141,11 @@ class DeepCenteringClustering(
           responsibilities.
 
     reinit_interval : int or None, default=10
-        Epochs from one K-means on all codes to the next; there is one after the last
-        epoch, too. Labels are matched with those before. None leaves the centers to
-        `center_update`. After every epoch, as in the paper, centers run after the codes
-        that run after them: labels do not settle, and with `augment` they can get worse
-        than without any clustering.
+        Epochs from one K-means on all codes to the next; there is one after epoch
+        `max_iter`, too. Labels are matched with those before. None leaves the centers
+        to `center_update`. After every epoch, as in the paper, centers run after the
+        codes that run after them: labels may not settle, and with `augment` they can
+        get worse than without any clustering.
 
     reinit : {"lloyd", "grow"}, default="lloyd"
         Where that K-means starts: from the present centers, or as

@@ -298,9 +298,9 @@ def _between_epochs(
 
 
 def _is_due(training: Training, plan: ClusterPlan) -> bool:
-    """Whether K-means comes after the epochs so far: now and then, and after the last.
+    """Whether K-means comes after the epochs so far: at its interval, or at their end.
 
-    So the clusters of a whole fit are those of the codes that it ends with.
+    A fit that ends before has settled: for an interval labels have hardly changed.
     """
     interval = plan.reinit_interval
     if interval is None or training.epoch == 0:
