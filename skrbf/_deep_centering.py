@@ -175,12 +175,14 @@ class DeepCenteringClustering(
 
     checkpoint : str or path-like, default=None
         A file to which the training is written after every epoch, and from which the
-        next fit with the same parameters and rows goes on. Removed at the end of a fit.
-        Fits that run at the same time need a file each.
+        next fit with the same rows and parameters goes on; `max_iter` and `tol` may be
+        others. Removed at the end of a fit. Fits that run at the same time need a file
+        each.
 
     warm_start : bool, default=False
         Whether `fit` goes on with the network, scaling and centers of the last one,
-        without pretraining. The parameters of the network must be the same.
+        without pretraining, for `max_iter` epochs more. The parameters of the network
+        must be the same; `history_` and `n_iter_` are those of the last fit alone.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and
@@ -547,29 +549,34 @@ class DeepCenteringClustering(
     def _warn(self, labels, fitted, history):
         n_found = len(np.unique(labels))
         errors = history["reconstruction_loss"]
+        trained = "clustering_weight or learning_rate"
+        lower = "learning_rate" if "cluster" not in history["phase"] else trained
         if fitted.collapsed:
-            warnings.warn(
+            message = (
                 f"The codes have collapsed, to variance {fitted.variance:.3g} and "
-                f"{n_found} clusters; lower clustering_weight or learning_rate, or "
-                "raise pretrain_epochs.",
-                ConvergenceWarning,
-                stacklevel=4,
+                f"{n_found} clusters; lower {trained}, or raise pretrain_epochs."
             )
         elif errors and errors[-1] > _NOTHING and errors[-1] > _WORSE * min(errors):
-            warnings.warn(
+            message = (
                 f"The reconstruction error has risen, from {min(errors):.3g} to "
-                f"{errors[-1]:.3g}; lower learning_rate or clustering_weight.",
-                ConvergenceWarning,
-                stacklevel=4,
+                f"{errors[-1]:.3g}; lower {lower}."
+            )
+        elif errors and errors[-1] >= 1.0:
+            message = (
+                f"The network reconstructs rows no better than their mean does, with "
+                f"an error of {errors[-1]:.3g} of their variance: its codes say "
+                f"nothing of them. Train longer, or lower {lower}; a network that is "
+                "passed as a module counts as pretrained."
             )
         elif n_found < self.n_clusters:
-            warnings.warn(
+            message = (
                 f"Number of distinct clusters ({n_found}) found smaller than "
                 f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in "
-                "X, or to centers without rows.",
-                ConvergenceWarning,
-                stacklevel=4,
+                "X, or to centers without rows."
             )
+        else:
+            return
+        warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _codes(self, X, state=None):
         """The network, the codes of validated rows, and the model that labels them."""

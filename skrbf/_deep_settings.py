@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import math
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -16,8 +17,9 @@ from skrbf.engine.deep_fit import in_data_units
 from skrbf.nn import ConvAutoencoder, DenseAutoencoder
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 
-# What a training that goes on need not share with the one that was interrupted.
-_FREE = {"checkpoint", "device", "verbose"}
+# What a training that goes on need not share with the one that was interrupted: where
+# it runs, and when it ends.
+_FREE = {"checkpoint", "device", "verbose", "max_iter", "tol"}
 
 # What a network that training goes on with has been made from.
 _NETWORK = ("encoder", "n_components", "hidden_layer_sizes", "code_activation")
@@ -82,6 +84,16 @@ def check_parameters(estimator, n_features):
             f"input_shape={shape!r} does not match the {n_features} features of X; "
             "it is (height, width) or (channels, height, width)."
         )
+    if shape is not None and len(shape) == 3 and shape[2] <= 4 < shape[0]:
+        height, width, channels = shape
+        warnings.warn(
+            f"input_shape={shape!r} is read as {height} channels of {width} x "
+            f"{channels}. If the channels come last, move them to the front: "
+            f"X.reshape(-1, *{shape!r}).transpose(0, 3, 1, 2).reshape(len(X), -1), "
+            f"with input_shape={(channels, height, width)!r}.",
+            UserWarning,
+            stacklevel=5,
+        )
     if estimator.weight_reset is not None and estimator.reinit_interval is None:
         raise ValueError(
             "weight_reset comes before K-means, and needs a reinit_interval."
@@ -130,7 +142,6 @@ def build_module(estimator, n_features, generator):
 
 def check_module(estimator, module, rows, trained):
     """Raise where the network does not fit the rows, or what is asked of it."""
-    width, n_features = estimator.n_components, rows.shape[1]
     for name in ("encode", "decode"):
         if not callable(getattr(module, name, None)):
             raise ValueError(
@@ -148,19 +159,28 @@ def check_module(estimator, module, rows, trained):
         raise ValueError("weight_reset needs an autoencoder with a part 'encoder'.")
     module.eval()
     with torch.no_grad():
-        try:
-            codes = module.encode(rows)
-        except RuntimeError as error:
-            raise ValueError(
-                f"encoder does not take the {n_features} features of X: {error}"
-            ) from error
-        if codes.shape != (len(rows), width):
-            raise ValueError(
-                f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} "
-                f"rows, and n_components={width} asks for {(len(rows), width)}."
-            )
-        back = module.decode(codes)
-        far = float(module.encode(1e6 * rows).abs().max())
+        _check_passes(estimator, module, rows)
+
+
+def _check_passes(estimator, module, rows):
+    """Raise where codes of rows, or the rows made of them, are not as they must be."""
+    width, n_features = estimator.n_components, rows.shape[1]
+    try:
+        codes = module.encode(rows)
+    except RuntimeError as error:
+        raise ValueError(
+            f"encoder does not take the {n_features} features of X, which come as "
+            f"flat rows (nn.Unflatten makes images of them): {error}"
+        ) from error
+    if not isinstance(codes, torch.Tensor):
+        raise ValueError(f"encode must return a tensor, and returned {type(codes)}.")
+    if codes.shape != (len(rows), width):
+        raise ValueError(
+            f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} "
+            f"rows, and n_components={width} asks for {(len(rows), width)}."
+        )
+    back = module.decode(codes)
+    far = float(module.encode(1e6 * rows).abs().max())
     if estimator.centering == "regularized" and far > _BOUND:
         raise ValueError(
             "centering='regularized' has no lower bound but for bounded codes, and the "

@@ -371,7 +371,8 @@ class RBFNetClassifier(
 
         The first batch is fitted, as by :meth:`fit`: it places the units, at most one
         for each distinct row, and sets the scaling. Every further batch is one epoch of
-        Adam, at the full `learning_rate`.
+        Adam, at a quarter of the `learning_rate`: the rate does not fall here, and the
+        full one throws a network that is trained already far off.
 
         Parameters
         ----------
@@ -407,6 +408,7 @@ class RBFNetClassifier(
     def _fit(self, X, y, sample_weight, classes, go_on):
         given, metadata = (X, y), {"sample_weight": sample_weight}
         X, y = self._validate(X, y, reset=True)
+        is_stream = classes is not None
         classes, labels = encoded(y, classes)
         if go_on:
             self._check_as_before(X, classes)
@@ -440,7 +442,7 @@ class RBFNetClassifier(
                 least, alpha = alpha, chosen_alpha(task, start)
                 task = task._replace(alpha=task.alpha * (alpha / least))
         trained = rbf.fit(task, data.held_out, plan, start, watch)
-        self._warn(trained, plan)
+        self._warn(trained, plan, is_stream)
         written = {
             **attributes(None, trained.state),
             **self._described(data, trained.state),
@@ -585,7 +587,16 @@ class RBFNetClassifier(
             "intercept_": bias.cpu().numpy().astype(dtype),
         }
 
-    def _warn(self, trained, plan):
+    def _warn(self, trained, plan, is_stream):
+        n_units = len(trained.state.units.centers)
+        if is_stream and n_units < self.n_centers:
+            warnings.warn(
+                f"The first batch has room for {n_units} units of n_centers="
+                f"{self.n_centers}, and later batches add none; make the first one "
+                "larger, or n_centers smaller.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         if self.max_iter and not trained.converged:
             warnings.warn(
                 "RBFNetClassifier did not converge in "

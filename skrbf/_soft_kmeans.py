@@ -124,6 +124,10 @@ class SoftKMeans(
     temperature_ : float
         `T`, in squared units of the data.
 
+    relative_temperature_ : float
+        The same in the unit of the parameter `temperature`: what to pass to get it
+        again, where "auto" has found it.
+
     sigma_ : float
         Width of the radial basis functions, :math:`\sqrt{T / 2}`.
 
@@ -316,6 +320,9 @@ class SoftKMeans(
             "inertia_": fitted.scored.inertia,
             "objective_": fitted.scored.objective,
             "temperature_": fitted.temperature,
+            "relative_temperature_": (
+                fitted.temperature / reference if reference > 0 else 0.0
+            ),
             "sigma_": (fitted.temperature / 2) ** 0.5,
             "critical_temperature_": critical_temperature(
                 reference / 2, self.n_clusters, assignment

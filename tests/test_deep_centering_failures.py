@@ -115,6 +115,18 @@ def short(n_features, n_components):
     return Autoencoder(nn.Linear(n_features, 2), nn.Linear(2, 3))
 
 
+def image(n_features, n_components):
+    return Autoencoder(nn.Conv2d(1, n_components, 3), nn.Linear(2, n_features))
+
+
+class Variational(Autoencoder):
+    def __init__(self):
+        super().__init__(nn.Linear(6, 2), nn.Linear(2, 6))
+
+    def encode(self, rows):
+        return self.encoder(rows), self.encoder(rows)
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -131,6 +143,8 @@ def short(n_features, n_components):
         ({"encoder": wide}, r"codes of shape \(2, 5\) of 2 rows, and n_components=2"),
         ({"encoder": short}, r"decodes to shape \(2, 3\), and the rows have shape"),
         ({"encoder": wide(5, 2)}, "encoder does not take the 6 features of X"),
+        ({"encoder": image}, "which come as flat rows .nn.Unflatten"),
+        ({"encoder": Variational()}, "encode must return a tensor, and returned"),
         ({"encoder": nn.Linear(6, 2)}, "encoder has no method 'encode'"),
         ({"encoder": lambda d, c: c}, "not a torch.nn.Module"),
         ({"augment": lambda rows: rows[:, :3]}, "augment must return a tensor of the"),
@@ -389,6 +403,21 @@ def test_labels_that_had_settled_before_the_interruption(tmp_path):
     assert net(**params, checkpoint=str(path)).fit(GOOD).n_iter_ == 3
 
 
+def test_more_epochs_after_an_interruption(tmp_path):
+    """The same as if they had been asked for at first."""
+    path, augment = tmp_path / "state.pt", Interrupting()
+    params = {"augment": augment, "tol": 0.0}
+    whole = net(max_iter=9, **params).fit(GOOD)
+    augment.left = 8 + 2 * 2  # pretraining, and two epochs of two batches
+    with pytest.raises(KeyboardInterrupt):
+        net(max_iter=4, checkpoint=path, **params | {"tol": 0.01}).fit(GOOD)
+    augment.left = np.inf
+    more = net(max_iter=9, checkpoint=path, **params).fit(GOOD)
+    assert more.n_iter_ == whole.n_iter_ == 9
+    assert_array_equal(more.transform(GOOD), whole.transform(GOOD))
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("params", "X", "what"),
     [
@@ -406,7 +435,7 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path, params, X, what):
         net(augment=augment, checkpoint=path).fit(GOOD)
     held = path.read_bytes()
     est = net(**{"augment": augment, "checkpoint": path, **params})
-    message = f"is of another configuration: {what} differ. Remove the file"
+    message = f"is of a fit with other values of {what}. Set those of before"
     with pytest.raises(ValueError, match=message):
         est.fit(X)
     assert path.read_bytes() == held
@@ -467,6 +496,7 @@ def test_a_network_without_parameters_to_train():
     assert len(np.unique(labels)) == 3
 
 
+@pytest.mark.filterwarnings("ignore:The network reconstructs rows no better")
 def test_layers_that_normalise_a_batch_see_no_row_alone():
     def normalised(n_features, n_components):
         layers = nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.ReLU()
@@ -486,6 +516,26 @@ def test_a_reconstruction_that_gets_worse_is_told_of():
     assert errors[-1] > errors[0]
 
 
+def test_a_network_that_says_nothing_of_the_rows_is_told_of():
+    fallen = {"learning_rate": 0.5, "pretrain_epochs": 6}
+    with pytest.warns(ConvergenceWarning, match="no better than their mean does"):
+        est = net(max_iter=0, **fallen).fit(GOOD)
+    errors = est.history_["reconstruction_loss"]
+    assert errors[0] > errors[-1] >= 1
+    untrained = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6))
+    with pytest.warns(ConvergenceWarning, match="a module counts as pretrained"):
+        net(encoder=untrained, max_iter=1, learning_rate=1e-6).fit(GOOD)
+
+
+@pytest.mark.filterwarnings("ignore:The network reconstructs rows no better")
+def test_channels_that_come_last_are_asked_about():
+    X = np.random.default_rng(0).normal(size=(30, 5 * 4 * 3))
+    with pytest.warns(UserWarning, match=r"read as 5 channels of 4 x 3.*=\(3, 5, 4\)"):
+        net(encoder="conv", input_shape=(5, 4, 3)).fit(X)
+    net(encoder="conv", input_shape=(3, 5, 4)).fit(X)
+    net(encoder="conv", input_shape=(1, 20, 3)).fit(X)
+
+
 def test_verbose_and_silence(capsys):
     net().fit(GOOD)
     assert capsys.readouterr() == ("", "")
@@ -496,6 +546,7 @@ def test_verbose_and_silence(capsys):
     assert re.search(r"reconstruction .*, clustering .*, labels changed .*%", lines[-1])
 
 
+@pytest.mark.filterwarnings("ignore:The network reconstructs rows no better")
 def test_no_global_state_is_touched():
     import random
 
@@ -573,7 +624,7 @@ def test_a_checkpoint_knows_the_weights_it_started_from(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
     augment.left = np.inf
-    with pytest.raises(ValueError, match="weights differ"):
+    with pytest.raises(ValueError, match="other values of weights"):
         net(encoder=b, augment=augment, checkpoint=path).fit(GOOD)
     net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
 
@@ -590,7 +641,7 @@ def test_a_checkpoint_knows_the_settings_of_an_augmentation(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         net(augment=Breaking(1, input_shape=(2, 3)), checkpoint=path).fit(GOOD)
     more = Breaking(90, input_shape=(2, 3))
-    with pytest.raises(ValueError, match="augment differ"):
+    with pytest.raises(ValueError, match="other values of augment"):
         net(augment=more, checkpoint=path).fit(GOOD)
 
 

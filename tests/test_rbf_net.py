@@ -331,6 +331,15 @@ def test_partial_fit_learns_from_a_stream(moons):
     assert est.centers_.shape == (20, 2)
 
 
+def test_partial_fit_does_not_undo_a_fit(moons):
+    X, y = moons
+    est = net().fit(X, y)
+    before, log_loss = est.score(X, y), est.loss_
+    est.partial_fit(X, y)
+    assert est.score(X, y) > before - 0.01
+    assert est.loss_ < 1.3 * log_loss
+
+
 def test_partial_fit_with_a_class_that_comes_later(moons):
     X, y = moons
     early = y != "outer"

@@ -121,6 +121,17 @@ def test_more_units_than_rows():
     assert set(est.nearest_rows_.ravel()) == {0, 10, 20, 30}
 
 
+def test_a_first_batch_without_room_for_the_units_is_told(fitted_state):
+    est, message = net(n_centers=20), "room for 12 units of n_centers=20, and later"
+    with pytest.raises(ConvergenceWarning, match=message):  # an error in these tests
+        est.partial_fit(GOOD[:12], LABELS[:12], classes=[0, 1, 2])
+    assert not hasattr(est, "centers_")
+    with pytest.warns(ConvergenceWarning, match=message):
+        est.partial_fit(GOOD[:12], LABELS[:12], classes=[0, 1, 2])
+    est.partial_fit(GOOD[12:], LABELS[12:])  # told once
+    est.fit(GOOD[:12], LABELS[:12])  # where all rows are there, none is missing
+
+
 def test_dead_units_are_told(fitted, fitted_state):
     before = fitted_state(fitted)
     with pytest.raises(ConvergenceWarning, match=r"All units .* dead.* width"):

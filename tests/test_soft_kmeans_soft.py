@@ -198,6 +198,7 @@ def test_temperatures(make_data, reference, weighted, assignment):
 
     assert_allclose(est.temperature_, 0.07 * critical, rtol=1e-6)
     assert_allclose(2 * est.sigma_**2, est.temperature_, rtol=1e-12)
+    assert_allclose(est.relative_temperature_, 0.07, rtol=1e-12)
     if assignment == "entmax15":
         critical *= np.sqrt(6)
     assert_allclose(est.critical_temperature_, critical, rtol=1e-6)
@@ -220,6 +221,8 @@ def test_auto_finds_the_noise(reference, n_features, sigma, assignment):
     )
     variance = (r * reference.distances(X, est.cluster_centers_)).sum() / X.size
     assert_allclose(est.temperature_, 2 * variance, rtol=0.05)
+    again = soft(5, assignment=assignment, temperature=est.relative_temperature_).fit(X)
+    assert_allclose(again.temperature_, est.temperature_, rtol=1e-12)
 
 
 @pytest.mark.parametrize("init", ["grow", "k-means++"])

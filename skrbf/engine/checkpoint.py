@@ -86,8 +86,8 @@ class Checkpoint:
         other = [each for each in names if before.get(each) != now.get(each)]
         if other:
             raise ValueError(
-                f"{name} is of another configuration: {', '.join(other)} differ. "
-                "Remove the file, or name another."
+                f"{name} is of a fit with other values of {', '.join(other)}. Set "
+                "those of before, or name another file."
             )
         return saved
 

@@ -22,6 +22,8 @@ _FIRST, _ALONE = 10, 500
 _OUTPUT_TOL, _OUTPUT_PATIENCE = 1e-3, 5
 # Rates of widths and scales over that of the rest.
 _WIDTH_RATE = 3.0
+# Part of the rates that a batch of a stream is learned with: they do not fall there.
+_BATCH_RATE = 0.25
 # A batch is about this part of the rows, as long as it is neither small nor large.
 _BATCHES, _SMALLEST, _LARGEST = 32, 32, 256
 _EPOCHS, _STEPS, _ITERATIONS = 20, 500, 150
@@ -230,7 +232,7 @@ def _accuracy(task: Task) -> Callable[[Network], float]:
 def go_on(
     task: Task, network: Network, moments: Moments | None, plan: Plan
 ) -> tuple[Network, Moments, float]:
-    """One epoch of Adam over the rows of a batch, at the full rates; and the loss.
+    """One epoch of Adam over the rows of a batch, at low rates; and the loss.
 
     The moments are those of steps with the same kernel.
     """
@@ -238,7 +240,8 @@ def go_on(
     place = net.coordinates(task, network)
     position = place.vector(network)
     moments = Moments.none(position) if moments is None else moments
-    gradient, rate = batch_gradient(task, place), rates(network, plan.learning_rate)
+    gradient = batch_gradient(task, place)
+    rate = rates(network, _BATCH_RATE * plan.learning_rate)
     n_rows, device = len(task.rows), task.rows.device
     for _, rows in shuffled(n_rows, plan.batch_size, plan.generator, device)():
         slope = gradient(position, rows)

@@ -31,6 +31,9 @@ _VERY_FEW, _SPREAD = 7, 64
 _NUMBERS = 1 << 20
 # So many that do best in a few iterations go to the end.
 _FINALISTS = 2
+# Where moves lower the distortion by less than this part of it, fewer are made, as if
+# they had failed. Very few clusters go on: there it costs little.
+_LEAST = 2e-3
 # Iterations after a move; they stop early below these tolerances.
 _FINISH = 30
 _TOL = 5e-3
@@ -92,10 +95,10 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
     """Many moves at once, then fewer, then one, until that does not help."""
     k = len(best.centers)
     together = 1 if k < _FEW else int(k * _TOGETHER)
+    least = 0.0 if k <= _VERY_FEW else _LEAST
     trial: Descent | None = best
     while together:
         if trial is not None:
-            best = trial
             cuts = split(problem, best.partition, best.centers)
             moves = _ranked(problem, best, cuts)
         chosen = _apart(moves, together)
@@ -107,10 +110,12 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
         else:
             starts, tol = _most_promising(problem, best.centers, cuts, moves)
         trial = _better(problem, best, starts, tol)
-        if trial is None:
+        if trial is None or trial.distortion > (1 - least) * best.distortion:
             together //= 2
-        elif report is not None and report(trial):
-            return trial
+        if trial is not None:
+            best = trial
+            if report is not None and report(best):
+                break
     return best
 
 

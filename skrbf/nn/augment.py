@@ -66,9 +66,9 @@ class RandomAffine(nn.Module):
         shape = given if self.input_shape is None else self.input_shape
         if len(shape) not in (2, 3) or math.prod(shape) != math.prod(given):
             raise ValueError(
-                f"A row of shape {given} is no image of input_shape="
-                f"{self.input_shape}; it is (height, width) or (channels, height, "
-                "width)."
+                f"input_shape={self.input_shape} makes no image of a row of shape "
+                f"{given}; give RandomAffine, or the estimator that it is for, the "
+                "input_shape of the rows: (height, width) or (channels, height, width)."
             )
         n, shape = len(images), (1,) * (3 - len(shape)) + tuple(shape)
         whole = images.reshape(n, *shape)  # (n, channels, height, width)

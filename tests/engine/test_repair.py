@@ -136,6 +136,20 @@ def test_repair_never_loses_and_ends_at_a_fixed_point(rng, make, k):
     np.testing.assert_array_equal(again.labels, found.partition.labels)
 
 
+@pytest.mark.parametrize("k", [10, 25])
+def test_moves_that_hardly_help_are_followed_by_fewer(rng, make, k):
+    X = rng.normal(size=(500, 8))
+    problem = make(X)
+    start = assign(problem, torch.from_numpy(X[:k]))
+    kept = []
+    repair(problem, start, 300, lambda state: kept.append(state.distortion))
+    fall = 1 - np.array(kept[1:]) / kept[:-1]
+    together = 1 if k < 20 else k // 4
+    # Each halves their number, so that the one after the last single move is the last.
+    assert (fall[:-1] < 2e-3).sum() <= np.log2(together)
+    assert len(kept) > 2
+
+
 def test_repair_stops_when_told(rng, make):
     X = rng.exponential(size=(1000, 3))
     problem = make(X)

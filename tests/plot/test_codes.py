@@ -9,6 +9,9 @@ from sklearn.datasets import load_iris
 from skrbf import DeepCenteringClustering
 from skrbf.plot import CodesDisplay
 
+# The networks of these pictures are hardly trained, and say so.
+pytestmark = pytest.mark.filterwarnings("ignore:The network reconstructs rows no")
+
 X, y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 

@@ -22,6 +22,9 @@ from skrbf.plot import (
     TrainingHistoryDisplay,
 )
 
+# The networks of these pictures are hardly trained, and say so.
+pytestmark = pytest.mark.filterwarnings("ignore:The network reconstructs rows no")
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2)) + 5 * (np.arange(40) % 2)[:, None]
 SMALL = {"n_components": 2, "hidden_layer_sizes": (4,), "pretrain_epochs": 2}

@@ -9,6 +9,9 @@ from sklearn.datasets import load_iris
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
 from skrbf.plot import TrainingHistoryDisplay
 
+# The networks of these pictures are hardly trained, and say so.
+pytestmark = pytest.mark.filterwarnings("ignore:The network reconstructs rows no")
+
 X, y = load_iris(return_X_y=True)
 
 
