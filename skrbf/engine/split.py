@@ -21,7 +21,7 @@ _BINS = 64
 _REACH = _BINS / 2 * (1 - 1e-6)
 
 # Rows of no more features are as fast to add one by one as in a product.
-_NARROW = 3
+_FEW_FEATURES = 3
 
 
 class Splits(NamedTuple):
@@ -128,7 +128,7 @@ class _Implied:
 
 
 def _totals(rows: Tensor, label: Tensor, share: Tensor, k: int) -> Tensor:
-    wide = rows.layout == torch.strided and rows.shape[1] > _NARROW
+    wide = rows.layout == torch.strided and rows.shape[1] > _FEW_FEATURES
     few = wide and k <= FEW_VECTORS
     return (one_hot_totals if few else label_totals)(rows, label, share, k)
 
