@@ -187,7 +187,7 @@ def run(args, report):
         start = time.perf_counter()
         plain = KMeans(runs.k, n_init=10, random_state=0).fit_predict(runs.X)
         runs.note("K-means", plain, time.perf_counter() - start)
-        for seed in range(args.seeds):
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
             runs.run(seed)
     table = report.table(
         set="<10", system="<20", seeds=">5d", ACC=">5.1f", sd=">4.1f", NMI=">5.1f",
@@ -226,6 +226,7 @@ def main():
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--pretrain-epochs", type=int, default=50)
     parser.add_argument("--max-iter", type=int, default=50)
     parser.add_argument("--encoder", choices=["dense", "conv"], default="dense")

@@ -98,7 +98,8 @@ class DeepCenteringClustering(
         "conv" and for `augment`.
 
     pretrain_epochs : int, default=50
-        Epochs on the reconstruction error alone.
+        Epochs on the reconstruction error alone. With `augment` some hundred are better
+        where there is time for them.
 
     denoising : float, default=0.0
         Share of the entries of each row that are masked, set to their mean, in
