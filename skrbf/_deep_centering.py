@@ -95,11 +95,11 @@ class DeepCenteringClustering(
 
     input_shape : tuple of int, default=None
         Shape of a row as an image, (height, width) or (channels, height, width), for
-        "conv" and for `augment`.
+        "conv" and for `augment`. Channels come first.
 
     pretrain_epochs : int, default=50
-        Epochs on the reconstruction error alone. With `augment` some hundred are better
-        where there is time for them.
+        Epochs on the reconstruction error alone. Images with `augment` gain from a few
+        hundred.
 
     denoising : float, default=0.0
         Share of the entries of each row that are masked, set to their mean, in
@@ -142,8 +142,8 @@ class DeepCenteringClustering(
           responsibilities.
 
     reinit_interval : int or None, default=10
-        Epochs from one K-means on all codes to the next; there is one after epoch
-        `max_iter`, too. Labels are matched with those before. None leaves the centers
+        Epochs from one K-means on all codes to the next; a fit also ends with one.
+        Labels are matched with those before. None leaves the centers
         to `center_update`. After every epoch, as in the paper, centers run after the
         codes that run after them: labels may not settle, and with `augment` they can
         get worse than without any clustering.
@@ -176,9 +176,9 @@ class DeepCenteringClustering(
 
     checkpoint : str or path-like, default=None
         A file to which the training is written after every epoch, and from which the
-        next fit with the same rows and parameters goes on; `max_iter` and `tol` may be
-        others. Removed at the end of a fit. Fits that run at the same time need a file
-        each.
+        next fit with the same rows and parameters goes on, to the end that `max_iter`
+        and `tol` say then. Removed at the end of a fit. Fits that run at the same time
+        need a file each.
 
     warm_start : bool, default=False
         Whether `fit` goes on with the network, scaling and centers of the last one,
@@ -407,12 +407,20 @@ class DeepCenteringClustering(
             are negative or all zero, an `input_shape` of another size than a row, an
             encoder whose codes have another width than `n_components`, a warm start
             with another network, a network without parameters to train, a
-            `weight_reset` without `reinit_interval`, a checkpoint of another fit, or a
-            device that is not there.
+            `weight_reset` without `reinit_interval`, a checkpoint of another fit or of
+            more than `max_iter` epochs, or a device that is not there.
         FileNotFoundError
             If the folder of `checkpoint` is not there.
         FloatingPointError
             If the loss becomes NaN or infinite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the codes have collapsed, if the reconstruction error has risen or is no
+            less than that of the mean, or if a cluster has no row.
+        UserWarning
+            If the channels of `input_shape` seem to come last.
         """
         with self._unchanged_on_error(), torch.inference_mode(False):
             checkpoint = self._fit(X, y, sample_weight)
@@ -464,7 +472,8 @@ class DeepCenteringClustering(
             "history_": watch.history(),
         }
         written |= self._labelled(X, written)
-        self._warn(written["labels_"], fitted, written["history_"])
+        if not watch.stopped:
+            self._warn(written["labels_"], fitted, written["history_"])
         watch.end({**written, "n_features_in_": X.shape[1]})
         vars(self).update(written)
         return checkpoint
@@ -511,7 +520,14 @@ class DeepCenteringClustering(
         if self.checkpoint is None:
             return NoCheckpoint()
         weights = start.module if start.pretrained else None
-        return Checkpoint(self.checkpoint, configuration(self, data, weights))
+        checkpoint = Checkpoint(self.checkpoint, configuration(self, data, weights))
+        saved = checkpoint.saved
+        if saved and saved["phase"] == "cluster" and saved["epoch"] > self.max_iter:
+            raise ValueError(
+                f"checkpoint={str(self.checkpoint)!r} holds {saved['epoch']} epochs of "
+                f"clustering, more than max_iter={self.max_iter}."
+            )
+        return checkpoint
 
     def _scaling(self):
         return Scaling(torch.tensor(self.mean_), torch.tensor(self.scale_))
@@ -550,25 +566,27 @@ class DeepCenteringClustering(
     def _warn(self, labels, fitted, history):
         n_found = len(np.unique(labels))
         errors = history["reconstruction_loss"]
-        trained = "clustering_weight or learning_rate"
-        lower = "learning_rate" if "cluster" not in history["phase"] else trained
+        to_lower = "learning_rate"
+        if "cluster" in history["phase"]:
+            to_lower += " or clustering_weight"
         if fitted.collapsed:
             message = (
                 f"The codes have collapsed, to variance {fitted.variance:.3g} and "
-                f"{n_found} clusters; lower {trained}, or raise pretrain_epochs."
+                f"{n_found} clusters; lower {to_lower}, or raise pretrain_epochs."
             )
         elif errors and errors[-1] > _NOTHING and errors[-1] > _WORSE * min(errors):
             message = (
                 f"The reconstruction error has risen, from {min(errors):.3g} to "
-                f"{errors[-1]:.3g}; lower {lower}."
+                f"{errors[-1]:.3g}; lower {to_lower}."
             )
         elif errors and errors[-1] >= 1.0:
             message = (
-                f"The network reconstructs rows no better than their mean does, with "
-                f"an error of {errors[-1]:.3g} of their variance: its codes say "
-                f"nothing of them. Train longer, or lower {lower}; a network that is "
-                "passed as a module counts as pretrained."
+                "In its last epoch the network reconstructed rows no better than their "
+                f"mean does, with an error of {errors[-1]:.3g} of their variance. "
+                f"Train longer, or lower {to_lower}."
             )
+            if isinstance(self.encoder, torch.nn.Module):
+                message += " The module that is the encoder counts as pretrained."
         elif n_found < self.n_clusters:
             message = (
                 f"Number of distinct clusters ({n_found}) found smaller than "
@@ -577,7 +595,7 @@ class DeepCenteringClustering(
             )
         else:
             return
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
     def _codes(self, X, state=None):
         """The network, the codes of validated rows, and the model that labels them."""

@@ -64,7 +64,7 @@ def cluster_plan(estimator):
 
 
 def check_parameters(estimator, n_features):
-    """What the constraints of single parameters do not see."""
+    """Raise or warn of what the constraints of single parameters do not see."""
     for size in estimator.hidden_layer_sizes:
         if not isinstance(size, Integral) or size < 1:
             raise ValueError(
@@ -84,16 +84,6 @@ def check_parameters(estimator, n_features):
             f"input_shape={shape!r} does not match the {n_features} features of X; "
             "it is (height, width) or (channels, height, width)."
         )
-    if shape is not None and len(shape) == 3 and shape[2] <= 4 < shape[0]:
-        height, width, channels = shape
-        warnings.warn(
-            f"input_shape={shape!r} is read as {height} channels of {width} x "
-            f"{channels}. If the channels come last, move them to the front: "
-            f"X.reshape(-1, *{shape!r}).transpose(0, 3, 1, 2).reshape(len(X), -1), "
-            f"with input_shape={(channels, height, width)!r}.",
-            UserWarning,
-            stacklevel=5,
-        )
     if estimator.weight_reset is not None and estimator.reinit_interval is None:
         raise ValueError(
             "weight_reset comes before K-means, and needs a reinit_interval."
@@ -102,6 +92,16 @@ def check_parameters(estimator, n_features):
         raise ValueError(
             "centering='regularized' has no lower bound but for bounded codes; use "
             "code_activation='tanh'."
+        )
+    if shape is not None and len(shape) == 3 and shape[2] <= 4 < min(shape[:2]):
+        height, width, channels = shape
+        warnings.warn(
+            f"input_shape={shape!r} is read as {height} channels of {width} x "
+            f"{channels}. If the channels come last, move them to the front: "
+            f"X.reshape(-1, *{shape!r}).transpose(0, 3, 1, 2).reshape(len(X), -1), "
+            f"with input_shape={(channels, height, width)!r}.",
+            UserWarning,
+            stacklevel=6,
         )
 
 
@@ -172,14 +172,14 @@ def _check_passes(estimator, module, rows):
             f"encoder does not take the {n_features} features of X, which come as "
             f"flat rows (nn.Unflatten makes images of them): {error}"
         ) from error
-    if not isinstance(codes, torch.Tensor):
-        raise ValueError(f"encode must return a tensor, and returned {type(codes)}.")
+    _check_tensor("encode", codes)
     if codes.shape != (len(rows), width):
         raise ValueError(
             f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} "
             f"rows, and n_components={width} asks for {(len(rows), width)}."
         )
     back = module.decode(codes)
+    _check_tensor("decode", back)
     far = float(module.encode(1e6 * rows).abs().max())
     if estimator.centering == "regularized" and far > _BOUND:
         raise ValueError(
@@ -191,6 +191,11 @@ def _check_passes(estimator, module, rows):
             f"encoder decodes to shape {tuple(back.shape)}, and the rows have shape "
             f"{tuple(rows.shape)}."
         )
+
+
+def _check_tensor(name, made):
+    if not isinstance(made, torch.Tensor):
+        raise ValueError(f"{name} must return a tensor, and returned {type(made)}.")
 
 
 def configuration(estimator, data, pretrained):

@@ -111,7 +111,7 @@ class RBFNetClassifier(
 
     learning_rate : float, default=0.02
         Step of "adam"; three times that for widths and scales. It falls to 0 along half
-        a cosine.
+        a cosine, and is a quarter of it throughout in :meth:`partial_fit`.
 
     max_iter : int, default=None
         Epochs of "adam" or iterations of "lbfgs". 0 leaves the units where K-means has
@@ -588,14 +588,13 @@ class RBFNetClassifier(
         }
 
     def _warn(self, trained, plan, is_stream):
-        n_units = len(trained.state.units.centers)
-        if is_stream and n_units < self.n_centers:
+        if is_stream and plan.n_centers < self.n_centers:
             warnings.warn(
-                f"The first batch has room for {n_units} units of n_centers="
+                f"The first batch has room for {plan.n_centers} units of n_centers="
                 f"{self.n_centers}, and later batches add none; make the first one "
                 "larger, or n_centers smaller.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if self.max_iter and not trained.converged:
             warnings.warn(
@@ -603,5 +602,5 @@ class RBFNetClassifier(
                 f"max_iter={plan.stopping.max_iter} iterations; increase max_iter, or "
                 "tol.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

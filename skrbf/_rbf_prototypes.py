@@ -28,7 +28,7 @@ class RBFPrototypes:
                 "activates any of them. The rows are too far from the centers for "
                 "their width; change width or n_centers, or fit anew.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return {
             "class_profile_": found.profile.cpu().numpy().astype(np.float64),

@@ -125,8 +125,9 @@ class SoftKMeans(
         `T`, in squared units of the data.
 
     relative_temperature_ : float
-        The same in the unit of the parameter `temperature`: what to pass to get it
-        again, where "auto" has found it.
+        The same in the unit of the parameter `temperature`, twice the largest variance
+        of the rows: what to pass to get it again, where "auto" has found it. 0 where
+        all rows are equal. With :meth:`partial_fit` that of the first batch.
 
     sigma_ : float
         Width of the radial basis functions, :math:`\sqrt{T / 2}`.
@@ -342,14 +343,14 @@ class SoftKMeans(
                 f"n_clusters ({asked}). Possibly due to duplicate points in "
                 "X, or to a temperature at which clusters merge.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if not fitted.converged:
             warnings.warn(
                 f"SoftKMeans did not converge in max_iter={self.max_iter} iterations; "
                 "increase max_iter, or tol.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def fit_predict(self, X, y=None, sample_weight=None):

@@ -351,6 +351,7 @@ def test_augment_sees_images():
     assert shapes == {(6, 5), (5, 3, 2)}
 
 
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
 def test_augment_may_fill_features_that_are_constant():
     """Such as the border of images: no row is larger for having moved."""
     X, _ = stripes(60)
@@ -430,6 +431,7 @@ def test_prediction_in_single_precision_agrees(blobs):
     assert_array_equal(est.predict(torch.from_numpy(X)), est.labels_)
 
 
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
 def test_grid_search_in_a_pipeline_in_two_processes(blobs):
     X, _ = blobs
     name = "deepcenteringclustering__"

@@ -1,6 +1,7 @@
 """Bad input and interruptions: a clear error, and an estimator as it was before."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -127,6 +128,14 @@ class Variational(Autoencoder):
         return self.encoder(rows), self.encoder(rows)
 
 
+class Decoded(Autoencoder):
+    def __init__(self):
+        super().__init__(nn.Linear(6, 2), nn.Linear(2, 6))
+
+    def decode(self, codes):
+        return (self.decoder(codes),)
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -145,6 +154,7 @@ class Variational(Autoencoder):
         ({"encoder": wide(5, 2)}, "encoder does not take the 6 features of X"),
         ({"encoder": image}, "which come as flat rows .nn.Unflatten"),
         ({"encoder": Variational()}, "encode must return a tensor, and returned"),
+        ({"encoder": Decoded()}, "decode must return a tensor, and returned"),
         ({"encoder": nn.Linear(6, 2)}, "encoder has no method 'encode'"),
         ({"encoder": lambda d, c: c}, "not a torch.nn.Module"),
         ({"augment": lambda rows: rows[:, :3]}, "augment must return a tensor of the"),
@@ -263,7 +273,7 @@ class Constant(Autoencoder):
 
 def test_a_collapse_is_noticed_recorded_and_warned_about(fitted_state):
     est = net(encoder=Collapsing, pretrain_epochs=0, max_iter=3)
-    message = "codes have collapsed.*lower clustering_weight or learning_rate"
+    message = "codes have collapsed.*lower learning_rate or clustering_weight"
     with pytest.warns(ConvergenceWarning, match=message):
         est.fit(GOOD)
     variance = est.history_["code_variance"]
@@ -396,25 +406,62 @@ def test_labels_that_had_settled_before_the_interruption(tmp_path):
     path, augment = tmp_path / "state.pt", Interrupting()
     params = {"tol": 1.0, "max_iter": 30, "augment": augment}
     assert net(**params).fit(GOOD).n_iter_ == 3
-    augment.left = 8 + 4
-    with pytest.raises(KeyboardInterrupt):
-        net(**params, checkpoint=str(path)).fit(GOOD)
-    augment.left = np.inf
-    assert net(**params, checkpoint=str(path)).fit(GOOD).n_iter_ == 3
+    for tol, n_iter in ((1.0, 3), (0.0, 30)):
+        augment.left = 8 + 4
+        with pytest.raises(KeyboardInterrupt):
+            net(**params, checkpoint=str(path)).fit(GOOD)
+        augment.left = np.inf
+        est = net(**params | {"tol": tol}, checkpoint=str(path)).fit(GOOD)
+        assert est.n_iter_ == n_iter
 
 
-def test_more_epochs_after_an_interruption(tmp_path):
-    """The same as if they had been asked for at first."""
+def poor(n_features, n_components):
+    """Codes of nothing, and one standard deviation too much of every feature."""
+    module = Autoencoder(
+        nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+    )
+    nn.init.zeros_(module.decoder.weight)
+    nn.init.ones_(module.decoder.bias)
+    return module
+
+
+def warned_when_done(est, path):
+    """Leave the checkpoint of a fit whose last epoch is over, and no more."""
+    est.set_params(checkpoint=path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning):
+            est.fit(GOOD)
+    assert path.exists()
+    assert not hasattr(est, "labels_")
+
+
+@pytest.mark.parametrize("done", [2, 4])
+@pytest.mark.parametrize("wanted", [4, 9])
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
+def test_an_end_that_is_set_anew(tmp_path, done, wanted):
+    """The same as if it had been asked for at first, wherever the fit was then."""
     path, augment = tmp_path / "state.pt", Interrupting()
-    params = {"augment": augment, "tol": 0.0}
-    whole = net(max_iter=9, **params).fit(GOOD)
-    augment.left = 8 + 2 * 2  # pretraining, and two epochs of two batches
-    with pytest.raises(KeyboardInterrupt):
-        net(max_iter=4, checkpoint=path, **params | {"tol": 0.01}).fit(GOOD)
-    augment.left = np.inf
-    more = net(max_iter=9, checkpoint=path, **params).fit(GOOD)
-    assert more.n_iter_ == whole.n_iter_ == 9
+    params = {"augment": augment, "encoder": poor, "learning_rate": 1e-6}
+    params["reinit_interval"] = 3
+    whole = net(max_iter=wanted, tol=0.0, **params).fit(GOOD)
+    if done == 2:
+        augment.left = 8 + 2 * 2  # pretraining, and two epochs of two batches
+        with pytest.raises(KeyboardInterrupt):
+            net(max_iter=4, checkpoint=path, **params).fit(GOOD)
+        augment.left = np.inf
+    else:
+        warned_when_done(net(max_iter=4, **params), path)
+    held = path.read_bytes()
+    with pytest.raises(
+        ValueError, match=f"holds {done} epochs of clustering, more than"
+    ):
+        net(max_iter=1, checkpoint=path, **params).fit(GOOD)
+    assert path.read_bytes() == held
+    more = net(max_iter=wanted, tol=0.0, checkpoint=path, **params).fit(GOOD)
+    assert more.n_iter_ == whole.n_iter_ == wanted
     assert_array_equal(more.transform(GOOD), whole.transform(GOOD))
+    assert_array_equal(more.cluster_centers_, whole.cluster_centers_)
     assert not path.exists()
 
 
@@ -435,7 +482,7 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path, params, X, what):
         net(augment=augment, checkpoint=path).fit(GOOD)
     held = path.read_bytes()
     est = net(**{"augment": augment, "checkpoint": path, **params})
-    message = f"is of a fit with other values of {what}. Set those of before"
+    message = f"is of a fit with other {what}. Fit with those of before, remove"
     with pytest.raises(ValueError, match=message):
         est.fit(X)
     assert path.read_bytes() == held
@@ -496,7 +543,7 @@ def test_a_network_without_parameters_to_train():
     assert len(np.unique(labels)) == 3
 
 
-@pytest.mark.filterwarnings("ignore:The network reconstructs rows no better")
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
 def test_layers_that_normalise_a_batch_see_no_row_alone():
     def normalised(n_features, n_components):
         layers = nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.ReLU()
@@ -516,24 +563,34 @@ def test_a_reconstruction_that_gets_worse_is_told_of():
     assert errors[-1] > errors[0]
 
 
-def test_a_network_that_says_nothing_of_the_rows_is_told_of():
-    fallen = {"learning_rate": 0.5, "pretrain_epochs": 6}
-    with pytest.warns(ConvergenceWarning, match="no better than their mean does"):
-        est = net(max_iter=0, **fallen).fit(GOOD)
-    errors = est.history_["reconstruction_loss"]
-    assert errors[0] > errors[-1] >= 1
-    untrained = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6))
-    with pytest.warns(ConvergenceWarning, match="a module counts as pretrained"):
-        net(encoder=untrained, max_iter=1, learning_rate=1e-6).fit(GOOD)
+@pytest.mark.parametrize("given", [poor, poor(6, 2)])
+def test_a_network_that_says_nothing_of_the_rows_is_told_of(
+    fitted, fitted_state, given
+):
+    before = fitted_state(fitted)
+    few = {"encoder": given, "pretrain_epochs": 1, "max_iter": 1, "learning_rate": 1e-9}
+    fitted.set_params(**few)
+    message = r"rows no better than their mean does, with an error of 2 of .* longer"
+    with pytest.raises(ConvergenceWarning, match=message):  # an error in these tests
+        fitted.fit(GOOD)
+    fitted.set_params(**{name: getattr(net(), name) for name in few})
+    assert fitted_state(fitted) == before
+    with pytest.warns(ConvergenceWarning, match=message) as seen:
+        net(**few).fit(GOOD)
+    assert seen[0].filename == __file__
+    module = isinstance(given, nn.Module)
+    assert ("counts as pretrained" in str(seen[0].message)) == module
 
 
-@pytest.mark.filterwarnings("ignore:The network reconstructs rows no better")
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
 def test_channels_that_come_last_are_asked_about():
-    X = np.random.default_rng(0).normal(size=(30, 5 * 4 * 3))
-    with pytest.warns(UserWarning, match=r"read as 5 channels of 4 x 3.*=\(3, 5, 4\)"):
-        net(encoder="conv", input_shape=(5, 4, 3)).fit(X)
-    net(encoder="conv", input_shape=(3, 5, 4)).fit(X)
-    net(encoder="conv", input_shape=(1, 20, 3)).fit(X)
+    X = np.random.default_rng(0).normal(size=(30, 5 * 6 * 3))
+    message = r"read as 5 channels of 6 x 3.*=\(3, 5, 6\)"
+    with pytest.warns(UserWarning, match=message) as seen:
+        net(encoder="conv", input_shape=(5, 6, 3)).fit(X)
+    assert seen[0].filename == __file__
+    for shape in [(3, 5, 6), (1, 30, 3), (10, 3, 3), (5, 2, 9)]:
+        net(encoder="conv", input_shape=shape).fit(X)
 
 
 def test_verbose_and_silence(capsys):
@@ -546,7 +603,7 @@ def test_verbose_and_silence(capsys):
     assert re.search(r"reconstruction .*, clustering .*, labels changed .*%", lines[-1])
 
 
-@pytest.mark.filterwarnings("ignore:The network reconstructs rows no better")
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
 def test_no_global_state_is_touched():
     import random
 
@@ -624,7 +681,7 @@ def test_a_checkpoint_knows_the_weights_it_started_from(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
     augment.left = np.inf
-    with pytest.raises(ValueError, match="other values of weights"):
+    with pytest.raises(ValueError, match="other weights"):
         net(encoder=b, augment=augment, checkpoint=path).fit(GOOD)
     net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
 
@@ -641,7 +698,7 @@ def test_a_checkpoint_knows_the_settings_of_an_augmentation(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         net(augment=Breaking(1, input_shape=(2, 3)), checkpoint=path).fit(GOOD)
     more = Breaking(90, input_shape=(2, 3))
-    with pytest.raises(ValueError, match="other values of augment"):
+    with pytest.raises(ValueError, match="other augment"):
         net(augment=more, checkpoint=path).fit(GOOD)
 
 

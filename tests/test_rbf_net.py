@@ -334,10 +334,10 @@ def test_partial_fit_learns_from_a_stream(moons):
 def test_partial_fit_does_not_undo_a_fit(moons):
     X, y = moons
     est = net().fit(X, y)
-    before, log_loss = est.score(X, y), est.loss_
+    before, loss = est.score(X, y), est.loss_
     est.partial_fit(X, y)
     assert est.score(X, y) > before - 0.01
-    assert est.loss_ < 1.3 * log_loss
+    assert est.loss_ < 1.3 * loss
 
 
 def test_partial_fit_with_a_class_that_comes_later(moons):

@@ -126,8 +126,11 @@ def test_a_first_batch_without_room_for_the_units_is_told(fitted_state):
     with pytest.raises(ConvergenceWarning, match=message):  # an error in these tests
         est.partial_fit(GOOD[:12], LABELS[:12], classes=[0, 1, 2])
     assert not hasattr(est, "centers_")
-    with pytest.warns(ConvergenceWarning, match=message):
+    with pytest.warns(ConvergenceWarning, match=message) as seen:
         est.partial_fit(GOOD[:12], LABELS[:12], classes=[0, 1, 2])
+    assert seen[0].filename == __file__
+    shared = net(n_centers=10, per_class=True)  # three for each of three classes
+    assert len(shared.partial_fit(GOOD, LABELS, classes=[0, 1, 2]).centers_) == 9
     est.partial_fit(GOOD[12:], LABELS[12:])  # told once
     est.fit(GOOD[:12], LABELS[:12])  # where all rows are there, none is missing
 

@@ -188,6 +188,12 @@ def test_only_grow_anneals(make_data, assignment):
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_equal_rows_have_no_temperature():
+    est = soft(2, temperature=0.1).fit(np.ones((5, 2)))
+    assert est.temperature_ == est.relative_temperature_ == 0
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @both_maps
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 def test_temperatures(make_data, reference, weighted, assignment):

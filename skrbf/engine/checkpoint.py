@@ -22,7 +22,7 @@ def fingerprint(data: DeepData) -> str:
     return f"{tuple(data.rows.shape)} {both:x}"
 
 
-_KEYS = {"records", "phase", "epoch", "n_quiet", "began"}
+_KEYS = {"records", "phase", "epoch", "began"}
 _KEYS |= {"module", "optimizer", "generator"}
 _CLUSTER_KEYS = {"centers", "mass"}
 
@@ -84,10 +84,15 @@ class Checkpoint:
         now = self.configuration
         names = sorted({*before, *now})
         other = [each for each in names if before.get(each) != now.get(each)]
+        if other == ["layout"]:
+            raise ValueError(
+                f"{name} was written by another version of skrbf. Remove the file, or "
+                "name another."
+            )
         if other:
             raise ValueError(
-                f"{name} is of a fit with other values of {', '.join(other)}. Set "
-                "those of before, or name another file."
+                f"{name} is of a fit with other {', '.join(other)}. Fit with those of "
+                "before, remove the file, or name another."
             )
         return saved
 
@@ -114,7 +119,6 @@ def frozen(training: Training) -> dict[str, Any]:
     state: dict[str, Any] = {
         "phase": report.phase,
         "epoch": training.epoch,
-        "n_quiet": training.n_quiet,
         "began": training.began,
         "module": training.module.state_dict(),
         "optimizer": training.optimizer.state_dict(),

@@ -1,7 +1,8 @@
 """A whole deep fit: pretrain the autoencoder, place the centers, cluster its codes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import torch
@@ -11,9 +12,11 @@ from skrbf.engine.centers import Clusters, kmeans
 from skrbf.engine.deep import (
     ClusterPlan,
     NetPlan,
+    Report,
     Training,
     clustering,
     encode_all,
+    end_with_kmeans,
     in_range,
     largest_cluster,
     look,
@@ -109,30 +112,30 @@ def _cluster(
         clusters,
         learned=plan.rule.learned,
     )
-    view = look(codes, clusters, data, plan)
-    training.began = view.variance
+    training.view = look(codes, clusters, data, plan)
+    training.began = training.view.variance
+    n_quiet = 0
     if saved is not None:
         _thaw(training, saved)
+        n_quiet = _quiet_epochs(saved["records"], plan.tol)
 
     patience = max(PATIENCE, plan.reinit_interval or 0)
 
     def see(step: Step[Training]) -> bool:
+        nonlocal n_quiet
         report = training.report
         assert report is not None
-        quiet = report.label_change < plan.tol
-        training.n_quiet = training.n_quiet + 1 if quiet else 0
-        return bool(on_epoch(training)) or training.n_quiet >= patience
+        n_quiet = n_quiet + 1 if report.label_change < plan.tol else 0
+        return bool(on_epoch(training)) or n_quiet >= patience
 
-    settled = training.n_quiet >= patience  # and interrupted before the fit had ended
+    settled = n_quiet >= patience  # and interrupted before the fit had ended
     if not stopped and not settled and plan.n_epochs > training.epoch:
         steps = clustering(training, data, net, plan)
         if start.foreign:
             steps = _isolated(steps, data, start.generator)
         left = plan.n_epochs - training.epoch
         follow(steps, "cluster", left, see, _CLUSTER_ADVICE)
-        assert training.view is not None
-        assert training.clusters is not None
-        view, clusters = training.view, training.clusters
+    clusters, view = end_with_kmeans(training, data, plan)
     alone = largest_cluster(view, data, plan.n_clusters) == 1.0
     collapsed = view.variance <= _VANISHED * training.began or (
         alone and plan.n_clusters > 1
@@ -165,8 +168,15 @@ def _first_clusters(
     return Clusters(start.centers, mass)
 
 
+def _quiet_epochs(records: Sequence[Sequence[Any]], tol: float) -> int:
+    """Epochs of clustering, the last in a row, in which labels hardly changed."""
+    reports = (Report(*record) for record in reversed(records))
+    quiet = takewhile(lambda report: report.label_change < tol, reports)
+    return len(list(quiet))  # pretraining has NaN
+
+
 def _thaw(training: Training, saved: dict[str, Any]) -> None:
-    training.epoch, training.n_quiet = saved["epoch"], saved["n_quiet"]
+    training.epoch = saved["epoch"]
     training.began = saved["began"]
     training.optimizer.load_state_dict(saved["optimizer"])
 

@@ -16,8 +16,8 @@ from skrbf.engine.race import best_of, spread_starts
 from skrbf.engine.split import Splits, split
 from skrbf.ops.distances import nearest, relative_distances
 
-# At first a quarter of the centers move at once, after each failure half as many, where
-# the split gains this part of the merge's cost.
+# At first a quarter of the centers move at once, and half as many after what fails or
+# hardly helps, where the split gains this part of the merge's cost.
 _TOGETHER = 1 / 4
 _WORTH = 0.3
 # A move that raises the distortion by this part of it at first is not made up for.
@@ -49,7 +49,7 @@ def repair(
     max_iter: int,
     report: Report | None = None,
 ) -> Descent:
-    """Split and merge clusters as long as the distortion falls.
+    """Split and merge clusters as long as that lowers the distortion enough.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _better(
 
 
 def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
-    """Many moves at once, then fewer, then one, until that does not help."""
+    """Many moves at once, then fewer, then one, until that hardly helps."""
     k = len(best.centers)
     together = 1 if k < _FEW else int(k * _TOGETHER)
     least = 0.0 if k <= _VERY_FEW else _LEAST

@@ -17,8 +17,10 @@ from skrbf.engine.deep import (
     _reset,
     clustering,
     encode_all,
+    end_with_kmeans,
     largest_cluster,
     look,
+    nearest_centers,
     pretraining,
     reset_weights,
     start_training,
@@ -312,14 +314,24 @@ def test_k_means_every_other_epoch(data, module, clusters):
     assert shifts == [False, True, False, True]
 
 
-def test_k_means_after_the_last_epoch(data, module, clusters):
+@pytest.mark.parametrize(("epochs", "interval"), [(3, 4), (4, 2), (0, 4), (3, None)])
+def test_k_means_at_the_end(data, module, clusters, epochs, interval):
+    """Unless the last epoch had it; where there was no epoch, it is there already."""
+    how = plan(reinit_interval=interval)
     training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
-    steps = clustering(training, data, NET, plan(reinit_interval=4, n_epochs=3))
-    shifts = []
-    for _ in range(3):
+    training.view = look(encode_all(module, data), clusters, data, how)
+    steps = clustering(training, data, NET, how)
+    for _ in range(epochs):
         next(steps)
-        shifts.append(training.report.center_shift > 0)
-    assert shifts == [False, False, True]
+    before = training.clusters.centers.clone()
+    found, view = end_with_kmeans(training, data, how)
+    assert torch.equal(found.centers, before) == ((epochs, interval) != (3, 4))
+    assert_array_equal(view.labels, nearest_centers(view.codes, found.centers, data))
+    if epochs == 3 and interval is not None:
+        own = KMeans(K, init=before.numpy(), n_init=1, tol=0).fit(
+            view.codes.numpy(), sample_weight=data.weight.numpy()
+        )
+        assert_allclose(found.centers, own.cluster_centers_, rtol=1e-4, atol=1e-5)
 
 
 def test_brb_resets_weights_and_moments(data, module, clusters):

@@ -5,6 +5,7 @@ from sklearn.datasets import make_blobs
 
 from skrbf.engine.lloyd import assign, lloyd, update
 from skrbf.engine.repair import (
+    _LEAST,
     _apart,
     _moved,
     _ranked,
@@ -136,18 +137,27 @@ def test_repair_never_loses_and_ends_at_a_fixed_point(rng, make, k):
     np.testing.assert_array_equal(again.labels, found.partition.labels)
 
 
-@pytest.mark.parametrize("k", [10, 25])
-def test_moves_that_hardly_help_are_followed_by_fewer(rng, make, k):
-    X = rng.normal(size=(500, 8))
+@pytest.mark.parametrize(("k", "seed"), [(6, 4), (10, 5), (25, 2)])
+def test_moves_that_hardly_help_are_followed_by_fewer(make, monkeypatch, k, seed):
+    X = np.random.default_rng(seed).normal(size=(500, 8))
     problem = make(X)
     start = assign(problem, torch.from_numpy(X[:k]))
-    kept = []
-    repair(problem, start, 300, lambda state: kept.append(state.distortion))
-    fall = 1 - np.array(kept[1:]) / kept[:-1]
-    together = 1 if k < 20 else k // 4
-    # Each halves their number, so that the one after the last single move is the last.
-    assert (fall[:-1] < 2e-3).sum() <= np.log2(together)
-    assert len(kept) > 2
+
+    def falls():
+        kept = []
+        repair(problem, start, 300, lambda state: kept.append(state.distortion))
+        return 1 - np.array(kept[1:]) / kept[:-1]
+
+    found = falls()
+    halvings = np.log2(1 if k < 20 else k // 4)
+    monkeypatch.setattr("skrbf.engine.repair._LEAST", 0.0)
+    without = falls()
+    small = (without[:-1] < _LEAST).sum()
+    if k == 6:  # very few clusters go on
+        np.testing.assert_array_equal(found, without)
+        assert small > 0
+    else:  # the last may be small, and as many others as halve the number of moves to 1
+        assert (found[:-1] < _LEAST).sum() <= halvings < small
 
 
 def test_repair_stops_when_told(rng, make):

@@ -10,7 +10,7 @@ from skrbf import DeepCenteringClustering
 from skrbf.plot import CodesDisplay
 
 # The networks of these pictures are hardly trained, and say so.
-pytestmark = pytest.mark.filterwarnings("ignore:The network reconstructs rows no")
+pytestmark = pytest.mark.filterwarnings("ignore:In its last epoch the network")
 
 X, y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])

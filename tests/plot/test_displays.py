@@ -23,7 +23,7 @@ from skrbf.plot import (
 )
 
 # The networks of these pictures are hardly trained, and say so.
-pytestmark = pytest.mark.filterwarnings("ignore:The network reconstructs rows no")
+pytestmark = pytest.mark.filterwarnings("ignore:In its last epoch the network")
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2)) + 5 * (np.arange(40) % 2)[:, None]

@@ -11,7 +11,7 @@ from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
 from skrbf.plot import PrototypesDisplay
 
 # The networks of these pictures are hardly trained, and say so.
-pytestmark = pytest.mark.filterwarnings("ignore:The network reconstructs rows no")
+pytestmark = pytest.mark.filterwarnings("ignore:In its last epoch the network")
 
 X, y = load_digits(n_class=4, return_X_y=True)
 X, y = X[:200], y[:200]
