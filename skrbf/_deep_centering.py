@@ -142,8 +142,8 @@ class DeepCenteringClustering(
           responsibilities.
 
     reinit_interval : int or None, default=10
-        Epochs from one K-means on all codes to the next; a fit also ends with one.
-        Labels are matched with those before. None leaves the centers
+        Epochs from one K-means on all codes to the next; there is one after epoch
+        `max_iter`, too. Labels are matched with those before. None leaves the centers
         to `center_update`. After every epoch, as in the paper, centers run after the
         codes that run after them: labels may not settle, and with `augment` they can
         get worse than without any clustering.

@@ -297,26 +297,28 @@ def _between_epochs(
 
 
 def _is_due(training: Training, plan: ClusterPlan) -> bool:
+    """Whether K-means comes after the epochs so far: at its interval, or at their end.
+
+    A fit that ends before has settled: for an interval labels have hardly changed.
+    """
     interval = plan.reinit_interval
     if interval is None or training.epoch == 0:
         return False
-    return training.epoch % interval == 0
+    return training.epoch % interval == 0 or training.epoch == plan.n_epochs
 
 
-def end_with_kmeans(
-    training: Training, data: DeepData, plan: ClusterPlan
-) -> tuple[Clusters, View]:
-    """Clusters and a view of the codes by K-means, unless the last epoch had it.
+def end_with_kmeans(training: Training, data: DeepData, plan: ClusterPlan) -> None:
+    """K-means after the last epoch, of a fit that had more of them before it.
 
-    As they are, where no K-means was asked for.
+    Where it was done already, nothing changes.
     """
     view, clusters = training.view, training.clusters
     assert view is not None
     assert clusters is not None
-    if plan.reinit_interval is None or training.epoch == 0 or _is_due(training, plan):
-        return clusters, view
-    clusters = _reinitialized(view.codes, clusters, view.labels, data, plan)
-    return clusters, look(view.codes, clusters, data, plan)
+    if _is_due(training, plan):
+        clusters = _reinitialized(view.codes, clusters, view.labels, data, plan)
+        training.clusters = clusters
+        training.view = look(view.codes, clusters, data, plan)
 
 
 def _set_clusters(training: Training, clusters: Clusters, plan: ClusterPlan) -> None:

@@ -135,7 +135,11 @@ def _cluster(
             steps = _isolated(steps, data, start.generator)
         left = plan.n_epochs - training.epoch
         follow(steps, "cluster", left, see, _CLUSTER_ADVICE)
-    clusters, view = end_with_kmeans(training, data, plan)
+    elif saved is not None and training.epoch == plan.n_epochs:
+        end_with_kmeans(training, data, plan)
+    assert training.view is not None
+    assert training.clusters is not None
+    view, clusters = training.view, training.clusters
     alone = largest_cluster(view, data, plan.n_clusters) == 1.0
     collapsed = view.variance <= _VANISHED * training.began or (
         alone and plan.n_clusters > 1

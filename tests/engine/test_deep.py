@@ -20,7 +20,6 @@ from skrbf.engine.deep import (
     end_with_kmeans,
     largest_cluster,
     look,
-    nearest_centers,
     pretraining,
     reset_weights,
     start_training,
@@ -314,24 +313,32 @@ def test_k_means_every_other_epoch(data, module, clusters):
     assert shifts == [False, True, False, True]
 
 
-@pytest.mark.parametrize(("epochs", "interval"), [(3, 4), (4, 2), (0, 4), (3, None)])
-def test_k_means_at_the_end(data, module, clusters, epochs, interval):
-    """Unless the last epoch had it; where there was no epoch, it is there already."""
-    how = plan(reinit_interval=interval)
+def test_k_means_after_the_last_epoch(data, module, clusters):
     training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
-    training.view = look(encode_all(module, data), clusters, data, how)
-    steps = clustering(training, data, NET, how)
-    for _ in range(epochs):
+    steps = clustering(training, data, NET, plan(reinit_interval=4, n_epochs=3))
+    shifts = []
+    for _ in range(3):
         next(steps)
-    before = training.clusters.centers.clone()
-    found, view = end_with_kmeans(training, data, how)
-    assert torch.equal(found.centers, before) == ((epochs, interval) != (3, 4))
-    assert_array_equal(view.labels, nearest_centers(view.codes, found.centers, data))
-    if epochs == 3 and interval is not None:
-        own = KMeans(K, init=before.numpy(), n_init=1, tol=0).fit(
-            view.codes.numpy(), sample_weight=data.weight.numpy()
+        shifts.append(training.report.center_shift > 0)
+    assert shifts == [False, False, True]
+
+
+def test_k_means_at_an_end_that_was_set_later(data, module, clusters):
+    """The same as in the epoch that was known to be the last; twice is as once."""
+    found = []
+    for n_epochs in (3, 9):
+        training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
+        steps = clustering(
+            training, data, NET, plan(reinit_interval=4, n_epochs=n_epochs)
         )
-        assert_allclose(found.centers, own.cluster_centers_, rtol=1e-4, atol=1e-5)
+        for _ in range(3):
+            next(steps)
+        before = training.clusters.centers.clone()
+        end_with_kmeans(training, data, plan(reinit_interval=4, n_epochs=3))
+        assert torch.equal(training.clusters.centers, before) == (n_epochs == 3)
+        found.append(training)
+    assert torch.equal(found[0].clusters.centers, found[1].clusters.centers)
+    assert_array_equal(found[0].view.labels, found[1].view.labels)
 
 
 def test_brb_resets_weights_and_moments(data, module, clusters):
