@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.callback import ProgressBar, ScoringMonitor  # noqa: TID251
+from sklearn.exceptions import ConvergenceWarning
+from torch import nn
 
 from skrbf import DeepCenteringClustering
+from skrbf.nn import Autoencoder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6)) + 4 * (np.arange(60) % 3)[:, None]
@@ -86,6 +89,18 @@ def test_a_callback_that_returns_true_stops(kind, stop):
     assert len(est.history_["loss"]) == min(stop, 4 if "max_iter" in kind else 8)
     assert_array_equal(est.labels_, est.predict(X))
     assert_array_equal(np.unique(est.labels_), [0, 1, 2])
+
+
+def test_who_stops_a_fit_is_not_told_that_it_was_short():
+    def far_off(n_features, n_components):
+        decoder = nn.Linear(n_components, n_features)
+        nn.init.constant_(decoder.bias, 9.0)
+        return Autoencoder(nn.Linear(n_features, n_components), decoder)
+
+    poor = {"encoder": far_off, "learning_rate": 1e-9, "max_iter": 0}
+    with pytest.warns(ConvergenceWarning, match="no better than their mean"):
+        net(**poor).fit(X)
+    net(**poor).set_callbacks(Steps(1)).fit(X)  # a warning would be an error
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
