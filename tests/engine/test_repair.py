@@ -90,6 +90,20 @@ def test_a_few_clusters_are_ranked_as_if_their_centers_had_followed(make):
     assert moves[0] in {(2, 0), (2, 1)}
 
 
+def test_moves_that_cannot_pay_are_not_tried(make):
+    """Where clusters are far apart, to merge two costs more than all that is left."""
+    X, y = make_blobs(
+        200, centers=40 * np.mgrid[:2, :3].reshape(2, -1).T, random_state=0
+    )
+    truth = torch.from_numpy(np.stack([X[y == j].mean(0) for j in range(6)]))
+    problem = make(X)
+    best = lloyd(problem, assign(problem, truth), 100)
+    cuts = split(problem, best.partition, best.centers)
+    gain, _ = move_costs(problem, best.centers, cuts)
+    assert (gain > 0).all()
+    assert _ranked(problem, best, cuts) == []
+
+
 def test_each_set_has_its_own_moves(rng):
     centers, left, right = (torch.from_numpy(rng.normal(size=(5, 2))) for _ in "abc")
     cuts = Splits(left, right, centers[:, 0], centers[:, 0])
