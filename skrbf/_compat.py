@@ -34,6 +34,13 @@ def check_sample_weight(sample_weight, X):
         raise ValueError(
             "Sample weights must contain at least one non-zero number; all are zero."
         )
+    with np.errstate(over="ignore"):
+        total = weight.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        raise ValueError(
+            "sample_weight has values so large that their sum overflows; divide it by "
+            "a number."
+        )
     return weight
 
 

@@ -77,10 +77,11 @@ class DeepCenteringClustering(
 
     hidden_layer_sizes : array-like of int, default=(500, 500, 2000)
         Widths of the layers of the dense encoder; the decoder has them in reverse.
+        Other encoders do not use it.
 
     code_activation : {"linear", "tanh"}, default="linear"
-        What a code is made with. "tanh" bounds it, as ``centering="regularized"``
-        needs.
+        What "dense" and "conv" make a code with. "tanh" bounds it, as
+        ``centering="regularized"`` needs; an encoder of your own has to do so itself.
 
     encoder : {"dense", "conv"}, callable or Module, default="dense"
         The autoencoder.
@@ -172,7 +173,8 @@ class DeepCenteringClustering(
 
     tol : float, default=1e-3
         The fit ends after `reinit_interval` epochs in a row in which a smaller share of
-        the labels changes, and after three at the least. 0 never ends it early.
+        the labels changes, and after three at the least, or where that is None. 0 never
+        ends it early.
 
     checkpoint : str or path-like, default=None
         A file to which the training is written after every epoch, and from which the
@@ -183,7 +185,8 @@ class DeepCenteringClustering(
     warm_start : bool, default=False
         Whether `fit` goes on with the network, scaling and centers of the last one,
         without pretraining, for `max_iter` epochs more. The parameters of the network
-        must be the same; `history_` and `n_iter_` are those of the last fit alone.
+        must be the same; with another `n_clusters` K-means places the centers anew.
+        `history_` and `n_iter_` are those of the last fit alone.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator if there is one and
@@ -409,16 +412,17 @@ class DeepCenteringClustering(
             with another network, a network without parameters to train, a
             `weight_reset` without `reinit_interval`, a checkpoint of another fit or of
             more than `max_iter` epochs, or a device that is not there.
-        FileNotFoundError
-            If the folder of `checkpoint` is not there.
+        FileNotFoundError, IsADirectoryError
+            If the folder of `checkpoint` is not there, or `checkpoint` is one.
         FloatingPointError
-            If the loss becomes NaN or infinite.
+            If the loss or a code becomes NaN or infinite.
 
         Warns
         -----
         ConvergenceWarning
-            If the codes have collapsed, if the reconstruction error has risen or is no
-            less than that of the mean, or if a cluster has no row.
+            If the codes have collapsed; if the reconstruction error ends above 0.95 and
+            a tenth above its lowest, or at 1, that of the mean, or more; or if a
+            cluster has no row.
         UserWarning
             If the channels of `input_shape` seem to come last.
         """
@@ -430,7 +434,8 @@ class DeepCenteringClustering(
     def _fit(self, X, y, sample_weight):
         given = X
         X = self._validate(X, reset=True)
-        data, start = self._start(X, sample_weight)
+        weight = check_sample_weight(sample_weight, X)
+        data, start = self._start(X, weight)
         checkpoint = self._checkpoint(data, start)
         if checkpoint.saved is not None:
             start.module.load_state_dict(checkpoint.saved["module"])
@@ -471,16 +476,15 @@ class DeepCenteringClustering(
             "n_iter_": fitted.n_iter,
             "history_": watch.history(),
         }
-        written |= self._labelled(X, written)
+        written |= self._labelled(X, weight, written)
         if not watch.stopped:
-            self._warn(written["labels_"], fitted, written["history_"])
+            self._warn(written["labels_"], weight, fitted, written["history_"])
         watch.end({**written, "n_features_in_": X.shape[1]})
         vars(self).update(written)
         return checkpoint
 
-    def _start(self, X, sample_weight):
+    def _start(self, X, weight):
         """The rows to train on, and the network to start from."""
-        weight = check_sample_weight(sample_weight, X)
         if X.shape[0] < self.n_clusters:
             raise ValueError(
                 f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
@@ -550,11 +554,11 @@ class DeepCenteringClustering(
             "_network": network(self),  # what `warm_start` goes on with
         }
 
-    def _labelled(self, X, state):
+    def _labelled(self, X, weight, state):
         """Labels, and the centers with those last that have no row of their own."""
         labels = _labels(*self._codes(X, state)[1:], X.shape[0])
         k = len(state["cluster_centers_"])
-        used = np.bincount(labels, minlength=k) > 0
+        used = np.isin(np.arange(k), _weighty(labels, weight))
         order = np.argsort(~used, kind="stable")
         place = np.argsort(order).astype(np.int32)
         names = ("cluster_centers_", "cluster_centers_decoded_")
@@ -563,39 +567,39 @@ class DeepCenteringClustering(
             **{name: state[name][order] for name in names},
         }
 
-    def _warn(self, labels, fitted, history):
-        n_found = len(np.unique(labels))
+    def _warn(self, labels, weight, fitted, history):
+        n_found = len(np.unique(_weighty(labels, weight)))
         errors = history["reconstruction_loss"]
         to_lower = "learning_rate"
         if "cluster" in history["phase"]:
             to_lower += " or clustering_weight"
-        if fitted.collapsed:
-            message = (
-                f"The codes have collapsed, to variance {fitted.variance:.3g} and "
-                f"{n_found} clusters; lower {to_lower}, or raise pretrain_epochs."
-            )
-        elif errors and errors[-1] > _NOTHING and errors[-1] > _WORSE * min(errors):
-            message = (
+        messages = []
+        if errors and errors[-1] > _NOTHING and errors[-1] > _WORSE * min(errors):
+            messages.append(
                 f"The reconstruction error has risen, from {min(errors):.3g} to "
                 f"{errors[-1]:.3g}; lower {to_lower}."
             )
         elif errors and errors[-1] >= 1.0:
-            message = (
+            messages.append(
                 "In its last epoch the network reconstructed rows no better than their "
                 f"mean does, with an error of {errors[-1]:.3g} of their variance. "
                 f"Train longer, or lower {to_lower}."
             )
             if isinstance(self.encoder, torch.nn.Module):
-                message += " The module that is the encoder counts as pretrained."
-        elif n_found < self.n_clusters:
-            message = (
+                messages[-1] += " The module that is the encoder counts as pretrained."
+        if n_found < self.n_clusters:
+            messages.append(
                 f"Number of distinct clusters ({n_found}) found smaller than "
                 f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in "
                 "X, or to centers without rows."
             )
-        else:
-            return
-        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        if fitted.collapsed:
+            messages = [
+                f"The codes have collapsed, to variance {fitted.variance:.3g} and "
+                f"{n_found} clusters; lower {to_lower}, or raise pretrain_epochs."
+            ]
+        for message in messages:
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
     def _codes(self, X, state=None):
         """The network, the codes of validated rows, and the model that labels them."""
@@ -774,6 +778,11 @@ class DeepCenteringClustering(
                 pulls = squared_distances(hard.centers, part).amin(0)
                 losses[start:stop] = (errors + unit * pulls).cpu().numpy()
         return -float(losses @ weight / weight.sum())
+
+
+def _weighty(labels, weight):
+    """The labels of the rows that count: one without weight is as good as not there."""
+    return labels if weight is None else labels[weight > 0]
 
 
 def _labels(codes, model, n_rows):

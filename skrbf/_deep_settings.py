@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from skrbf.engine.centers import CENTER_RULES
-from skrbf.engine.checkpoint import fingerprint
+from skrbf.engine.checkpoint import fingerprints
 from skrbf.engine.deep import ClusterPlan, NetPlan
 from skrbf.engine.deep_fit import in_data_units
 from skrbf.nn import ConvAutoencoder, DenseAutoencoder
@@ -72,8 +72,7 @@ def check_parameters(estimator, n_features):
                 f"{estimator.hidden_layer_sizes!r}."
             )
     shape = estimator.input_shape
-    conv = isinstance(estimator.encoder, str) and estimator.encoder == "conv"
-    if conv and shape is None:
+    if estimator.encoder == "conv" and shape is None:
         raise ValueError("encoder='conv' needs input_shape, the shape of a row.")
     if shape is not None and (
         len(shape) not in (2, 3)
@@ -88,7 +87,9 @@ def check_parameters(estimator, n_features):
         raise ValueError(
             "weight_reset comes before K-means, and needs a reinit_interval."
         )
-    if estimator.centering == "regularized" and estimator.code_activation != "tanh":
+    ours = isinstance(estimator.encoder, str)  # others are tried out
+    bounded = not ours or estimator.code_activation == "tanh"
+    if estimator.centering == "regularized" and not bounded:
         raise ValueError(
             "centering='regularized' has no lower bound but for bounded codes; use "
             "code_activation='tanh'."
@@ -158,13 +159,19 @@ def check_module(estimator, module, rows, trained):
     if estimator.weight_reset is not None and not hasattr(module, "encoder"):
         raise ValueError("weight_reset needs an autoencoder with a part 'encoder'.")
     module.eval()
-    with torch.no_grad():
-        _check_passes(estimator, module, rows)
+    with torch.set_grad_enabled(trained):
+        back = _check_passes(estimator, module, rows)
+    if trained and not back.requires_grad:
+        raise ValueError(
+            "encoder has parameters to train and no gradient reaches them: what decode "
+            "returns is detached."
+        )
 
 
 def _check_passes(estimator, module, rows):
     """Raise where codes of rows, or the rows made of them, are not as they must be."""
     width, n_features = estimator.n_components, rows.shape[1]
+    given, rows = rows, rows.clone()
     try:
         codes = module.encode(rows)
     except RuntimeError as error:
@@ -172,15 +179,22 @@ def _check_passes(estimator, module, rows):
             f"encoder does not take the {n_features} features of X, which come as "
             f"flat rows (nn.Unflatten makes images of them): {error}"
         ) from error
-    _check_tensor("encode", codes)
+    _check_made("encode", codes)
     if codes.shape != (len(rows), width):
         raise ValueError(
             f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} "
             f"rows, and n_components={width} asks for {(len(rows), width)}."
         )
+    kept = codes.clone()
     back = module.decode(codes)
-    _check_tensor("decode", back)
-    far = float(module.encode(1e6 * rows).abs().max())
+    _check_made("decode", back)
+    if not (torch.equal(rows, given) and torch.equal(codes, kept)):
+        raise ValueError(
+            "encode and decode must not change the tensor that they are given, as a "
+            "first layer with inplace=True does."
+        )
+    with torch.no_grad():
+        far = float(module.encode(1e6 * rows).abs().max())
     if estimator.centering == "regularized" and far > _BOUND:
         raise ValueError(
             "centering='regularized' has no lower bound but for bounded codes, and the "
@@ -191,11 +205,16 @@ def _check_passes(estimator, module, rows):
             f"encoder decodes to shape {tuple(back.shape)}, and the rows have shape "
             f"{tuple(rows.shape)}."
         )
+    return back
 
 
-def _check_tensor(name, made):
+def _check_made(name, made):
     if not isinstance(made, torch.Tensor):
         raise ValueError(f"{name} must return a tensor, and returned {type(made)}.")
+    if not made.is_floating_point():
+        raise ValueError(f"{name} must return real numbers, and returned {made.dtype}.")
+    if not bool(made.isfinite().all()):
+        raise ValueError(f"{name} returns numbers that are not finite.")
 
 
 def configuration(estimator, data, pretrained):
@@ -212,7 +231,7 @@ def configuration(estimator, data, pretrained):
         if name not in _FREE
     }
     weights = "drawn" if pretrained is None else _weights(pretrained)
-    return {**described, "weights": weights, "X": fingerprint(data)}
+    return {**described, "weights of the network": weights, **fingerprints(data)}
 
 
 def network(estimator):

@@ -95,6 +95,8 @@ def with_value(value):
         (GOOD, -np.ones(60), "(?i)negative"),
         (GOOD, np.zeros(60), "(?i)weight.*zero|zero.*weight"),
         (GOOD, np.ones(59), "sample_weight"),
+        (GOOD, np.full(60, 1e308), "sample_weight has values so large that their sum"),
+        (1e-160 * GOOD, None, "their differences underflow"),
         (GOOD[:0], None, r"0 sample\(s\)"),
         (GOOD[:2], None, "n_samples=2 should be >= n_clusters=3"),
         (GOOD[0], None, "Expected 2D array"),
@@ -129,11 +131,25 @@ class Variational(Autoencoder):
 
 
 class Decoded(Autoencoder):
-    def __init__(self):
+    """Something made of what the decoder returns."""
+
+    def __init__(self, made):
         super().__init__(nn.Linear(6, 2), nn.Linear(2, 6))
+        self.made = made
 
     def decode(self, codes):
-        return (self.decoder(codes),)
+        return self.made(self.decoder(codes))
+
+
+def in_place(before, behind):
+    """A network whose first layers may change what they are given."""
+
+    def make(n_features, n_components):
+        encoder = nn.Sequential(nn.ReLU(before), nn.Linear(n_features, n_components))
+        decoder = nn.Sequential(nn.ReLU(behind), nn.Linear(n_components, n_features))
+        return Autoencoder(encoder, decoder)
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -154,7 +170,12 @@ class Decoded(Autoencoder):
         ({"encoder": wide(5, 2)}, "encoder does not take the 6 features of X"),
         ({"encoder": image}, "which come as flat rows .nn.Unflatten"),
         ({"encoder": Variational()}, "encode must return a tensor, and returned"),
-        ({"encoder": Decoded()}, "decode must return a tensor, and returned"),
+        ({"encoder": Decoded(lambda x: (x,))}, "decode must return a tensor, and"),
+        ({"encoder": Decoded(torch.Tensor.int)}, "decode must return real numbers"),
+        ({"encoder": Decoded(lambda x: x / 0)}, "decode returns numbers that are not"),
+        ({"encoder": Decoded(torch.Tensor.detach)}, "no gradient reaches them"),
+        ({"encoder": in_place(True, False)}, "must not change the tensor"),
+        ({"encoder": in_place(False, True)}, "must not change the tensor"),
         ({"encoder": nn.Linear(6, 2)}, "encoder has no method 'encode'"),
         ({"encoder": lambda d, c: c}, "not a torch.nn.Module"),
         ({"augment": lambda rows: rows[:, :3]}, "augment must return a tensor of the"),
@@ -304,6 +325,27 @@ def test_fewer_distinct_rows_than_clusters():
         one = net().fit(np.ones((5, 3)))
     assert np.isfinite(one.cluster_centers_).all()
     assert_array_equal(one.scale_, 1)
+
+
+def test_a_row_without_weight_fills_no_cluster():
+    """As if it were not there: the same warning, and the same order of the centers."""
+    weight = np.zeros(60)
+    weight[[0, 1]] = 10
+    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(2\)"):
+        weighted = net().fit(GOOD, sample_weight=weight)
+    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(2\)"):
+        repeated = net().fit(np.repeat(GOOD[:2], 10, axis=0))
+    assert_array_equal(weighted.cluster_centers_, repeated.cluster_centers_)
+    assert_array_equal(np.sort(weighted.labels_[[0, 1]]), [0, 1])
+
+
+def test_all_that_went_wrong_is_told():
+    X = np.repeat(GOOD[:2], 5, axis=0)
+    with pytest.warns(ConvergenceWarning) as told:
+        net(encoder=poor, pretrain_epochs=1, max_iter=0).fit(X)
+    words = " ".join(str(each.message) for each in told)
+    assert "no better than their mean" in words
+    assert "distinct clusters (2)" in words
 
 
 def test_one_cluster_is_no_collapse():
@@ -470,7 +512,8 @@ def test_an_end_that_is_set_anew(tmp_path, done, wanted):
         ({"clustering_weight": 0.5}, GOOD, "clustering_weight"),
         ({"hidden_layer_sizes": (9,)}, GOOD, "hidden_layer_sizes"),
         ({"augment": RandomAffine(input_shape=(2, 3))}, GOOD, "augment"),
-        ({}, GOOD[:-1], "X"),
+        ({}, GOOD[:-1], "X, sample_weight"),
+        ({}, np.vstack([GOOD, GOOD[:1]]), "X, sample_weight"),
         ({}, GOOD**2, "X"),
     ],
 )
@@ -500,6 +543,8 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content):
     with pytest.raises(ValueError, match=re.escape(f"{path}' is not a checkpoint of")):
         net(checkpoint=path).fit(GOOD)
     assert path.exists()
+    with pytest.raises(IsADirectoryError, match="is a folder, not a file"):
+        net(checkpoint=tmp_path).fit(GOOD)
 
 
 def test_a_checkpoint_without_all_its_parts(tmp_path):
@@ -659,9 +704,17 @@ def test_a_reset_without_k_means_is_refused():
 
 def test_codes_without_bound_are_refused_where_the_loss_has_none():
     linear = net(max_iter=0).fit(GOOD).autoencoder_
-    est = net(encoder=linear, centering="regularized", code_activation="tanh")
+    est = net(encoder=linear, centering="regularized")
     with pytest.raises(ValueError, match="encoder makes codes up to"):
         est.fit(GOOD)
+
+    def bounded(n_features, n_components):
+        encoder = nn.Sequential(nn.Linear(n_features, n_components), nn.Sigmoid())
+        return Autoencoder(encoder, nn.Linear(n_components, n_features))
+
+    est.set_params(encoder=bounded, pretrain_epochs=40)
+    codes = est.fit(GOOD).transform(GOOD)
+    assert (codes >= 0).all()
 
 
 @pytest.mark.parametrize("rate", [1e18, 1e30])
@@ -680,7 +733,7 @@ def test_a_checkpoint_knows_the_weights_it_started_from(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
     augment.left = np.inf
-    with pytest.raises(ValueError, match="other weights"):
+    with pytest.raises(ValueError, match="other weights of the network"):
         net(encoder=b, augment=augment, checkpoint=path).fit(GOOD)
     net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
 

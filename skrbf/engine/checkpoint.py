@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from skrbf.engine.deep import Report, Training
 from skrbf.engine.deep_data import DeepData
 from skrbf.ops.keys import row_keys
 
 
-def fingerprint(data: DeepData) -> str:
-    """A text that differs where the rows or their weights do."""
-    keys = row_keys(data.rows.cpu())  # (m,) sorted
-    weights = row_keys(data.weight.cpu()[:, None])
+def fingerprints(data: DeepData) -> dict[str, str]:
+    """Texts that differ where the rows do, and where their weights do."""
+    both = {"X": data.rows, "sample_weight": data.weight[:, None]}
+    return {name: _fingerprint(table.cpu()) for name, table in both.items()}
+
+
+def _fingerprint(table: Tensor) -> str:
+    keys = row_keys(table)  # (m,)
     place = torch.arange(1, len(keys) + 1)
-    both = int((keys * place).sum()) ^ int((weights * place).sum())
-    return f"{tuple(data.rows.shape)} {both:x}"
+    return f"{tuple(table.shape)} {int((keys * place).sum()):x}"
 
 
 _KEYS = {"records", "phase", "epoch", "began"}
@@ -54,6 +58,8 @@ class Checkpoint:
         If the file is no checkpoint, or that of a fit with other parameters or data.
     FileNotFoundError
         If its folder is not there.
+    IsADirectoryError
+        If it is a folder itself.
     """
 
     def __init__(
@@ -68,6 +74,8 @@ class Checkpoint:
         name = f"checkpoint={str(self.path)!r}"
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"{name} is in a folder that is not there.")
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{name} is a folder, not a file.")
         if not self.path.exists():
             return None
         try:

@@ -88,7 +88,8 @@ def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> 
     steps = pretraining(training, data, net)
     if start.foreign:
         steps = _isolated(steps, data, start.generator)
-    follow(steps, "pretrain", net.n_epochs - training.epoch, see, ADVICE)
+    left = net.n_epochs - training.epoch
+    follow(steps, "pretrain", left, see, _advice(ADVICE, net))
     return stopped
 
 
@@ -103,7 +104,12 @@ def _cluster(
     saved = start.saved if start.saved and start.saved["phase"] == "cluster" else None
     codes = encode_all(start.module, data)
     if not in_range(codes):
-        finite(float("nan"), net.n_epochs, "pretrain", ADVICE)
+        if start.pretrained:
+            raise FloatingPointError(
+                "The codes that the network starts with are not finite, or their "
+                "squares overflow."
+            )
+        finite(float("nan"), net.n_epochs, "pretrain", _advice(ADVICE, net))
     clusters = _first_clusters(codes, data, plan, start, saved)
     training = start_training(
         start.module,
@@ -134,7 +140,7 @@ def _cluster(
         if start.foreign:
             steps = _isolated(steps, data, start.generator)
         left = plan.n_epochs - training.epoch
-        follow(steps, "cluster", left, see, _CLUSTER_ADVICE)
+        follow(steps, "cluster", left, see, _advice(_CLUSTER_ADVICE, net))
     elif saved is not None and training.epoch == plan.n_epochs:
         end_with_kmeans(training, data, plan)
     assert training.view is not None
@@ -151,6 +157,11 @@ def _cluster(
         training.epoch,
         collapsed and len(data.rows) > 1,
     )
+
+
+def _advice(advice: str, net: NetPlan) -> str:
+    """What to change where numbers are not finite."""
+    return advice if net.augment is None else f"{advice} Or augment returned them."
 
 
 def _first_clusters(

@@ -42,11 +42,13 @@ def measure(
     Raises
     ------
     ValueError
-        For rows so large that their variance overflows.
+        For rows so large that their variance overflows, or so close to one another that
+        it underflows.
     """
     weight = weight / weight.sum()
     total, lowest, highest = _totals(rows, index, weight, labels)
-    mean = total.sum(0)  # (d,)
+    # The rounding of a sum would leave a value in what is constant.
+    mean = torch.where(lowest == highest, lowest, total.sum(0))  # (d,)
     variance = torch.zeros_like(mean)
     for part in _spans(rows, index):
         block = rows.take(index[part]).to(torch.float64)  # (m, d)
@@ -54,6 +56,12 @@ def measure(
     if not bool(variance.isfinite().all()):
         raise ValueError(
             "X has values so large that their squares overflow; divide it by a number."
+        )
+    widest = float((highest - lowest).max())
+    if 0 < widest**2 < torch.finfo(torch.float64).tiny:
+        raise ValueError(
+            "X has values so close that the squares of their differences underflow; "
+            "multiply it by a number."
         )
     rounding = (4.0 * torch.finfo(rows.dtype).eps * mean.abs()) ** 2
     variance = torch.where(variance > rounding, variance, 0.0)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,16 @@ class RandomAffine(nn.Module):
     translate : float, default=0.1
         Largest shift along each side, either way, as a share of it.
     zoom : float, default=0.1
-        Largest change of size, either way, as a share.
+        Largest change of size, either way, as a share below 1.
     input_shape : tuple of int, default=None
         Shape of a flat row as an image, (height, width) or (channels, height, width).
         None takes images as they are, (n, height, width) or (n, channels, height,
         width).
+
+    Raises
+    ------
+    ValueError
+        For a setting that is no such number.
 
     Notes
     -----
@@ -43,6 +49,16 @@ class RandomAffine(nn.Module):
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        for name, value, most in (
+            ("degrees", degrees, math.inf),
+            ("translate", translate, math.inf),
+            ("zoom", zoom, 1.0),
+        ):
+            if not (isinstance(value, Real) and 0 <= value < most):
+                raise ValueError(
+                    f"{name} must be a number from 0 on"
+                    f"{', below 1' if most == 1 else ''}; got {value!r}."
+                )
         self.degrees, self.translate, self.zoom = degrees, translate, zoom
         self.input_shape = None if input_shape is None else tuple(input_shape)
 
@@ -60,8 +76,13 @@ class RandomAffine(nn.Module):
         Raises
         ------
         ValueError
-            For flat rows without an `input_shape`, or of another size.
+            For flat rows without an `input_shape` or of another size, and for integers.
         """
+        if not images.is_floating_point():
+            raise ValueError(
+                f"images must be floating point, and are {images.dtype}; use "
+                "images.float()."
+            )
         given = tuple(images.shape[1:])
         shape = given if self.input_shape is None else self.input_shape
         if len(shape) not in (2, 3) or math.prod(shape) != math.prod(given):

@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrbf.plot._axes import one_axes, scatter_style
 from skrbf.plot._colors import distinct
@@ -81,8 +81,15 @@ class CodesDisplay:
         Returns
         -------
         display : CodesDisplay
+
+        Raises
+        ------
+        ValueError
+            For another estimator, codes of one component or all the same, and a `y` of
+            another length.
         """
         check_is_fitted(estimator)
+        check_consistent_length(X, y)
         if not hasattr(estimator, "cluster_centers_decoded_"):
             raise ValueError(
                 "CodesDisplay draws DeepCenteringClustering, not "

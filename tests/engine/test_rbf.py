@@ -162,6 +162,24 @@ def test_a_common_scale_is_the_mean_deviation(table):
     np.testing.assert_array_equal(measured(constant, None, w).scale, 1.0)
 
 
+@pytest.mark.parametrize("classes", [False, True])
+@pytest.mark.parametrize("value", [1.0, 7.1, -1e9])
+def test_a_constant_feature_becomes_exactly_zero(table, value, classes):
+    X, y, w = table
+    X = np.column_stack([X, np.full(50, value)])
+    scaling = measured(X, y if classes else None, w)
+    assert scaling.mean[-1] == value
+    assert not scaled(host(X), torch.arange(50), scaling)[:, -1].any()
+
+
+def test_differences_whose_squares_underflow(table):
+    X, y, w = table
+    for labels in (None, y):
+        with pytest.raises(ValueError, match="underflow; multiply it by a number"):
+            measured(X * 1e-160, labels, w)
+        assert (measured(X * 1e-150, labels, w).scale > 0).all()
+
+
 def test_the_rounding_of_a_constant_feature_is_not_blown_up(rng):
     X = rng.normal(size=(50, 3)).astype(np.float32) * 1e-6
     time = np.float32(1.7e9) + rng.integers(0, 2, 50) * np.float32(128)

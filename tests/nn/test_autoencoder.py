@@ -131,6 +131,21 @@ def test_an_affine_map_that_does_nothing():
             module(rows)
 
 
+def test_an_affine_map_that_is_none():
+    for bad in (
+        {"degrees": -1},
+        {"translate": float("nan")},
+        {"zoom": 1},
+        {"zoom": "a"},
+    ):
+        with pytest.raises(
+            ValueError, match=f"{next(iter(bad))} must be a number from 0"
+        ):
+            RandomAffine(**bad)
+    with pytest.raises(ValueError, match=r"are torch.uint8; use images.float"):
+        RandomAffine()(images(4).to(torch.uint8))
+
+
 @pytest.mark.parametrize("settings", [(40.0, 0, 0), (0, 0.2, 0), (0, 0, 0.3)])
 def test_an_affine_map_is_that_of_scipy(settings):
     """Of a smooth blob, so that the ways to interpolate agree."""

@@ -87,6 +87,11 @@ def test_pandas_output():
     assert_array_equal(frames.rows_.get_offsets(), expected)
 
 
+def test_classes_of_other_rows():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        CodesDisplay.from_estimator(deep(2), X, np.arange(30))
+
+
 def test_one_code_spans_no_plane():
     with pytest.raises(ValueError, match="n_components=2"):
         CodesDisplay.from_estimator(deep(1), X)
