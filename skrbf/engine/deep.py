@@ -21,12 +21,9 @@ from skrbf.ops.clustering import (
     scale_drift,
     shrink_and_perturb,
     spread,
+    variance_share,
 )
 from skrbf.ops.distances import squared_distances
-
-# Columns of temporaries of a row, for the size of blocks. Layers are wider, but a few
-# hundred rows are needed to make up for reading their weights.
-WIDTH = 256
 
 
 class NetPlan(NamedTuple):
@@ -120,7 +117,7 @@ def encode_all(module: Autoencoder, data: DeepData) -> Tensor:
     """Codes (m, c) of all rows, without dropout and the like."""
     module.eval()
     with torch.no_grad():
-        return torch.cat([module.encode(rows) for rows in data.blocks(WIDTH)])
+        return torch.cat([module.encode(rows) for rows in data.blocks()])
 
 
 def pretraining(
@@ -215,6 +212,7 @@ def _clustering_epoch(
     # Over the present variance, shrinking codes and centers would always gain the same.
     variance = began if plan.loss.holds_scale else view.variance
     unit = 1.0 / variance if variance > 0 else 0.0  # without any, all are at a center
+    whole = variance_share(data.weight)
     total = data.rows.new_zeros(3)
     for index, size in _batches(training, data, net):
         weight, rows = data.weight[index], data.rows[index]  # (b,), (b, d)
@@ -224,15 +222,16 @@ def _clustering_epoch(
         codes = training.module.encode(rows)
         errors = (training.module.decode(codes) - rows).square().mean(1)
         centers = _learned(training) if plan.rule.learned else clusters.centers
-        distances = squared_distances(centers, codes)
+        distances = _distances(centers, codes)  # (k, 2 b) or (k, b)
         r = _responsibilities(distances[:, :b], index, view, plan)  # (k, b)
         everywhere, share = r, weight
         if net.augment is not None:  # what is made of a row belongs where the row does
             everywhere, share = torch.cat([r, r], 1), torch.cat([weight, weight]) / 2
         pull = share @ plan.loss.function(codes, centers, distances, everywhere)
         drift = pull.new_zeros(())
-        if plan.loss.holds_scale and variance > 0:
-            drift = weight.sum() * scale_drift(codes[:b], weight, variance)
+        if plan.loss.holds_scale and variance > 0 and b > 1:
+            expected = variance * variance_share(weight) / whole
+            drift = weight.sum() * scale_drift(codes[:b], weight, expected)
         parts = torch.stack([share @ errors, unit * pull, drift])
         loss = parts[0] + plan.weight * (parts[1] + parts[2])
         _descend(training.optimizer, loss / size)
@@ -245,6 +244,12 @@ def _clustering_epoch(
     training.clusters = clusters
     error, pull, drift = (total / len(data.rows)).tolist()
     return error, pull, drift
+
+
+def _distances(centers: Tensor, codes: Tensor) -> Tensor:
+    """Squared distances (k, m), to all digits wherever the origin of the codes is."""
+    origin = centers.detach().mean(0)
+    return squared_distances(centers - origin, codes - origin)
 
 
 def _responsibilities(
@@ -282,7 +287,7 @@ def _between_epochs(
     if plan.rule.after_epoch is not stay:
         r = view.responsibilities
         if r is None:
-            distances = squared_distances(clusters.centers, codes)  # (k, m)
+            distances = _distances(clusters.centers, codes)  # (k, m)
             r = assign_codes(distances, view.temperature, plan.assignment)
         clusters = plan.rule.after_epoch(clusters, codes, r, data.weight)
     if _is_due(training, plan):
@@ -344,7 +349,6 @@ def _reset(training: Training, data: DeepData, plan: ClusterPlan) -> None:
     clusters = _reinitialized(codes, training.clusters, before, data, plan)
     _set_clusters(training, clusters, plan)
     training.view = look(codes, clusters, data, plan)
-    training.module.train()
 
 
 def nearest_centers(codes: Tensor, centers: Tensor, data: DeepData) -> Tensor:
@@ -372,7 +376,7 @@ def look(codes: Tensor, clusters: Clusters, data: DeepData, plan: ClusterPlan) -
         temperature = 0.0
     r = None
     if plan.once_per_epoch:
-        distances = squared_distances(clusters.centers, codes)  # (k, m)
+        distances = _distances(clusters.centers, codes)  # (k, m)
         r = assign_codes(distances, temperature, plan.assignment)
     nearest = nearest_centers(codes, clusters.centers, data)
     return View(codes, variance, temperature, nearest, r)

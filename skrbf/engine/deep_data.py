@@ -1,5 +1,6 @@
 """The rows of a deep fit: merged, centred, brought to one size, in their own order."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,10 @@ from skrbf.engine.rows import DenseRows
 from skrbf.engine.scaling import Scaling, measure, scaled
 from skrbf.ops.keys import row_keys
 
+# Columns of temporaries of a row, beside its features, for the size of blocks. Layers
+# are wider, but a few hundred rows are needed to make up for reading their weights.
+WIDTH = 256
+
 
 class DeepData(NamedTuple):
     """Distinct rows to train on, on one device."""
@@ -20,9 +25,10 @@ class DeepData(NamedTuple):
     scaling: Scaling
     compute: Compute
 
-    def blocks(self, columns: int) -> list[Tensor]:
-        """The rows in pieces, for `columns` temporaries a row."""
-        return list(self.rows.split(self.compute.block_rows(columns)))
+    def blocks(self) -> Iterator[Tensor]:
+        """The rows in pieces, as a network takes them."""
+        columns = WIDTH + self.rows.shape[1]
+        yield from self.rows.split(self.compute.block_rows(columns))
 
 
 def prepare_rows(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.compute import Compute
-from skrbf.engine.deep import WIDTH
+from skrbf.engine.deep_data import WIDTH
 from skrbf.engine.rows import Rows
 from skrbf.nn.autoencoder import Autoencoder
 

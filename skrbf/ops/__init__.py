@@ -26,6 +26,7 @@ from skrbf.ops.clustering import (
     scale_drift,
     shrink_and_perturb,
     spread,
+    variance_share,
 )
 from skrbf.ops.distances import (
     distance_factors,
@@ -151,6 +152,7 @@ __all__ = [
     "squared_distances",
     "squared_norms",
     "unit_kernel",
+    "variance_share",
     "weighted_distortion",
     "weighted_distortion_gradient",
     "weighted_sums",

@@ -174,7 +174,7 @@ CENTERING_LOSSES: dict[str, CenteringLoss] = {
 }
 
 
-def scale_drift(codes: Tensor, weight: Tensor, variance: float) -> Tensor:
+def scale_drift(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Tensor:
     r"""How far the scale of codes has drifted (:eq:`eq-scale-drift`).
 
     .. math:: \Bigl( \sqrt{V / V_0} - 1 \Bigr)^2
@@ -187,7 +187,7 @@ def scale_drift(codes: Tensor, weight: Tensor, variance: float) -> Tensor:
     ----------
     codes : Tensor of shape (n, c)
     weight : Tensor of shape (n,)
-    variance : float
+    variance : float or Tensor of shape ()
         :math:`V_0`, positive.
 
     Returns
@@ -207,6 +207,30 @@ def scale_drift(codes: Tensor, weight: Tensor, variance: float) -> Tensor:
     positive = ratio > 0
     scale = torch.where(positive, ratio, 1.0).sqrt()  # has a slope everywhere
     return torch.where(positive, scale - 1.0, -1.0).square()
+
+
+def variance_share(weight: Tensor) -> Tensor:
+    r"""What part of a variance rows have about their own mean, on average.
+
+    :math:`1 - \sum_i p_i^2` with their shares :math:`p_i` of the weight: the rest is in
+    the mean of rows that are drawn at random.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (n,)
+
+    Returns
+    -------
+    Tensor of shape ()
+
+    Examples
+    --------
+    >>> import torch
+    >>> variance_share(torch.ones(4))
+    tensor(0.7500)
+    """
+    share = weight / weight.sum()  # (n,)
+    return (share * (1.0 - share)).sum()
 
 
 def running_means(

@@ -208,6 +208,41 @@ def test_codes_are_held_to_the_scale_that_they_began_with(data, module, clusters
     assert training.report.loss == pytest.approx(expected_loss)
 
 
+@pytest.mark.parametrize("size", [3, 20, 59])
+def test_few_rows_are_held_to_what_few_rows_have(data, module, clusters, size):
+    """Their variance is about their own mean: batches of any size hold one scale."""
+    data = data._replace(weight=torch.ones(N, dtype=torch.float64))
+    variance, _ = moments(encode_all(module, data), data.weight)
+    net = NET._replace(batch_size=size, learning_rate=1e-30)
+    training = one_epoch(module, data, clusters, net, began=variance)
+    h = encode_all(module, data)[torch.randperm(N, generator=generator(7))].numpy()
+    drift = 0.0
+    for rows in np.split(h, range(size, N, size)) if size < 59 else [h]:
+        b = len(rows)
+        present = np.square(rows - rows.mean(0)).sum(1).mean()
+        expected = variance * (1 - 1 / b) / (1 - 1 / N)
+        drift += b / N * (np.sqrt(present / expected) - 1) ** 2
+    assert training.report.scale_drift == pytest.approx(drift, abs=1e-12)
+
+
+def test_a_row_alone_has_no_scale(data, module, clusters):
+    net = NET._replace(batch_size=1)
+    assert one_epoch(module, data, clusters, net).report.scale_drift == 0
+
+
+def test_codes_far_from_the_origin(data, module, clusters):
+    """Their distances have all digits: losses are those of the codes moved back."""
+    plain = one_epoch(module, data, clusters).report
+    shift = 1e7
+    module.encoder[-1].bias.data += shift
+    decoder = module.decoder[0]
+    decoder.bias.data -= shift * decoder.weight.sum(1)
+    moved = Clusters(clusters.centers + shift, clusters.mass)
+    far = one_epoch(module, data, moved).report
+    assert far.clustering_loss == pytest.approx(plain.clustering_loss, rel=1e-6)
+    assert far.label_change == plain.label_change
+
+
 def test_bounded_codes_have_no_drift(data, module, clusters):
     regularized = CENTERING_LOSSES["regularized"]
     variance, _ = moments(encode_all(module, data), data.weight)

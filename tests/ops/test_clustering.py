@@ -17,6 +17,7 @@ from skrbf.ops import (
     shrink_and_perturb,
     spread,
     squared_distances,
+    variance_share,
 )
 
 both_maps = pytest.mark.parametrize("name", sorted(ASSIGNMENTS))
@@ -150,6 +151,18 @@ def test_codes_that_are_all_the_same_have_no_slope():
     assert drift.item() == 1
     (slope,) = torch.autograd.grad(drift, h)
     assert not slope.any()
+
+
+def test_the_variance_that_few_rows_have(codes):
+    """On average over all pairs, about the mean of the pair, by numpy."""
+    h = codes[:12].numpy()
+    whole = np.square(h - h.mean(0)).sum(1).mean()
+    pairs = np.stack([h[[i, j]] for i in range(12) for j in range(12) if i != j])
+    within = np.square(pairs - pairs.mean(1, keepdims=True)).sum(2).mean()
+    share = variance_share(torch.ones(2)) / variance_share(torch.ones(12))
+    assert within == pytest.approx(whole * share.item())
+    assert variance_share(torch.tensor([3.0, 1.0])).item() == pytest.approx(3 / 8)
+    assert variance_share(torch.ones(1)).item() == 0
 
 
 def test_running_means_are_those_of_dcn_row_by_row(codes, centers):
