@@ -1,15 +1,14 @@
 """From the parameters of DeepCenteringClustering to the plans of the engine."""
 
 import copy
-import hashlib
 import math
 import warnings
 from numbers import Integral
 
-import numpy as np
 import torch
 from torch import nn
 
+from skrbf._described import described, weights
 from skrbf.engine.centers import CENTER_RULES
 from skrbf.engine.checkpoint import fingerprints
 from skrbf.engine.deep import ClusterPlan, NetPlan
@@ -22,7 +21,13 @@ from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 _FREE = {"checkpoint", "device", "verbose", "max_iter", "tol"}
 
 # What a network that training goes on with has been made from.
-_NETWORK = ("encoder", "n_components", "hidden_layer_sizes", "code_activation")
+_NETWORK = (
+    "encoder",
+    "n_components",
+    "hidden_layer_sizes",
+    "code_activation",
+    "input_shape",
+)
 
 # Largest entry that passes for a bounded code.
 _BOUND = 100.0
@@ -138,6 +143,7 @@ def build_module(estimator, n_features, generator):
             raise ValueError(
                 f"encoder returned {type(module)}, which is not a torch.nn.Module."
             )
+        module = copy.deepcopy(module)  # it may be one that the callable holds
     return module, False
 
 
@@ -193,19 +199,24 @@ def _check_passes(estimator, module, rows):
             "encode and decode must not change the tensor that they are given, as a "
             "first layer with inplace=True does."
         )
-    with torch.no_grad():
-        far = float(module.encode(1e6 * rows).abs().max())
-    if estimator.centering == "regularized" and far > _BOUND:
-        raise ValueError(
-            "centering='regularized' has no lower bound but for bounded codes, and the "
-            f"encoder makes codes up to {far:.3g}; end it with tanh."
-        )
+    if estimator.centering == "regularized":
+        _check_bounded(module, rows)
     if back.shape != rows.shape:
         raise ValueError(
             f"encoder decodes to shape {tuple(back.shape)}, and the rows have shape "
             f"{tuple(rows.shape)}."
         )
     return back
+
+
+def _check_bounded(module, rows):
+    with torch.no_grad():
+        far = float(module.encode(1e6 * rows).abs().max())
+    if far > _BOUND:
+        raise ValueError(
+            "centering='regularized' has no lower bound but for bounded codes, and the "
+            f"encoder makes codes up to {far:.3g}; end it with tanh."
+        )
 
 
 def _check_made(name, made):
@@ -225,18 +236,23 @@ def configuration(estimator, data, pretrained):
     pretrained : Module or None
         The network, if its weights are not drawn in the fit.
     """
-    described = {
-        name: _described(value)
+    parameters = {
+        name: described(value)
         for name, value in estimator.get_params(deep=False).items()
         if name not in _FREE
     }
-    weights = "drawn" if pretrained is None else _weights(pretrained)
-    return {**described, "weights of the network": weights, **fingerprints(data)}
+    return {
+        **parameters,
+        "weights of the network": "drawn"
+        if pretrained is None
+        else weights(pretrained),
+        **fingerprints(data),
+    }
 
 
 def network(estimator):
     """What the network of a fit was made from."""
-    return {name: _described(getattr(estimator, name)) for name in _NETWORK}
+    return {name: described(getattr(estimator, name)) for name in _NETWORK}
 
 
 def check_same_network(estimator, before):
@@ -248,35 +264,3 @@ def check_same_network(estimator, before):
             f"warm_start=True goes on with the network of the last fit, and "
             f"{', '.join(changed)} changed; set warm_start=False."
         )
-
-
-def _described(value):
-    if isinstance(value, np.random.RandomState):
-        return "RandomState"
-    if isinstance(value, np.generic):
-        return repr(value.item())
-    if isinstance(value, list | tuple | np.ndarray):
-        return ", ".join(_described(each) for each in value)
-    if not callable(value):
-        return repr(value)
-    code = getattr(value, "__code__", None)
-    if code is not None:  # functions of one name are told apart by what they do
-        return f"{value.__qualname__} {code.co_code.hex()} {code.co_consts}"
-    kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    if not isinstance(value, nn.Module):
-        return kind
-    own = {
-        name: part
-        for name, part in vars(value).items()
-        if isinstance(part, int | float | str | tuple | None) and name != "training"
-    }
-    return f"{kind} {own} {value!r}"
-
-
-def _weights(module):
-    """A text that differs where the state of a module does."""
-    found = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()

@@ -12,6 +12,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -264,6 +265,63 @@ def test_warm_start_goes_on(blobs):
     assert cold.fit(X).history_["loss"][-1] == loss
 
 
+def test_warm_start_wants_the_network_of_before(blobs):
+    X = blobs[0][:, :6]
+    conv = {"encoder": "conv", "warm_start": True, "pretrain_epochs": 1, "max_iter": 1}
+    est = deep(**conv, input_shape=(2, 3)).fit(X)
+    with pytest.raises(ValueError, match="input_shape changed; set warm_start=False"):
+        est.set_params(input_shape=(3, 2)).fit(X)
+    a, b = (deep(max_iter=0, random_state=s).fit(X).autoencoder_ for s in (0, 1))
+    est = deep(encoder=a, warm_start=True).fit(X).fit(X)
+    with pytest.raises(ValueError, match="encoder changed; set warm_start=False"):
+        est.set_params(encoder=b).fit(X)
+
+
+def test_warm_start_counts_the_rows_of_the_centers(blobs):
+    """Means of what they were given before and of an epoch more: half of each."""
+    X, _ = blobs
+    still = {"learning_rate": 1e-30, "reinit_interval": None, "temperature": 0}
+    est = deep(max_iter=0, warm_start=True).fit(X)
+    est.set_params(center_update="running_mean", max_iter=1, **still)
+    means, codes, labels = est.cluster_centers_.copy(), est.transform(X), est.labels_
+    est.cluster_centers_ = means + 1e-3 * np.abs(codes).max()
+    moved, shift = est.cluster_centers_, est.cluster_centers_ - means
+    assert_array_equal(est.predict(X), labels)
+    assert_allclose(moved - est.fit(X).cluster_centers_, shift / 2, rtol=1e-3)
+
+
+def test_all_in_one_cluster_is_told_of_as_a_collapse(blobs):
+    """Though the codes differ."""
+    X, _ = blobs
+    est = deep(2, max_iter=0, warm_start=True).fit(X)
+    est.cluster_centers_ = np.array([[0.0, 0.0], [1e4, 1e4]])
+    still = {"learning_rate": 1e-30, "reinit_interval": None}
+    with pytest.warns(ConvergenceWarning, match="have collapsed, to variance .* 1 clu"):
+        est.set_params(max_iter=1, **still).fit(X)
+    assert est.code_variance_ > 0
+
+
+def test_prediction_is_that_of_the_fit_whatever_is_set_since(blobs):
+    X, _ = blobs
+    est = deep(temperature=0.5).fit(X)
+    proba, score = est.predict_proba(X), est.score(X)
+    est.set_params(assignment="entmax15", clustering_weight=9.0, temperature=0.0)
+    assert_array_equal(est.predict_proba(X), proba)
+    assert est.score(X) == score
+    est.set_params(device="cuda:99")  # a GPU that is not where the model is used
+    assert_array_equal(est.predict_proba(X), proba)
+    assert_array_equal(est.predict(X), est.labels_)
+    assert_allclose(est.inverse_transform(est.transform(X)).shape, X.shape)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("seed", range(5))
+def test_centers_without_rows_come_last(blobs, seed):
+    X = np.repeat(blobs[0][:3], 10, axis=0)
+    est = deep(6, random_state=seed).fit(X)
+    assert_array_equal(np.unique(est.labels_), [0, 1, 2])
+
+
 class Dropping(Autoencoder):
     """A network of one's own, with dropout and torch's own weights."""
 
@@ -417,11 +475,12 @@ def test_little_memory_gives_the_same_labels(blobs):
     X, _ = blobs
     est = deep().fit(X)
     codes, score = est.transform(X), est.score(X)
+    decoded = est.inverse_transform(codes)
     with config_context(working_memory=0.01):
         assert_allclose(est.transform(X), codes, atol=1e-10)
         assert_array_equal(est.predict(X), est.labels_)
         assert est.score(X) == pytest.approx(score)
-        assert_allclose(est.inverse_transform(codes), est.inverse_transform(codes))
+        assert_allclose(est.inverse_transform(codes), decoded, atol=1e-10)
 
 
 def test_prediction_in_single_precision_agrees(blobs):

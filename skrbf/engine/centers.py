@@ -65,7 +65,7 @@ def match(before: Tensor, after: Tensor, weight: Tensor, n_clusters: int) -> Ten
         ``centers_after[match]`` are in the order of the labels before.
     """
     pairs = before.long() * n_clusters + after.long()  # (n,)
-    shared = torch.bincount(pairs.cpu(), weight.double().cpu(), n_clusters**2)
+    shared = torch.bincount(pairs.cpu(), weight.cpu().double(), n_clusters**2)
     overlap = shared.reshape(n_clusters, n_clusters)  # (before, after)
     _, order = linear_sum_assignment(overlap.numpy(), maximize=True)
     return torch.as_tensor(order, device=before.device)

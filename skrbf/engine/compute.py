@@ -129,11 +129,13 @@ def _choose_device(device: str, work: int, fall_back: bool) -> tuple[torch.devic
         raise ValueError(
             f"device={device!r} is not a device; use 'auto' or one of {available}."
         ) from error
-    name = str(chosen) if chosen.type != "cuda" else f"cuda:{chosen.index or 0}"
+    name = str(chosen)
+    if name == "cuda" and torch.cuda.is_available():
+        name = f"cuda:{torch.cuda.current_device()}"
     if name not in available and fall_back:
         return torch.device("cpu"), f"{device} is not available"
     if name not in available:
         raise ValueError(
             f"device={device!r} is not available here; available are {available}."
         )
-    return chosen, "as asked"
+    return torch.device(name), "as asked"

@@ -385,7 +385,7 @@ def look(codes: Tensor, clusters: Clusters, data: DeepData, plan: ClusterPlan) -
 def largest_cluster(view: View, data: DeepData, n_clusters: int) -> float:
     """Share of the weight that the largest cluster has: 1 where all have collapsed."""
     counts = torch.bincount(
-        view.labels.cpu(), data.weight.double().cpu(), n_clusters
+        view.labels.cpu(), data.weight.cpu().double(), n_clusters
     )  # (k,)
     return float(counts.max() / counts.sum())
 

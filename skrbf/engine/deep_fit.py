@@ -1,7 +1,7 @@
 """A whole deep fit: pretrain the autoencoder, place the centers, cluster its codes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from skrbf.engine.deep_data import DeepData
 from skrbf.engine.scaling import Scaling
 from skrbf.engine.train import ADVICE, Step, finite, follow
 from skrbf.nn.autoencoder import Autoencoder
+from skrbf.ops.statistics import weight_sums
 
 # Epochs in a row that change fewer labels than `tol` before the fit ends, and one
 # interval of K-means at the least.
@@ -65,7 +66,7 @@ def fit_deep(
     data: DeepData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
 ) -> DeepFitted:
     """Fit an autoencoder and centers of its codes."""
-    with torch.enable_grad(), _repeatable(data):
+    with torch.enable_grad(), _repeatable(data.compute.device):
         stopped = _pretrain(data, net, start, on_epoch)
         return _cluster(data, net, plan, start, on_epoch, stopped)
 
@@ -172,15 +173,13 @@ def _first_clusters(
     saved: dict[str, Any] | None,
 ) -> Clusters:
     if saved is not None:
-        return Clusters(
-            saved["centers"].to(codes), saved["mass"].to(data.compute.device)
-        )
+        mass = saved["mass"].to(data.compute.accumulate)  # before it is moved
+        return Clusters(saved["centers"].to(codes), mass.to(codes.device))
     if start.centers is None:
         return kmeans(codes, data.weight, plan.n_clusters, data.compute)
     labels = nearest_centers(codes, start.centers, data)  # (m,)
-    mass = torch.bincount(labels.cpu(), data.weight.double().cpu(), plan.n_clusters)
-    mass = mass.to(codes.device, data.compute.accumulate)
-    return Clusters(start.centers, mass)
+    weight = data.weight.to(data.compute.accumulate)
+    return Clusters(start.centers, weight_sums(labels, weight, plan.n_clusters))
 
 
 def _quiet_epochs(records: Sequence[Sequence[Any]], tol: float) -> int:
@@ -245,11 +244,16 @@ def _isolated(
         yield step
 
 
-def _repeatable(data: DeepData) -> AbstractContextManager[Any]:
-    """On a GPU, convolutions whose sums have one order."""
-    if data.compute.device.type != "cuda":
-        return nullcontext()
-    flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True
-    )
-    return flags
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU, convolutions whose sums have one order; other settings stay."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before

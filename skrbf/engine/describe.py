@@ -8,6 +8,7 @@ from torch import Tensor
 from skrbf.engine.network import Task
 from skrbf.ops.network import Network
 from skrbf.ops.rbf import exponents
+from skrbf.ops.statistics import running_sums, weight_sums
 
 _LEVELS = 1000  # of the familiarity of the rows that are kept
 
@@ -40,8 +41,7 @@ def describe(task: Task, network: Network, n_nearest: int) -> Description:
         familiar.append(z.amax(0))
         start += len(rows)
     total = mass.sum(1, keepdim=True)  # (k, 1)
-    prior = torch.zeros(q, dtype=mass.dtype, device=device)
-    prior.index_add_(0, task.labels, task.weight.to(mass.dtype))
+    prior = weight_sums(task.labels, task.weight.to(mass.dtype), q)
     profile = torch.where(total > 0, mass / total, prior)  # dead units: as all rows
     return Description(profile, nearest, _quantiles(torch.cat(familiar), task.weight))
 
@@ -49,7 +49,7 @@ def describe(task: Task, network: Network, n_nearest: int) -> Description:
 def _quantiles(values: Tensor, weight: Tensor) -> Tensor:
     """Weighted quantiles at the middles of equal shares."""
     values, order = values.sort()
-    reached = weight[order].cumsum(0, dtype=weight.dtype)
+    reached = running_sums(weight[order])
     n_levels = min(_LEVELS, len(values))
     levels = (torch.arange(n_levels, device=values.device) + 0.5) / n_levels
     place = torch.searchsorted(reached, levels.to(reached) * reached[-1])

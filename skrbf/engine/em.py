@@ -69,7 +69,7 @@ def em(
         before = temperature
         if adapt:
             temperature = self_consistent(problem, stats)
-        shift = float((following - centers).square_().sum(dtype=torch.float64))
+        shift = float((following - centers).square_().sum(dtype=stats.weight.dtype))
         centers = following
         stop = on_step(Record("descend", before, objective, len(centers)), centers)
         still = abs(temperature - before) <= max(tol, 64 * eps) * before

@@ -8,7 +8,7 @@ from skrbf.engine.problem import Problem
 from skrbf.engine.split import main_axes
 from skrbf.ops.distances import distance_factors, relative_distances, with_ones
 from skrbf.ops.seeding import spread_rows
-from skrbf.ops.statistics import weighted_sums
+from skrbf.ops.statistics import running_sums, weighted_sums, widest_float
 
 # A sample of so many rows stands for longer tables. Tables of more rows than the second
 # number are not put in order.
@@ -32,7 +32,7 @@ def spread_starts(problem: Problem, n_clusters: int, n_sets: int) -> Tensor | No
     order = along.argsort(stable=True)
     weight = problem.weighted(torch.ones_like(along))[order]
     if rows.n_rows > _SAMPLE:
-        ends = weight.cumsum(0, dtype=problem.compute.accumulate)
+        ends = running_sums(weight, dtype=problem.compute.accumulate)
         step = torch.arange(_SAMPLE, dtype=ends.dtype, device=ends.device) + 0.5
         chosen = torch.searchsorted(ends, step * (ends[-1] / _SAMPLE))
         order, weight = order[chosen], torch.ones_like(weight[:_SAMPLE])
@@ -83,7 +83,8 @@ def _totals(met: Tensor, block: Tensor, w: Tensor | None) -> tuple[Tensor, Tenso
     dense, flat = block.layout == torch.strided, met.view(b * k, m)
     if w is None and dense:
         sums = weighted_sums(flat, block).view(b, k, -1)
-        if int(sums[..., -1].sum(dtype=torch.float64)) == b * m:  # none is shared
+        wide = widest_float(sums.device)
+        if int(sums[..., -1].sum(dtype=wide)) == b * m:  # none is shared
             return sums[..., -1], sums[..., :-1]
     flat = met.div_(met.sum(1, keepdim=True)).view(b * k, m)
     flat = flat if w is None else flat.mul_(w)

@@ -223,7 +223,7 @@ def _accuracy(task: Task) -> Callable[[Network], float]:
         for rows, labels, weight in task.blocks(len(network.units.centers)):
             phi = task.activation.function(exponents(network.units, rows))
             hit = logits(network, phi).argmax(0) == labels
-            right += float((weight * hit).sum(dtype=torch.float64))
+            right += float((weight * hit).sum(dtype=task.compute.accumulate))
         return right
 
     return score

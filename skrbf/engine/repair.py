@@ -15,6 +15,7 @@ from skrbf.engine.problem import Problem
 from skrbf.engine.race import best_of, spread_starts
 from skrbf.engine.split import Splits, split
 from skrbf.ops.distances import nearest, relative_distances
+from skrbf.ops.statistics import label_totals, weight_sums
 
 # At first a quarter of the centers move at once, and half as many after what fails or
 # hardly helps, where the split gains this part of the merge's cost.
@@ -242,7 +243,6 @@ def move_costs(
             rise *= w
             fall *= w
         gain += fall.sum(1)
-        part = rise.new_zeros((k, k)).index_add_(0, own, rise.t().contiguous())
-        part.view(-1).index_add_(0, other * k + own, own_rise)
-        cost += part
+        cost += label_totals(rise.t().contiguous(), own, None, k)
+        cost.view(-1).add_(weight_sums(other * k + own, own_rise, k * k))
     return gain, cost.t().fill_diagonal_(torch.inf)

@@ -10,7 +10,13 @@ from skrbf.engine.lloyd import Partition
 from skrbf.engine.problem import Problem
 from skrbf.ops.axes import fixed_direction
 from skrbf.ops.distances import FEW_VECTORS, paired_products
-from skrbf.ops.statistics import label_totals, one_hot_totals
+from skrbf.ops.statistics import (
+    label_totals,
+    one_hot_totals,
+    running_sums,
+    weight_sums,
+    widest_float,
+)
 
 # Products with the covariances of the clusters, to find their main axes.
 _POWER_STEPS = 3
@@ -55,7 +61,7 @@ def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
     def beyond(shift: _Shift) -> tuple[Tensor, Tensor]:
         right = shift.along(axis) > cut.index_select(0, shift.label)  # (m,)
         share = _weighted(right.to(axis.dtype), shift)
-        return torch.bincount(shift.label, share, k), shift.totals(share)
+        return weight_sums(shift.label, share, k), shift.totals(share)
 
     mass, total = _summed(map(beyond, shifts()))  # (k,), (k, d)
     weight = partition.weight.to(axis.dtype)
@@ -122,7 +128,7 @@ class _Implied:
 
     def totals(self, share: Tensor) -> Tensor:
         k = len(self.centers)
-        mass = torch.bincount(self.label, share, k).to(share.dtype)  # (k,)
+        mass = weight_sums(self.label, share, k).to(share.dtype)  # (k,)
         total = _totals(self.rows, self.label, share, k)
         return total - self.centers * mass[:, None]
 
@@ -183,7 +189,7 @@ def _main_axes(
         (scattered,) = _summed(map(product, shifts()))  # scatter matrices times axes
         # Squares of products with a covariance may leave the range of float32.
         length = torch.linalg.vector_norm(
-            scattered, dim=1, keepdim=True, dtype=torch.float64
+            scattered, dim=1, keepdim=True, dtype=widest_float(scattered.device)
         )
         axis = (scattered / length).to(axis.dtype)  # NaN where all rows coincide
     variance = (length[:, 0] / partition.weight).to(axis.dtype)
@@ -208,12 +214,12 @@ def _best_cut(shifts: _Shifts, axis: Tensor, accumulate: torch.dtype) -> Tensor:
         place = torch.addcdiv(middle, deviation, 1 + deviation.abs(), value=_REACH)
         place = place.long().add_(shift.label, alpha=_BINS)
         share = _weighted(deviation, shift)
-        mass = torch.bincount(place, shift.weight, k * _BINS).to(share.dtype)
-        sums = torch.stack([mass, torch.bincount(place, share, k * _BINS)])
+        mass = weight_sums(place, shift.weight, k * _BINS).to(share.dtype)
+        sums = torch.stack([mass, weight_sums(place, share, k * _BINS)])
         return (sums.to(accumulate),)  # where squares of all weights have room
 
     (sums,) = _summed(map(histogram, shifts()))
-    mass, first = sums.view(2, k, _BINS).cumsum(2).unbind()  # (k, bins)
+    mass, first = running_sums(sums.view(2, k, _BINS), 2).unbind()  # (k, bins)
     rest = mass[:, -1:] - mass
     between = (first.square() / (mass * rest)).nan_to_num_(posinf=0)
     u = (between[:, :-1].argmax(1) + (1 - _BINS // 2)) / _REACH  # (k,)

@@ -238,4 +238,7 @@ def _halving(
 
 
 def _activation(name: str) -> list[nn.Module]:
-    return [nn.Tanh()] if name == "tanh" else []
+    made: dict[str, list[nn.Module]] = {"linear": [], "tanh": [nn.Tanh()]}
+    if name not in made:
+        raise ValueError(f"code_activation must be one of {[*made]}; got {name!r}.")
+    return made[name]

@@ -82,8 +82,11 @@ from skrbf.ops.statistics import (
     label_sums,
     label_totals,
     one_hot_totals,
+    running_sums,
     soft_statistics,
+    weight_sums,
     weighted_sums,
+    widest_float,
 )
 
 __all__ = [
@@ -142,6 +145,7 @@ __all__ = [
     "relative_distances",
     "row_keys",
     "running_means",
+    "running_sums",
     "scale_drift",
     "shrink_and_perturb",
     "soft_statistics",
@@ -153,8 +157,10 @@ __all__ = [
     "squared_norms",
     "unit_kernel",
     "variance_share",
+    "weight_sums",
     "weighted_distortion",
     "weighted_distortion_gradient",
     "weighted_sums",
+    "widest_float",
     "with_ones",
 ]

@@ -5,6 +5,8 @@ from torch import Tensor
 
 _ODD = -7046029254386353131  # the golden ratio of 2^64, as a signed number
 _SHIFT, _SHIFT_AGAIN = 32, 29
+# Values at a time: temporaries have eight bytes for each.
+_AT_ONCE = 1 << 20
 
 
 def row_keys(rows: Tensor) -> Tensor:
@@ -24,7 +26,7 @@ def row_keys(rows: Tensor) -> Tensor:
 
     Notes
     -----
-    O(n d), with temporaries of eight bytes a value.
+    O(n d), with temporaries for some rows at a time.
 
     Examples
     --------
@@ -33,6 +35,11 @@ def row_keys(rows: Tensor) -> Tensor:
     >>> bool(keys[0] == keys[2]), bool(keys[0] == keys[1])
     (True, False)
     """
+    at_once = max(1, _AT_ONCE // max(1, rows.shape[1]))
+    return torch.cat([_keys(some) for some in rows.split(at_once)])
+
+
+def _keys(rows: Tensor) -> Tensor:
     whole = torch.int64 if rows.dtype == torch.float64 else torch.int32
     bits = (rows + 0.0).contiguous().view(whole).to(torch.int64)  # (n, d)
     columns = torch.arange(1, rows.shape[1] + 1, device=rows.device)  # (d,)

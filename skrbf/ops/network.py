@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skrbf.ops.rbf import Activation, Units, exponents, exponents_gradient
+from skrbf.ops.statistics import widest_float
 
 
 class Network(NamedTuple):
@@ -82,10 +83,9 @@ def cross_entropy(
     """
     log_p = torch.log_softmax(logits, 0)  # (q, n)
     own = log_p.gather(0, labels[None])[0]  # (n,)
-    accurate = torch.float32 if logits.device.type == "mps" else torch.float64
     if smoothing:
         own = torch.lerp(own, log_p.mean(0), smoothing)  # (n,)
-    loss = -(own * weight).sum(dtype=accurate)
+    loss = -(own * weight).sum(dtype=widest_float(own.device))
     residuals = log_p.exp().sub_(smoothing / len(log_p))
     residuals.scatter_add_(0, labels[None], torch.full_like(own, smoothing - 1)[None])
     return loss, residuals * weight

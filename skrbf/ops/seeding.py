@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skrbf.ops.distances import relative_distances, squared_distances, squared_norms
+from skrbf.ops.statistics import running_sums, widest_float
 
 # Powers of the reciprocals of the golden ratio and of the plastic number.
 _GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927
@@ -191,12 +192,13 @@ def spread_rows(
              [-2.]]])
     """
     square = squared_norms(rows)  # (n,)
-    number = torch.arange(n_sets, dtype=torch.float64, device=rows.device)  # (s,)
-    share = sample_weight.to(torch.float64).expand(n_sets, -1)  # (s, n)
+    weight = sample_weight.to(widest_float(rows.device))  # (n,)
+    number = torch.arange(n_sets, device=rows.device).to(weight)  # (s,)
+    share = weight.expand(n_sets, -1)  # (s, n)
     closest = torch.full_like(square, math.inf).expand(n_sets, -1)  # (s, n)
     chosen: list[Tensor] = []  # of (s, d)
     for step in range(n_clusters):
-        ends = share.cumsum(1)  # (s, n)
+        ends = running_sums(share, 1)  # (s, n)
         shift = 0.0 if step == 0 else step * _PLASTIC
         spot = (number * (_GOLDEN if step else 1.0) + 0.5) / (1 if step else n_sets)
         value = ((spot + shift) % 1.0)[:, None] * ends[:, -1:]  # (s, 1)
@@ -205,7 +207,7 @@ def spread_rows(
         chosen.append(picked)
         distance = (relative_distances(picked, rows) + square).clamp_min_(0.0)
         closest = torch.minimum(closest, distance)  # (s, n)
-        share = closest * sample_weight.to(torch.float64)
+        share = closest * weight
     return torch.stack(chosen, 1)
 
 
@@ -258,14 +260,14 @@ def _draw(
     whole = n_rows // width * width
     # By parts: torch sums a copy where the dtype is another.
     parts = *share[:whole].view(-1, width).split(_GROUPS), share[None, whole:]
-    ends = torch.cat([part.sum(1, dtype=accumulate) for part in parts]).cumsum(0)
+    ends = running_sums(torch.cat([part.sum(1, dtype=accumulate) for part in parts]))
     value = uniform * ends[-1]  # (t,)
     group = torch.searchsorted(ends, value, right=True)  # (t,)
     group = group.clamp(max=torch.searchsorted(ends, ends[-1]))
     value = value - torch.nn.functional.pad(ends, (1, 0))[group]  # (t,)
     place = group[:, None] * width + torch.arange(width, device=share.device)
     inner = share[place.clamp(max=n_rows - 1)].masked_fill(place >= n_rows, 0.0)
-    inner = inner.cumsum(1, dtype=accumulate)  # (t, width)
+    inner = running_sums(inner, 1, accumulate)  # (t, width)
     column = torch.searchsorted(inner, value[:, None], right=True)  # (t, 1)
     column = column.minimum(torch.searchsorted(inner, inner[:, -1:].contiguous()))
     return group * width + column[:, 0]  # (t,)

@@ -160,10 +160,74 @@ def label_sums(
             [5.]]))
     """
     if rows.device.type == "cpu":
-        weights = torch.bincount(labels, weight, k)  # (k,)
-        return weights, label_totals(rows, labels, weight, k)
+        return weight_sums(labels, weight, k), label_totals(rows, labels, weight, k)
     share = _one_hot(rows, labels, weight, k)  # (k, n)
     return share.sum(1), weighted_sums(share, rows)
+
+
+def weight_sums(labels: Tensor, weight: Tensor | None, k: int) -> Tensor:
+    """Sums of weights by label, added in one order on every device.
+
+    Parameters
+    ----------
+    labels, weight, k
+        As of `label_sums`. The weights may be of either sign.
+
+    Returns
+    -------
+    Tensor of shape (k,)
+        Counts, int64, without weights.
+
+    Notes
+    -----
+    O(n + k), on the CPU: elsewhere torch adds in whatever order threads come by.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight_sums(torch.tensor([0, 2, 2]), torch.tensor([1.0, 0.5, 2.0]), 3)
+    tensor([1.0000, 0.0000, 2.5000])
+    """
+    if weight is not None:
+        weight = weight.cpu()
+    return torch.bincount(labels.cpu(), weight, k).to(labels.device)
+
+
+def running_sums(
+    values: Tensor, dim: int = 0, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Cumulative sums, added in one order on every device: on the CPU.
+
+    Parameters
+    ----------
+    values : Tensor
+    dim : int, default=0
+    dtype : torch.dtype, default=None
+        Of the sums; None is that of the values.
+
+    Returns
+    -------
+    Tensor of the shape of `values`
+
+    Examples
+    --------
+    >>> import torch
+    >>> running_sums(torch.tensor([1.0, 2.0, 4.0]))
+    tensor([1., 3., 7.])
+    """
+    return values.cpu().cumsum(dim, dtype=dtype).to(values.device)
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64 wherever the device has it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> widest_float(torch.device("cpu")), widest_float(torch.device("mps"))
+    (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) -> Tensor:

@@ -8,12 +8,14 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
+from torch import nn
 
 from skrbf.engine.centers import CENTER_RULES, Clusters, kmeans, match
 from skrbf.engine.compute import Compute
 from skrbf.engine.deep import (
     ClusterPlan,
     NetPlan,
+    _batches,
     _reset,
     clustering,
     encode_all,
@@ -25,6 +27,7 @@ from skrbf.engine.deep import (
     start_training,
 )
 from skrbf.engine.deep_data import DeepData, prepare_rows
+from skrbf.engine.deep_fit import _repeatable
 from skrbf.engine.scaling import Scaling
 from skrbf.nn import DenseAutoencoder
 from skrbf.nn.autoencoder import initialize
@@ -223,6 +226,49 @@ def test_few_rows_are_held_to_what_few_rows_have(data, module, clusters, size):
         expected = variance * (1 - 1 / b) / (1 - 1 / N)
         drift += b / N * (np.sqrt(present / expected) - 1) ** 2
     assert training.report.scale_drift == pytest.approx(drift, abs=1e-12)
+
+
+def test_a_smaller_last_batch_is_a_smaller_step(data):
+    """Its loss is divided by the size of all others."""
+    net = NET._replace(batch_size=25)
+    batches = list(
+        _batches(start_training(nn.Linear(1, 1), generator(), 1.0), data, net)
+    )
+    assert [(len(index), size) for index, size in batches] == [
+        (25, 25),
+        (25, 25),
+        (10, 25),
+    ]
+    assert_array_equal(torch.cat([index for index, _ in batches]).sort()[0], range(N))
+
+
+def test_blocks_of_rows_keep_to_the_memory(data, module):
+    small = Compute.resolve("cpu", torch.float64, work=0, memory_bytes=300_000)
+    wide = DeepData(torch.zeros(100, 900), torch.ones(100), data.scaling, small)
+    assert 1 < max(map(len, wide.blocks())) <= 300_000 / 8 / 8 / 900
+    assert_array_equal(torch.cat([*wide.blocks()]), wide.rows)
+
+
+def test_variance_and_temperature_of_codes_far_away(data, clusters):
+    """To the digits of float64, of codes in float32; rounding is no temperature."""
+    codes = (1e4 + torch.randn(N, C, generator=generator())).float()
+    centers = clusters._replace(centers=codes[:K])
+    data = data._replace(weight=data.weight.float())
+    variance, largest = moments(codes.double(), data.weight.double())
+    view = look(codes, centers, data, plan())
+    assert view.variance == pytest.approx(variance, rel=1e-9)
+    assert view.temperature == pytest.approx(2 * 0.2 * largest, rel=1e-9)
+    assert look(codes, centers, data, plan(temperature=1e-9)).temperature == 0
+
+
+def test_convolutions_add_in_one_order_and_settings_come_back():
+    cudnn = torch.backends.cudnn
+    before = cudnn.enabled, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic
+    with _repeatable(torch.device("cuda")):
+        assert (cudnn.enabled, cudnn.allow_tf32) == before[:2]
+        assert (cudnn.benchmark, cudnn.deterministic) == (False, True)
+    now = cudnn.enabled, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic
+    assert now == before
 
 
 def test_a_row_alone_has_no_scale(data, module, clusters):

@@ -64,6 +64,17 @@ def test_the_device_is_checked():
     assert "not available" in fitted.why
 
 
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):
+    """As torch has it; then all that follows knows which one it is."""
+    there = {"is_available": True, "device_count": 3, "current_device": 1}
+    for name, value in there.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    kwargs = {"work": 0, "memory_bytes": 1 << 20}
+    for asked, got in (("cuda", 1), ("cuda:0", 0), ("cuda:2", 2)):
+        found = Compute.resolve(asked, torch.float32, **kwargs).device
+        assert found == torch.device("cuda", got)
+
+
 @pytest.mark.parametrize("d", [1, 3, 60])
 def test_largest_variance(rng, make, d):
     X = rng.normal(size=(200, d)) * np.linspace(1, 3, d) + 1000

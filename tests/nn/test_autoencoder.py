@@ -115,6 +115,15 @@ def test_a_pair_of_one_s_own_and_initialize():
     assert torch.equal(net.encoder.weight, first.double())
 
 
+def test_an_activation_that_is_none():
+    for make in (
+        DenseAutoencoder(4).__class__,
+        lambda n, **k: ConvAutoencoder((n, n), **k),
+    ):
+        with pytest.raises(ValueError, match="code_activation must be one of"):
+            make(4, code_activation="relu")
+
+
 def test_an_affine_map_that_does_nothing():
     same = RandomAffine(0, 0, 0)
     for shape in [(8, 8), (3, 8, 5)]:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skrbf.ops import row_keys
+from skrbf.ops import keys, row_keys
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -14,6 +14,15 @@ def test_keys_do_not_depend_on_the_place(dtype):
     assert torch.equal(row_keys(rows[order]), keys[order])
     assert torch.equal(torch.cat([row_keys(row[None]) for row in rows]), keys)
     assert torch.equal(row_keys(rows.t().contiguous().t()), keys)
+
+
+def test_keys_of_many_rows_are_made_piece_by_piece(monkeypatch):
+    rows = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
+    whole = row_keys(rows)
+    for at_once in (1, 20, 49):
+        monkeypatch.setattr(keys, "_AT_ONCE", at_once)
+        assert torch.equal(row_keys(rows), whole)
+    assert row_keys(rows[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -11,8 +11,10 @@ from skrbf.ops import (
     label_sums,
     label_totals,
     one_hot_totals,
+    running_sums,
     soft_statistics,
     softmax,
+    weight_sums,
     weighted_sums,
 )
 
@@ -113,6 +115,19 @@ def test_label_sums_are_those_of_numpy(layout, sparse_array, rng, weighted):
     )
     np.testing.assert_allclose(weights, one_hot.sum(0), rtol=1e-14)
     np.testing.assert_allclose(totals, one_hot.T @ sparse_array, atol=1e-13)
+
+
+def test_sums_of_one_order_are_those_of_numpy(rng):
+    labels, share = rng.integers(0, 5, 60), rng.normal(size=60)
+    counts = weight_sums(torch.from_numpy(labels), None, 7)
+    np.testing.assert_array_equal(counts, np.bincount(labels, minlength=7))
+    found = weight_sums(torch.from_numpy(labels), torch.from_numpy(share), 7)
+    np.testing.assert_allclose(found, np.bincount(labels, share, 7), atol=1e-14)
+    table = rng.normal(size=(4, 9)).astype(np.float32)
+    for axis in (0, 1):
+        sums = running_sums(torch.from_numpy(table), axis, torch.float64)
+        np.testing.assert_allclose(sums, np.cumsum(table, axis, dtype=np.float64))
+    assert running_sums(torch.from_numpy(table), 1).dtype == torch.float32
 
 
 @pytest.mark.parametrize("function", [label_totals, one_hot_totals])
