@@ -1,4 +1,4 @@
-"""A fit of DeepCenteringClustering that is interrupted and goes on from its checkpoint."""
+"""DeepCenteringClustering interrupted, and going on from its checkpoint."""
 
 import os
 import re
@@ -200,7 +200,7 @@ def test_other_weights_are_another_fit(tmp_path):
     augment.left = 3
     with pytest.raises(KeyboardInterrupt):
         est.fit(GOOD)
-    with pytest.raises(ValueError, match="a fit with other sample_weight. Fit"):
+    with pytest.raises(ValueError, match="a fit with other sample_weight"):
         est.fit(GOOD, sample_weight=np.arange(1, 61))
 
 

@@ -231,15 +231,11 @@ def test_few_rows_are_held_to_what_few_rows_have(data, module, clusters, size):
 def test_a_smaller_last_batch_is_a_smaller_step(data):
     """Its loss is divided by the size of all others."""
     net = NET._replace(batch_size=25)
-    batches = list(
-        _batches(start_training(nn.Linear(1, 1), generator(), 1.0), data, net)
-    )
-    assert [(len(index), size) for index, size in batches] == [
-        (25, 25),
-        (25, 25),
-        (10, 25),
-    ]
-    assert_array_equal(torch.cat([index for index, _ in batches]).sort()[0], range(N))
+    training = start_training(nn.Linear(1, 1), generator(), 1.0)
+    batches, sizes = zip(*_batches(training, data, net), strict=True)
+    assert [len(index) for index in batches] == [25, 25, 10]
+    assert sizes == (25, 25, 25)
+    assert_array_equal(torch.cat(batches).sort()[0], range(N))
 
 
 def test_blocks_of_rows_keep_to_the_memory(data, module):
@@ -253,7 +249,8 @@ def test_variance_and_temperature_of_codes_far_away(data, clusters):
     """To the digits of float64, of codes in float32; rounding is no temperature."""
     codes = (1e4 + torch.randn(N, C, generator=generator())).float()
     centers = clusters._replace(centers=codes[:K])
-    data = data._replace(weight=data.weight.float())
+    single = Compute.resolve("cpu", torch.float32, work=0, memory_bytes=1 << 30)
+    data = data._replace(weight=data.weight.float(), compute=single)
     variance, largest = moments(codes.double(), data.weight.double())
     view = look(codes, centers, data, plan())
     assert view.variance == pytest.approx(variance, rel=1e-9)
