@@ -503,7 +503,7 @@ class DeepCenteringClustering(
             to_rows(X.toarray() if issparse(X) else X, host),
             None if weight is None else torch.from_numpy(weight.astype(np.float64)),
             self._scaling() if go_on else None,
-            self._compute(np.empty(X.shape, np.float32), _WORK),
+            self._compute(X, _WORK, dtype=np.float32),
         )
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         generator = torch.Generator().manual_seed(int(seed))

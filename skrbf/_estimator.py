@@ -41,11 +41,11 @@ class TorchEstimator(CallbackSupportMixin):
             order="C",
         )
 
-    def _compute(self, X, n_clusters, *, fitted=False, device=None):
-        """Device, that of the estimator if none is given, dtype and block size."""
+    def _compute(self, X, n_clusters, *, fitted=False, device=None, dtype=None):
+        """Device and dtype, those of the estimator and `X` by default, block size."""
         return Compute.resolve(
             self.device if device is None else device,
-            torch.from_numpy(np.empty(0, X.dtype)).dtype,
+            torch.from_numpy(np.empty(0, dtype or X.dtype)).dtype,
             work=X.shape[0] * X.shape[1] * n_clusters,
             memory_bytes=get_config()["working_memory"] * _MIB,
             fall_back=fitted,

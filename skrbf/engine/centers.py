@@ -1,6 +1,8 @@
 """Centers among codes: by K-means, matched to those before, and moved by a rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
+from itertools import starmap
 from typing import NamedTuple
 
 import torch
@@ -13,7 +15,7 @@ from skrbf.engine.problem import make_problem
 from skrbf.ops import statistics
 from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.clustering import running_means
-from skrbf.ops.statistics import soft_statistics
+from skrbf.ops.statistics import ClusterStatistics, soft_statistics
 
 _MAX_ITER = 300
 
@@ -89,30 +91,35 @@ def move_to_running_means(
     return Clusters(*running_means(*clusters, codes, responsibilities, weight))
 
 
-def move_to_soft_means(
-    clusters: Clusters, codes: Tensor, responsibilities: Tensor, weight: Tensor
+def soft_means(
+    clusters: Clusters, parts: Iterable[tuple[Tensor, Tensor, Tensor]]
 ) -> Clusters:
-    """Means of all codes by their responsibilities (eq-fixed-point)."""
-    nothing = torch.zeros_like(weight)
-    accumulate = clusters.mass.dtype
-    stats = soft_statistics(
-        responsibilities, codes, weight, nothing, accumulate=accumulate
-    )
-    centers = statistics.centers(stats, clusters.centers)
-    return Clusters(centers, stats.weight)
+    """Means of all codes by their responsibilities (eq-fixed-point).
+
+    Parameters
+    ----------
+    parts : iterable of (codes (m, c), responsibilities (k, m), weight (m,))
+    """
+
+    def statistic(codes: Tensor, r: Tensor, weight: Tensor) -> ClusterStatistics:
+        nothing, accumulate = torch.zeros_like(weight), clusters.mass.dtype
+        return soft_statistics(r, codes, weight, nothing, accumulate=accumulate)
+
+    stats = reduce(statistics.add, starmap(statistic, parts))
+    return Clusters(statistics.centers(stats, clusters.centers), stats.weight)
 
 
 class CenterRule(NamedTuple):
     """What moves centers between one K-means and the next."""
 
-    learned: bool  # by gradient steps, with the weights of the network
-    after_batch: Move
-    after_epoch: Move
+    learned: bool = False  # by gradient steps, with the weights of the network
+    after_batch: Move = stay
+    soft_means: bool = False  # after every epoch
 
 
 CENTER_RULES = {
-    "kmeans": CenterRule(False, stay, stay),
-    "running_mean": CenterRule(False, move_to_running_means, stay),
-    "gradient": CenterRule(True, stay, stay),
-    "soft_mean": CenterRule(False, stay, move_to_soft_means),
+    "kmeans": CenterRule(),
+    "running_mean": CenterRule(after_batch=move_to_running_means),
+    "gradient": CenterRule(learned=True),
+    "soft_mean": CenterRule(soft_means=True),
 }

@@ -1,15 +1,17 @@
 """Epochs of an autoencoder: those that pretrain it and those that cluster."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import starmap
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from skrbf.engine.centers import CenterRule, Clusters, kmeans, match, stay
+from skrbf.engine.centers import CenterRule, Clusters, kmeans, match, soft_means
 from skrbf.engine.deep_data import DeepData
 from skrbf.engine.predict import Model, labels
 from skrbf.engine.train import Step
@@ -29,7 +31,7 @@ from skrbf.ops.distances import squared_distances
 class NetPlan(NamedTuple):
     """How the network is trained."""
 
-    n_epochs: int  # of pretraining
+    pretrain_epochs: int
     batch_size: int
     learning_rate: float
     denoising: float  # share of the entries of a row that are masked in pretraining
@@ -46,7 +48,7 @@ class ClusterPlan(NamedTuple):
     assignment: Assignment
     loss: CenteringLoss
     through_weights: bool
-    once_per_epoch: bool  # responsibilities, of all rows
+    once_per_epoch: bool  # responsibilities, of all rows by the codes before
     rule: CenterRule
     reinit_interval: int | None
     regrow: bool  # K-means from a start of its own, not from the present centers
@@ -58,10 +60,10 @@ class View(NamedTuple):
     """All codes between two epochs, and what follows from them."""
 
     codes: Tensor  # (m, c)
+    centers: Tensor  # (k, c)
     variance: float
     temperature: float
     labels: Tensor  # (m,) int64
-    responsibilities: Tensor | None  # (k, m) where they are computed once an epoch
 
 
 class Report(NamedTuple):
@@ -70,15 +72,15 @@ class Report(NamedTuple):
     phase: str  # "pretrain", "cluster"
     loss: float
     reconstruction_loss: float
-    clustering_loss: float
-    scale_drift: float
-    label_change: float  # share of the weight
-    center_shift: float  # root mean square, in standard deviations of the codes
-    code_variance: float
-    largest_cluster: float  # share of the weight
-    temperature: float
-    learning_rate: float
-    seconds: float
+    clustering_loss: float = math.nan  # this and what follows: of clustering
+    scale_drift: float = math.nan
+    label_change: float = math.nan  # share of the weight
+    center_shift: float = math.nan  # root mean square, in deviations of the codes
+    code_variance: float = math.nan
+    largest_cluster: float = math.nan  # share of the weight
+    temperature: float = math.nan
+    learning_rate: float = math.nan  # of both phases
+    seconds: float = math.nan
 
 
 @dataclass
@@ -90,6 +92,7 @@ class Training:
     generator: torch.Generator  # of the CPU
     epoch: int = 0
     clusters: Clusters | None = None
+    learned: nn.Parameter | None = None  # the centers, where the optimiser has them
     view: View | None = None
     report: Report | None = None
     began: float | None = None  # variance of the codes where clustering began
@@ -104,13 +107,14 @@ def start_training(
     learned: bool = False,
 ) -> Training:
     """A network and a fresh optimiser, which learns the centers as well if asked to."""
-    parameters = list(module.parameters())
+    parameters, own = list(module.parameters()), None
     if learned:
         assert clusters is not None
-        parameters.append(nn.Parameter(clusters.centers.clone()))
+        own = nn.Parameter(clusters.centers.clone())
+        parameters.append(own)
     fused = parameters[0].device.type in ("cpu", "cuda")
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
-    return Training(module, optimizer, generator, clusters=clusters)
+    return Training(module, optimizer, generator, clusters=clusters, learned=own)
 
 
 def encode_all(module: Autoencoder, data: DeepData) -> Tensor:
@@ -124,7 +128,6 @@ def pretraining(
     training: Training, data: DeepData, plan: NetPlan
 ) -> Iterator[Step[Training]]:
     """Epochs that lower the reconstruction error (eq-reconstruction)."""
-    nan = float("nan")
     while True:
         began = time.perf_counter()
         training.module.train()
@@ -141,11 +144,13 @@ def pretraining(
         training.epoch += 1
         error = float(total) / len(data.rows)
         if not are_finite(*training.module.parameters()):
-            yield Step(training, nan)
-        seconds = time.perf_counter() - began
-        rate = plan.learning_rate
+            yield Step(training, math.nan)
         training.report = Report(
-            "pretrain", error, error, nan, nan, nan, nan, nan, nan, nan, rate, seconds
+            "pretrain",
+            loss=error,
+            reconstruction_loss=error,
+            learning_rate=plan.learning_rate,
+            seconds=time.perf_counter() - began,
         )
         yield Step(training, error)
 
@@ -170,22 +175,21 @@ def clustering(
         codes = encode_all(training.module, data)
         sound = are_finite(training.clusters.centers, *training.module.parameters())
         if not (sound and in_range(codes)):
-            yield Step(training, float("nan"))
+            yield Step(training, math.nan)
         change, shift = _between_epochs(training, data, plan, codes, start, before)
-        seconds = time.perf_counter() - began
         training.report = Report(
             "cluster",
-            loss,
-            error,
-            pull,
-            drift,
-            change,
-            shift,
-            training.view.variance,
-            largest_cluster(training.view, data, plan.n_clusters),
-            training.view.temperature,
-            net.learning_rate,
-            seconds,
+            loss=loss,
+            reconstruction_loss=error,
+            clustering_loss=pull,
+            scale_drift=drift,
+            label_change=change,
+            center_shift=shift,
+            code_variance=training.view.variance,
+            largest_cluster=largest_cluster(training.view, data, plan.n_clusters),
+            temperature=training.view.temperature,
+            learning_rate=net.learning_rate,
+            seconds=time.perf_counter() - began,
         )
         yield Step(training, loss)
 
@@ -221,7 +225,7 @@ def _clustering_epoch(
             rows = torch.cat([rows, net.augment(rows)])  # (2 b, d)
         codes = training.module.encode(rows)
         errors = (training.module.decode(codes) - rows).square().mean(1)
-        centers = _learned(training) if plan.rule.learned else clusters.centers
+        centers = clusters.centers if training.learned is None else training.learned
         distances = _distances(centers, codes)  # (k, 2 b) or (k, b)
         r = _responsibilities(distances[:, :b], index, view, plan)  # (k, b)
         everywhere, share = r, weight
@@ -239,8 +243,8 @@ def _clustering_epoch(
         clusters = plan.rule.after_batch(
             clusters, codes[:b].detach(), r.detach(), weight
         )
-    if plan.rule.learned:
-        clusters = clusters._replace(centers=_learned(training).detach().clone())
+    if training.learned is not None:
+        clusters = clusters._replace(centers=training.learned.detach().clone())
     training.clusters = clusters
     error, pull, drift = (total / len(data.rows)).tolist()
     return error, pull, drift
@@ -255,11 +259,12 @@ def _distances(centers: Tensor, codes: Tensor) -> Tensor:
 def _responsibilities(
     distances: Tensor, index: Tensor, view: View, plan: ClusterPlan
 ) -> Tensor:
-    """Those of a batch (k, b): of the whole epoch, held, or differentiated through."""
-    if view.responsibilities is not None:
-        return view.responsibilities[:, index]
-    seen = distances if plan.through_weights else distances.detach()
-    return assign_codes(seen, view.temperature, plan.assignment)
+    """Those of a batch (k, b): of the codes before, held, or differentiated through."""
+    if plan.once_per_epoch:
+        distances = _distances(view.centers, view.codes[index])
+    elif not plan.through_weights:
+        distances = distances.detach()
+    return assign_codes(distances, view.temperature, plan.assignment)
 
 
 def _between_epochs(
@@ -284,12 +289,8 @@ def _between_epochs(
     view, clusters = training.view, training.clusters
     assert view is not None
     assert clusters is not None
-    if plan.rule.after_epoch is not stay:
-        r = view.responsibilities
-        if r is None:
-            distances = _distances(clusters.centers, codes)  # (k, m)
-            r = assign_codes(distances, view.temperature, plan.assignment)
-        clusters = plan.rule.after_epoch(clusters, codes, r, data.weight)
+    if plan.rule.soft_means:
+        clusters = _soft_means(clusters, codes, view, data, plan)
     if _is_due(training, plan):
         clusters = _reinitialized(codes, clusters, before, data, plan)
     _set_clusters(training, clusters, plan)
@@ -299,6 +300,26 @@ def _between_epochs(
     shift = (clusters.centers - start.centers).square().sum(1).mean()
     deviation = training.view.variance**0.5
     return change, float(shift) ** 0.5 / deviation if deviation > 0 else 0.0
+
+
+def _soft_means(
+    clusters: Clusters, codes: Tensor, view: View, data: DeepData, plan: ClusterPlan
+) -> Clusters:
+    """Means of the codes by their responsibilities, or by those of the codes before."""
+    held = plan.once_per_epoch
+    centers, seen = (view.centers, view.codes) if held else (clusters.centers, codes)
+
+    def responsible(
+        codes: Tensor, seen: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        r = assign_codes(_distances(centers, seen), view.temperature, plan.assignment)
+        return codes, r, weight  # (b, c), (k, b), (b,)
+
+    size = data.compute.block_rows(plan.n_clusters)
+    parts = zip(
+        codes.split(size), seen.split(size), data.weight.split(size), strict=True
+    )
+    return soft_means(clusters, starmap(responsible, parts))
 
 
 def _is_due(training: Training, plan: ClusterPlan) -> bool:
@@ -327,10 +348,9 @@ def end_with_kmeans(training: Training, data: DeepData, plan: ClusterPlan) -> No
 
 
 def _set_clusters(training: Training, clusters: Clusters, plan: ClusterPlan) -> None:
-    if plan.rule.learned and clusters is not training.clusters:
-        parameter = _learned(training)
-        parameter.data.copy_(clusters.centers)
-        training.optimizer.state.pop(parameter, None)
+    if training.learned is not None and clusters is not training.clusters:
+        training.learned.data.copy_(clusters.centers)
+        training.optimizer.state.pop(training.learned, None)
     training.clusters = clusters
 
 
@@ -374,12 +394,8 @@ def look(codes: Tensor, clusters: Clusters, data: DeepData, plan: ClusterPlan) -
     temperature = 2.0 * plan.temperature * largest
     if temperature <= torch.finfo(codes.dtype).eps * variance:
         temperature = 0.0
-    r = None
-    if plan.once_per_epoch:
-        distances = _distances(clusters.centers, codes)  # (k, m)
-        r = assign_codes(distances, temperature, plan.assignment)
     nearest = nearest_centers(codes, clusters.centers, data)
-    return View(codes, variance, temperature, nearest, r)
+    return View(codes, clusters.centers, variance, temperature, nearest)
 
 
 def largest_cluster(view: View, data: DeepData, n_clusters: int) -> float:
@@ -439,12 +455,6 @@ def _masked(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
         return rows
     drawn = torch.rand(rows.shape, generator=generator, dtype=torch.float32)
     return rows * (drawn >= share).to(rows)
-
-
-def _learned(training: Training) -> Tensor:
-    """The centers among the parameters of the optimiser: the last of them."""
-    centers: Tensor = training.optimizer.param_groups[0]["params"][-1]
-    return centers
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -26,7 +26,7 @@ from skrbf.engine.deep import (
 )
 from skrbf.engine.deep_data import DeepData
 from skrbf.engine.scaling import Scaling
-from skrbf.engine.train import ADVICE, Step, finite, follow
+from skrbf.engine.train import ADVICE, Step, follow
 from skrbf.nn.autoencoder import Autoencoder
 from skrbf.ops.statistics import weight_sums
 
@@ -89,7 +89,7 @@ def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> 
     steps = pretraining(training, data, net)
     if start.foreign:
         steps = _isolated(steps, data, start.generator)
-    left = net.n_epochs - training.epoch
+    left = net.pretrain_epochs - training.epoch
     follow(steps, "pretrain", left, see, _advice(ADVICE, net))
     return stopped
 
@@ -110,7 +110,10 @@ def _cluster(
                 "The codes that the network starts with are not finite, or their "
                 "squares overflow."
             )
-        finite(float("nan"), net.n_epochs, "pretrain", _advice(ADVICE, net))
+        raise FloatingPointError(
+            "The codes after the phase 'pretrain' are not finite, or their squares "
+            f"overflow. {_advice(ADVICE, net)}"
+        )
     clusters = _first_clusters(codes, data, plan, start, saved)
     training = start_training(
         start.module,
