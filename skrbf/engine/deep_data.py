@@ -51,12 +51,14 @@ def prepare_rows(
     found = distinct(rows, torch.zeros(rows.n_rows, dtype=torch.int64), weight)
     if scaling is None:
         scaling = measure(rows, found.number, found.weight, None)
-    data = scaled(rows, found.number, scaling)
-    order = row_keys(data).argsort(stable=True)
-    mass = found.weight * len(found.weight)
+    parts = found.number.split(rows.block_rows(4 * rows.n_features))
+    keys = torch.cat([row_keys(scaled(rows, part, scaling)) for part in parts])
+    order = keys.argsort(stable=True)
+    data = scaled(rows, found.number[order], scaling)  # the only copy
+    mass = found.weight[order] * len(order)
     return DeepData(
-        data[order].to(compute.device),
-        mass[order].to(data.dtype).to(compute.device),
+        data.to(compute.device),
+        mass.to(data.dtype).to(compute.device),
         scaling,
         compute,
     )
