@@ -156,8 +156,8 @@ class DeepCenteringClustering(
     weight_reset : float or None, default=None
         In an epoch after K-means, the linear and convolutional layers of the encoder
         but for the last are first moved by this share to a fresh draw, the moments of
-        Adam are forgotten, and K-means runs again. Needs a `reinit_interval`, at best of
-        several epochs.
+        Adam are forgotten, and K-means runs again. Needs a `reinit_interval`, at best
+        of several epochs.
 
     batch_size : int, default=256
         Rows of a batch.

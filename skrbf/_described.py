@@ -19,6 +19,16 @@ def described(value, depth=_DEPTH):
     call; of networks their layers, settings and weights; of other objects the type
     alone, since what they hold may change with their use. It has no address in memory,
     so it can be compared with that of another process.
+
+    Parameters
+    ----------
+    value : object
+    depth : int
+        Of what is held within each other, beyond which nothing is told.
+
+    Returns
+    -------
+    text : str
     """
     if depth == 0:
         return "..."
@@ -26,7 +36,16 @@ def described(value, depth=_DEPTH):
 
 
 def weights(module):
-    """A text that differs where the state of a module does."""
+    """A text that differs where the state of a module does.
+
+    Parameters
+    ----------
+    module : Module
+
+    Returns
+    -------
+    text : str
+    """
     state = module.state_dict().items()
     return _hashed(*(f"{name} {described(tensor)}".encode() for name, tensor in state))
 
