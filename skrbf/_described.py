@@ -1,5 +1,6 @@
 """What tells two values of a parameter apart, in any process."""
 
+import dis
 import functools
 import hashlib
 import types
@@ -105,14 +106,19 @@ def _(value: types.CodeType, each):
 
 @_told.register
 def _(value: types.FunctionType, each):
-    held = [_fixed(cell.cell_contents) for cell in value.__closure__ or ()]
-    made = [value.__code__, value.__defaults__, value.__kwdefaults__, held]
+    made = [value.__code__, value.__defaults__, value.__kwdefaults__, _held(value)]
     return f"{value.__qualname__} {each(made)}"
 
 
-def _fixed(held):
-    """What a function was defined with, but for what it may have changed since."""
-    return type(held) if isinstance(held, list | dict | set | np.ndarray) else held
+def _held(function):
+    """What a function was defined with, but for what its calls may have changed."""
+    code, mutable = function.__code__, list | dict | set | np.ndarray
+    assigned = {
+        step.argval for step in dis.get_instructions(code) if "STORE" in step.opname
+    }
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    held = [cell.cell_contents for name, cell in cells if name not in assigned]
+    return [type(each) if isinstance(each, mutable) else each for each in held]
 
 
 @_told.register

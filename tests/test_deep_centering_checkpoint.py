@@ -294,11 +294,18 @@ def test_what_tells_two_values_apart():
     assert len({described(each) for each in different}) == len(different)
     for same in (({1, 2}, {2, 1}), ([1], (1,)), (np.int64(3), 3)):
         assert described(same[0]) == described(same[1])
-    counting, rows = Counting(), []
-    rows_seen = lambda given: rows.append(given)  # noqa: E731
+    counting, rows, n_calls = Counting(), [], 0
+
+    def rows_seen(given):
+        nonlocal n_calls
+        n_calls += 1
+        rows.append(given)
+        return rows
+
     before = described([counting, rows_seen])
-    counting.n_calls, rows[:] = 5, [1]
+    counting(rows_seen(3))
     assert described([counting, rows_seen]) == before  # use has changed them
+    assert (counting.n_calls, rows, n_calls) == (1, [3], 1)
     rows.append(rows)
     described(rows)  # and it ends
 

@@ -21,6 +21,12 @@ KINDS = {
     "learned": {"center_update": "gradient", "through_weights": True},
     "running": {"center_update": "running_mean", "temperature": 0},
     "reset": {"weight_reset": 0.2, "reinit_interval": 2, "reinit": "grow"},
+    "soft": {
+        "code_activation": "tanh",
+        "centering": "regularized",
+        "assignment_update": "epoch",
+        "center_update": "soft_mean",
+    },
     "augmented": {"augment": RandomAffine(), "input_shape": (8, 8)},
 }
 
@@ -44,3 +50,30 @@ def test_cuda_is_the_cpu(kind):
     back = pickle.loads(pickle.dumps(gpu)).set_params(device="cpu")
     assert_allclose(back.transform(X), gpu.transform(X), rtol=1e-4, atol=1e-4)
     assert all(p.device.type == "cpu" for p in gpu.autoencoder_.parameters())
+
+
+@pytest.mark.parametrize("kind", [KINDS["default"], KINDS["running"], KINDS["learned"]])
+def test_what_a_gpu_began_a_cpu_ends(tmp_path, kind):
+    X, _ = load_digits(return_X_y=True)
+    params = {"hidden_layer_sizes": (50,), "pretrain_epochs": 2, "max_iter": 3, **kind}
+    left = 25  # batches of eight an epoch
+
+    def interrupted(rows):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return rows
+
+    est = DeepCenteringClustering(
+        10,
+        **params,
+        augment=interrupted,
+        checkpoint=tmp_path / "fit.pt",
+        random_state=0,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        est.set_params(device="cuda").fit(X)
+    est.set_params(device="cpu").fit(X)
+    assert left == -16  # two epochs are left
+    assert est.history_["phase"] == ["pretrain"] * 2 + ["cluster"] * 3
