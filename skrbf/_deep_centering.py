@@ -33,11 +33,12 @@ from skrbf._estimator import EpochWatch, TorchEstimator, to_rows
 from skrbf.engine import predict as prediction
 from skrbf.engine.centers import CENTER_RULES, kmeans
 from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
-from skrbf.engine.deep import Report, encode_all
 from skrbf.engine.deep_data import WIDTH, prepare_rows
 from skrbf.engine.deep_fit import Start, fit_deep
+from skrbf.engine.deep_state import Report
 from skrbf.engine.encode import EncodedRows, make_encoder, reconstruction_errors
 from skrbf.engine.predict import Model
+from skrbf.engine.recluster import encode_all
 from skrbf.engine.scaling import Scaling
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, spread, squared_distances
 

@@ -11,8 +11,8 @@ from torch import nn
 from skrbf._described import described, weights
 from skrbf.engine.centers import CENTER_RULES
 from skrbf.engine.checkpoint import fingerprints
-from skrbf.engine.deep import ClusterPlan, NetPlan
 from skrbf.engine.deep_fit import in_data_units
+from skrbf.engine.deep_state import ClusterPlan, NetPlan
 from skrbf.nn import ConvAutoencoder, DenseAutoencoder
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 

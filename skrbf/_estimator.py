@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from skrbf._compat import CallbackSupportMixin, begin_callbacks
 from skrbf.engine.compute import Compute
-from skrbf.engine.deep import Report
+from skrbf.engine.deep_state import Report
 
 _MIB = 1 << 20
 

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import InvalidParameterError  # noqa: TID25
 from torch import nn
 
 from skrbf import DeepCenteringClustering
-from skrbf.engine import deep, deep_fit
+from skrbf.engine import deep_fit, recluster
 from skrbf.nn import Autoencoder, RandomAffine
 
 RNG = np.random.default_rng(0)
@@ -409,8 +409,8 @@ def test_features_of_any_size(factor, shift):
         (deep_fit, "pretraining"),
         (deep_fit, "kmeans"),
         (deep_fit, "clustering"),
-        (deep, "match"),
-        (deep, "look"),
+        (recluster, "match"),
+        (recluster, "look"),
     ],
 )
 def test_ctrl_c_leaves_the_estimator(fitted, fitted_state, monkeypatch, module, name):
@@ -555,13 +555,13 @@ def test_it_learns_where_gradients_are_off(context):
 
 
 def test_weights_are_reset_between_epochs_only(monkeypatch):
-    seen, reset = [], deep.reset_weights
+    seen, reset = [], recluster.reset_weights
 
     def counted(*args):
         seen.append(1)
         reset(*args)
 
-    monkeypatch.setattr(deep, "reset_weights", counted)
+    monkeypatch.setattr(recluster, "reset_weights", counted)
     net(weight_reset=0.2, reinit_interval=2, max_iter=6).fit(GOOD)
     assert len(seen) == 2  # after 2 and 4 epochs of 6
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skrbf.engine.deep import Report, Training
 from skrbf.engine.deep_data import DeepData
+from skrbf.engine.deep_state import Report, Training
 from skrbf.ops.keys import row_keys
 
 

@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.centers import Clusters, kmeans
-from skrbf.engine.deep import (
+from skrbf.engine.deep import clustering, in_range, pretraining
+from skrbf.engine.deep_data import DeepData
+from skrbf.engine.deep_state import (
     ClusterPlan,
     NetPlan,
     Report,
     Training,
-    clustering,
+    start_training,
+)
+from skrbf.engine.recluster import (
     encode_all,
     end_with_kmeans,
-    in_range,
     largest_cluster,
     look,
     nearest_centers,
-    pretraining,
-    start_training,
 )
-from skrbf.engine.deep_data import DeepData
 from skrbf.engine.scaling import Scaling
 from skrbf.engine.train import ADVICE, Step, follow
 from skrbf.nn.autoencoder import Autoencoder
@@ -103,32 +103,8 @@ def _cluster(
     stopped: bool,
 ) -> DeepFitted:
     saved = start.saved if start.saved and start.saved["phase"] == "cluster" else None
-    codes = encode_all(start.module, data)
-    if not in_range(codes):
-        if start.pretrained:
-            raise FloatingPointError(
-                "The codes that the network starts with are not finite, or their "
-                "squares overflow."
-            )
-        raise FloatingPointError(
-            "The codes after the phase 'pretrain' are not finite, or their squares "
-            f"overflow. {_advice(ADVICE, net)}"
-        )
-    clusters = _first_clusters(codes, data, plan, start, saved)
-    training = start_training(
-        start.module,
-        start.generator,
-        net.learning_rate,
-        clusters,
-        learned=plan.rule.learned,
-    )
-    training.view = look(codes, clusters, data, plan)
-    training.began = training.view.variance
-    n_quiet = 0
-    if saved is not None:
-        _thaw(training, saved)
-        n_quiet = _quiet_epochs(saved["records"], plan.tol)
-
+    training = _placed(data, net, plan, start, saved)
+    n_quiet = 0 if saved is None else _quiet_epochs(saved["records"], plan.tol)
     patience = max(PATIENCE, plan.reinit_interval or 0)
 
     def see(step: Step[Training]) -> bool:
@@ -147,13 +123,48 @@ def _cluster(
         follow(steps, "cluster", left, see, _advice(_CLUSTER_ADVICE, net))
     elif saved is not None and training.epoch == plan.n_epochs:
         end_with_kmeans(training, data, plan)
-    assert training.view is not None
-    assert training.clusters is not None
-    view, clusters = training.view, training.clusters
-    alone = largest_cluster(view, data, plan.n_clusters) == 1.0
-    collapsed = view.variance <= _VANISHED * training.began or (
-        alone and plan.n_clusters > 1
+    return _fitted(training, data, plan)
+
+
+def _placed(
+    data: DeepData,
+    net: NetPlan,
+    plan: ClusterPlan,
+    start: Start,
+    saved: dict[str, Any] | None,
+) -> Training:
+    """The pretrained network with centers among its codes, or a saved training."""
+    codes = encode_all(start.module, data)
+    if not in_range(codes):
+        came = (
+            "that the network starts with" if start.pretrained else "after 'pretrain'"
+        )
+        advice = "" if start.pretrained else f" {_advice(ADVICE, net)}"
+        raise FloatingPointError(
+            f"The codes {came} are not finite, or their squares overflow.{advice}"
+        )
+    clusters = _first_clusters(codes, data, plan, start, saved)
+    training = start_training(
+        start.module,
+        start.generator,
+        net.learning_rate,
+        clusters,
+        learned=plan.rule.learned,
     )
+    training.view = look(codes, clusters, data, plan)
+    training.began = training.view.variance
+    if saved is not None:
+        _thaw(training, saved)
+    return training
+
+
+def _fitted(training: Training, data: DeepData, plan: ClusterPlan) -> DeepFitted:
+    view, clusters, began = training.view, training.clusters, training.began
+    assert view is not None
+    assert clusters is not None
+    assert began is not None
+    alone = plan.n_clusters > 1 and largest_cluster(view, data, plan.n_clusters) == 1.0
+    collapsed = alone or view.variance <= _VANISHED * began
     return DeepFitted(
         clusters,
         view.temperature,

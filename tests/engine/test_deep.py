@@ -12,22 +12,18 @@ from torch import nn
 
 from skrbf.engine.centers import CENTER_RULES, Clusters, kmeans, match
 from skrbf.engine.compute import Compute
-from skrbf.engine.deep import (
-    ClusterPlan,
-    NetPlan,
-    _batches,
-    _reset,
-    clustering,
+from skrbf.engine.deep import _batches, clustering, pretraining
+from skrbf.engine.deep_data import DeepData, prepare_rows
+from skrbf.engine.deep_fit import _repeatable
+from skrbf.engine.deep_state import ClusterPlan, NetPlan, start_training
+from skrbf.engine.recluster import (
     encode_all,
     end_with_kmeans,
     largest_cluster,
     look,
-    pretraining,
+    reset,
     reset_weights,
-    start_training,
 )
-from skrbf.engine.deep_data import DeepData, prepare_rows
-from skrbf.engine.deep_fit import _repeatable
 from skrbf.engine.scaling import Scaling
 from skrbf.nn import DenseAutoencoder
 from skrbf.nn.autoencoder import initialize
@@ -423,7 +419,7 @@ def test_brb_resets_weights_and_moments(data, module, clusters):
     how = {"reinit_interval": 1, "weight_reset": 0.3}
     training = one_epoch(module, data, clusters, **how)
     start = training.clusters.centers
-    _reset(training, data, plan(**how))
+    reset(training, data, plan(**how))
     plain = one_epoch(module, data, clusters)
     fresh = copy.deepcopy(module)
     drawn = generator(7)

@@ -1,0 +1,103 @@
+"""What a deep fit is to do, and where it stands between two epochs."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from skrbf.engine.centers import CenterRule, Clusters
+from skrbf.nn.autoencoder import Autoencoder
+from skrbf.ops.assignment import Assignment
+from skrbf.ops.clustering import CenteringLoss
+
+
+class NetPlan(NamedTuple):
+    """How the network is trained."""
+
+    pretrain_epochs: int
+    batch_size: int
+    learning_rate: float
+    denoising: float  # share of the entries of a row that are masked in pretraining
+    augment: Callable[[Tensor], Tensor] | None  # of rows as the network sees them
+
+
+class ClusterPlan(NamedTuple):
+    """How codes are clustered."""
+
+    n_epochs: int
+    n_clusters: int
+    weight: float  # of the centering loss
+    temperature: float  # relative to twice the largest variance of the codes
+    assignment: Assignment
+    loss: CenteringLoss
+    through_weights: bool
+    once_per_epoch: bool  # responsibilities, of all rows by the codes before
+    rule: CenterRule
+    reinit_interval: int | None
+    regrow: bool  # K-means from a start of its own, not from the present centers
+    weight_reset: float | None
+    tol: float
+
+
+class View(NamedTuple):
+    """All codes between two epochs, and what follows from them."""
+
+    codes: Tensor  # (m, c)
+    centers: Tensor  # (k, c)
+    variance: float
+    temperature: float
+    labels: Tensor  # (m,) int64
+
+
+class Report(NamedTuple):
+    """What an epoch came to."""
+
+    phase: str  # "pretrain", "cluster"
+    loss: float
+    reconstruction_loss: float
+    clustering_loss: float = math.nan  # this and what follows: of clustering
+    scale_drift: float = math.nan
+    label_change: float = math.nan  # share of the weight
+    center_shift: float = math.nan  # root mean square, in deviations of the codes
+    code_variance: float = math.nan
+    largest_cluster: float = math.nan  # share of the weight
+    temperature: float = math.nan
+    learning_rate: float = math.nan  # of both phases
+    seconds: float = math.nan
+
+
+@dataclass
+class Training:
+    """A network in training. It changes in place: copy what is to be kept."""
+
+    module: Autoencoder
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator  # of the CPU
+    epoch: int = 0
+    clusters: Clusters | None = None
+    learned: nn.Parameter | None = None  # the centers, where the optimiser has them
+    view: View | None = None
+    report: Report | None = None
+    began: float | None = None  # variance of the codes where clustering began
+
+
+def start_training(
+    module: Autoencoder,
+    generator: torch.Generator,
+    learning_rate: float,
+    clusters: Clusters | None = None,
+    *,
+    learned: bool = False,
+) -> Training:
+    """A network and a fresh optimiser, which learns the centers as well if asked to."""
+    parameters, own = list(module.parameters()), None
+    if learned:
+        assert clusters is not None
+        own = nn.Parameter(clusters.centers.clone())
+        parameters.append(own)
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
+    return Training(module, optimizer, generator, clusters=clusters, learned=own)

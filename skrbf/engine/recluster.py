@@ -1,0 +1,193 @@
+"""Between two epochs of a deep fit: new centers, and a look at all codes."""
+
+import copy
+from itertools import starmap
+
+import torch
+from torch import Tensor
+
+from skrbf.engine.centers import Clusters, kmeans, match, soft_means
+from skrbf.engine.deep_data import DeepData
+from skrbf.engine.deep_state import ClusterPlan, Training, View
+from skrbf.engine.predict import Model, labels
+from skrbf.nn.autoencoder import DRAWN, Autoencoder, initialize
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import assign_codes, shrink_and_perturb, spread
+from skrbf.ops.distances import squared_distances
+
+
+def encode_all(module: Autoencoder, data: DeepData) -> Tensor:
+    """Codes (m, c) of all rows, without dropout and the like."""
+    module.eval()
+    with torch.no_grad():
+        return torch.cat([module.encode(rows) for rows in data.blocks()])
+
+
+def code_distances(centers: Tensor, codes: Tensor) -> Tensor:
+    """Squared distances (k, m), to all digits wherever the origin of the codes is."""
+    origin = centers.detach().mean(0)
+    return squared_distances(centers - origin, codes - origin)
+
+
+def between_epochs(
+    training: Training,
+    data: DeepData,
+    plan: ClusterPlan,
+    codes: Tensor,
+    start: Clusters,
+    before: Tensor,
+) -> tuple[float, float]:
+    """Move the centers as the plan has it and look at all codes.
+
+    Parameters
+    ----------
+    start, before
+        Clusters and labels (m,) after the last epoch.
+
+    Returns
+    -------
+    label_change, center_shift : float
+    """
+    view, clusters = training.view, training.clusters
+    assert view is not None
+    assert clusters is not None
+    if plan.rule.soft_means:
+        clusters = _soft_means(clusters, codes, view, data, plan)
+    if is_due(training, plan):
+        clusters = _reinitialized(codes, clusters, before, data, plan)
+    _set_clusters(training, clusters, plan)
+    training.view = look(codes, clusters, data, plan)
+    changed = training.view.labels != before  # (m,)
+    change = float(data.weight[changed].sum() / data.weight.sum())
+    shift = (clusters.centers - start.centers).square().sum(1).mean()
+    deviation = training.view.variance**0.5
+    return change, float(shift) ** 0.5 / deviation if deviation > 0 else 0.0
+
+
+def _soft_means(
+    clusters: Clusters, codes: Tensor, view: View, data: DeepData, plan: ClusterPlan
+) -> Clusters:
+    """Means of the codes by their responsibilities, or by those of the codes before."""
+    held = plan.once_per_epoch
+    centers, seen = (view.centers, view.codes) if held else (clusters.centers, codes)
+
+    def responsible(
+        codes: Tensor, seen: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        distances = code_distances(centers, seen)
+        r = assign_codes(distances, view.temperature, plan.assignment)
+        return codes, r, weight  # (b, c), (k, b), (b,)
+
+    size = data.compute.block_rows(plan.n_clusters)
+    parts = zip(
+        codes.split(size), seen.split(size), data.weight.split(size), strict=True
+    )
+    return soft_means(clusters, starmap(responsible, parts))
+
+
+def is_due(training: Training, plan: ClusterPlan) -> bool:
+    """Whether K-means comes after the epochs so far: at its interval, or at their end.
+
+    A fit that ends before has settled: for an interval labels have hardly changed.
+    """
+    interval = plan.reinit_interval
+    if interval is None or training.epoch == 0:
+        return False
+    return training.epoch % interval == 0 or training.epoch == plan.n_epochs
+
+
+def end_with_kmeans(training: Training, data: DeepData, plan: ClusterPlan) -> None:
+    """K-means after the last epoch, of a fit that had more of them before it.
+
+    Where it was done already, nothing changes.
+    """
+    view, clusters = training.view, training.clusters
+    assert view is not None
+    assert clusters is not None
+    if is_due(training, plan):
+        clusters = _reinitialized(view.codes, clusters, view.labels, data, plan)
+        training.clusters = clusters
+        training.view = look(view.codes, clusters, data, plan)
+
+
+def _set_clusters(training: Training, clusters: Clusters, plan: ClusterPlan) -> None:
+    if training.learned is not None and clusters is not training.clusters:
+        training.learned.data.copy_(clusters.centers)
+        training.optimizer.state.pop(training.learned, None)
+    training.clusters = clusters
+
+
+def reset(training: Training, data: DeepData, plan: ClusterPlan) -> None:
+    """Go on from weights that are partly drawn anew, and K-means on their codes.
+
+    Between two epochs, so that a fit never ends with weights that were not trained.
+    """
+    assert training.clusters is not None
+    assert training.view is not None
+    assert plan.weight_reset is not None
+    reset_weights(training.module, training.generator, plan.weight_reset)
+    training.optimizer.state.clear()
+    codes = encode_all(training.module, data)
+    before = training.view.labels
+    clusters = _reinitialized(codes, training.clusters, before, data, plan)
+    _set_clusters(training, clusters, plan)
+    training.view = look(codes, clusters, data, plan)
+
+
+def nearest_centers(codes: Tensor, centers: Tensor, data: DeepData) -> Tensor:
+    """Labels (m,) int64 of codes, block by block."""
+    rows, hard = data.compute.dense(codes), Model(centers, 0.0, ASSIGNMENTS["softmax"])
+    return torch.cat([label for _, _, label in labels(rows, hard)])
+
+
+def _reinitialized(
+    codes: Tensor, clusters: Clusters, before: Tensor, data: DeepData, plan: ClusterPlan
+) -> Clusters:
+    """Centers by K-means, in the order of the labels that they inherit."""
+    start = None if plan.regrow else clusters.centers
+    found = kmeans(codes, data.weight, plan.n_clusters, data.compute, start)
+    after = nearest_centers(codes, found.centers, data)  # (m,)
+    order = match(before, after, data.weight, plan.n_clusters)
+    return Clusters(found.centers[order], found.mass[order])
+
+
+def look(codes: Tensor, clusters: Clusters, data: DeepData, plan: ClusterPlan) -> View:
+    """Variance, temperature (eq-code-temperature) and labels of all codes."""
+    variance, largest = spread(codes.to(data.compute.accumulate), data.weight)
+    temperature = 2.0 * plan.temperature * largest
+    if temperature <= torch.finfo(codes.dtype).eps * variance:
+        temperature = 0.0
+    nearest = nearest_centers(codes, clusters.centers, data)
+    return View(codes, clusters.centers, variance, temperature, nearest)
+
+
+def largest_cluster(view: View, data: DeepData, n_clusters: int) -> float:
+    """Share of the weight that the largest cluster has: 1 where all have collapsed."""
+    counts = torch.bincount(
+        view.labels.cpu(), data.weight.cpu().double(), n_clusters
+    )  # (k,)
+    return float(counts.max() / counts.sum())
+
+
+def reset_weights(
+    module: Autoencoder, generator: torch.Generator, share: float
+) -> None:
+    """Move the encoder but its last layer toward a fresh draw (eq-weight-reset).
+
+    Parameters
+    ----------
+    module : Module
+        Has an `encoder`.
+    share : float
+        Of the fresh draw in the result.
+    """
+    encoder, fresh = module.encoder, copy.deepcopy(module.encoder).cpu()
+    initialize(fresh, generator)
+    pairs = [
+        pair
+        for pair in zip(encoder.modules(), fresh.modules(), strict=True)
+        if isinstance(pair[0], DRAWN)
+    ]
+    for layer, drawn in pairs[:-1]:
+        for old, new in zip(layer.parameters(), drawn.parameters(), strict=True):
+            old.data.copy_(shrink_and_perturb(old.data, new.data.to(old), share))
