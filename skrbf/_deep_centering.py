@@ -449,10 +449,12 @@ class DeepCenteringClustering(
             return {
                 "n_features_in_": X.shape[1],
                 **self._state(X, data, training.module, *present),
+                "_network": made,
                 "n_iter_": 0 if training.view is None else training.epoch,
                 "history_": watch.history(),
             }
 
+        made = network(self)
         metadata = {"sample_weight": sample_weight}
         most = self.max_iter + (0 if start.pretrained else self.pretrain_epochs)
         watch = EpochWatch(self, given, y, metadata, attributes, most)
@@ -475,6 +477,7 @@ class DeepCenteringClustering(
                 fitted.temperature,
                 fitted.variance,
             ),
+            "_network": made,  # what `warm_start` goes on with
             "n_iter_": fitted.n_iter,
             "history_": watch.history(),
         }
@@ -553,7 +556,6 @@ class DeepCenteringClustering(
             "scale_": scale,
             "_assignment": self.assignment,  # what `predict` uses, whatever is set
             "_weight": float(self.clustering_weight),
-            "_network": network(self),  # what `warm_start` goes on with
         }
 
     def _labelled(self, X, weight, state):

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-# Deeper than settings of anything are, and an end where they hold themselves.
-_DEPTH = 10
+# What the calls of a function may change, and so does not tell what it is.
+_MUTABLE = list | dict | set | np.ndarray | torch.Tensor
 
 
-def described(value, depth=_DEPTH):
+def described(value, path=()):
     """A text that is the same where a value is made in the same way again.
 
     Of functions it has the code and what they were defined with, though not what they
@@ -24,16 +24,16 @@ def described(value, depth=_DEPTH):
     Parameters
     ----------
     value : object
-    depth : int
-        Of what is held within each other, beyond which nothing is told.
+    path : tuple of int
+        Identities of what holds the value: it may hold itself.
 
     Returns
     -------
     text : str
     """
-    if depth == 0:
+    if id(value) in path:
         return "..."
-    return _told(value, functools.partial(described, depth=depth - 1))
+    return _told(value, functools.partial(described, path=(*path, id(value))))
 
 
 def weights(module):
@@ -58,6 +58,7 @@ def _told(value, each):
 
 
 @_told.register(bool | int | float | complex | str | bytes | None)
+@_told.register(slice | range | torch.dtype | torch.device)
 def _(value, each):
     return repr(value)
 
@@ -76,7 +77,10 @@ def _(value: np.ndarray, each):
 
 @_told.register
 def _(value: torch.Tensor, each):
-    return each(value.detach().cpu().numpy())
+    if nn.parameter.is_lazy(value):
+        return _kind(value)
+    stored = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return f"{value.dtype} {tuple(value.shape)} {_hashed(stored.numpy())}"
 
 
 @_told.register(list | tuple)
@@ -106,19 +110,26 @@ def _(value: types.CodeType, each):
 
 @_told.register
 def _(value: types.FunctionType, each):
-    made = [value.__code__, value.__defaults__, value.__kwdefaults__, _held(value)]
-    return f"{value.__qualname__} {each(made)}"
+    named = value.__kwdefaults__ or {}
+    made = [*(value.__defaults__ or ()), *named, *named.values(), *_held(value)]
+    fixed = [type(part) if isinstance(part, _MUTABLE) else part for part in made]
+    return f"{value.__qualname__} {each(value.__code__)} {each(fixed)}"
 
 
 def _held(function):
-    """What a function was defined with, but for what its calls may have changed."""
-    code, mutable = function.__code__, list | dict | set | np.ndarray
-    assigned = {
-        step.argval for step in dis.get_instructions(code) if "STORE" in step.opname
-    }
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    held = [cell.cell_contents for name, cell in cells if name not in assigned]
-    return [type(each) if isinstance(each, mutable) else each for each in held]
+    """What surrounds a function, but for what its calls assign."""
+    code, assigned = function.__code__, _assigned(function.__code__)
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        if name not in assigned and cell != types.CellType():  # that is, not empty
+            yield cell.cell_contents
+
+
+def _assigned(code):
+    """Names of the surroundings that a code, or one within it, assigns."""
+    steps = dis.get_instructions(code)
+    names = {step.argval for step in steps if step.opname == "STORE_DEREF"}
+    within = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    return names.union(*map(_assigned, within))
 
 
 @_told.register
@@ -133,14 +144,18 @@ def _(value: functools.partial, each):
 
 @_told.register
 def _(value: nn.Module, each):
-    """With the numbers and words that its author has set on it."""
-    plain, usual = int | float | str | tuple | None, vars(nn.Module())
-    own = {
+    """With the numbers and words that the authors of its parts have set on them."""
+    settings = {name: _settings(part) for name, part in value.named_modules()}
+    return f"{_kind(value)} {value!r} {weights(value)} {each(settings)}"
+
+
+def _settings(module):
+    plain, usual = bool | int | float | str | tuple | None, vars(nn.Module())
+    return {
         name: held
-        for name, held in vars(value).items()
+        for name, held in vars(module).items()
         if isinstance(held, plain) and name not in usual
     }
-    return f"{_kind(value)} {value!r} {weights(value)} {each(own)}"
 
 
 def _kind(value):

@@ -271,6 +271,8 @@ def test_warm_start_wants_the_network_of_before(blobs):
     est = deep(**conv, input_shape=(2, 3)).fit(X)
     with pytest.raises(ValueError, match="input_shape changed; set warm_start=False"):
         est.set_params(input_shape=(3, 2)).fit(X)
+    est = deep(warm_start=True, max_iter=1).fit(X)  # dense: whatever shape is set
+    est.set_params(input_shape=(2, 3), augment=lambda images: images).fit(X)
     a, b = (deep(max_iter=0, random_state=s).fit(X).autoencoder_ for s in (0, 1))
     est = deep(encoder=a, warm_start=True).fit(X).fit(X)
     with pytest.raises(ValueError, match="encoder changed; set warm_start=False"):
@@ -312,6 +314,16 @@ def test_prediction_is_that_of_the_fit_whatever_is_set_since(blobs):
     assert_array_equal(est.predict_proba(X), proba)
     assert_array_equal(est.predict(X), est.labels_)
     assert_allclose(est.inverse_transform(est.transform(X)).shape, X.shape)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_a_center_whose_rows_have_no_weight_is_one_without_rows(blobs):
+    X, _ = blobs
+    est = deep(3, max_iter=0, warm_start=True).fit(X)
+    first = est.labels_ == 0
+    still = {"max_iter": 1, "learning_rate": 1e-30, "reinit_interval": None}
+    est.set_params(**still).fit(X, sample_weight=~first)
+    assert_array_equal(est.labels_ == 2, first)
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")

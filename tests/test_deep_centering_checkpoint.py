@@ -266,6 +266,39 @@ def test_a_network_is_known_again_in_another_process():
     assert b"0x" not in texts[0]
 
 
+def composed(*functions):
+    def made(rows):
+        for function in functions:
+            rows = function(rows)
+        return rows
+
+    return made
+
+
+def times(factor):
+    return composed(composed(lambda rows: rows * factor), torch.abs)
+
+
+def tagged(tag):
+    def made(rows):
+        rows.tag = tag
+        return rows
+
+    return made
+
+
+def unknown():
+    if False:
+        never = 1
+    return lambda: never
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+
 class Counting:
     def __init__(self):
         self.n_calls = 0
@@ -290,15 +323,22 @@ def test_what_tells_two_values_apart():
         lambda rows, by=2: rows, nn.ReLU, nn.Tanh, nn.Linear(2, 2), nn.Linear(2, 2),
         RandomAffine(5), RandomAffine(6), Counting(), Counting().__call__, None, 1, 1.0,
         "1", (1, 2), (2, 1), np.array([1, 2]), np.array([2, 1]), np.float32, {1: 2},
+        times(0.5), times(0.9), tagged(1), tagged(2), slice(1, 3), slice(2, 4),
+        nn.Sequential(Scaled(2.0)), nn.Sequential(Scaled(3.0)), unknown(),
+        nn.LazyLinear(3), nn.LazyLinear(4), nn.Linear(2, 2).bfloat16(),
     ]  # fmt: skip
     assert len({described(each) for each in different}) == len(different)
     for same in (({1, 2}, {2, 1}), ([1], (1,)), (np.int64(3), 3)):
         assert described(same[0]) == described(same[1])
     counting, rows, n_calls = Counting(), [], 0
 
-    def rows_seen(given):
-        nonlocal n_calls
-        n_calls += 1
+    def rows_seen(given, seen=[]):  # noqa: B006
+        def count():
+            nonlocal n_calls
+            n_calls += 1
+
+        count()
+        seen.append(given)
         rows.append(given)
         return rows
 
@@ -310,7 +350,9 @@ def test_what_tells_two_values_apart():
     described(rows)  # and it ends
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", "tensor", "cut"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"Good\n", "tensor", "cut"]
+)
 def test_a_file_that_is_no_checkpoint(tmp_path, content):
     path = tmp_path / "state.pt"
     if isinstance(content, str):

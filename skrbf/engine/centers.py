@@ -73,8 +73,11 @@ def match(before: Tensor, after: Tensor, weight: Tensor, n_clusters: int) -> Ten
     return torch.as_tensor(order, device=before.device)
 
 
-# Moves clusters by codes (n, c), their responsibilities (k, n) and weights (n,).
+# Moves clusters by codes (n, c), their responsibilities (k, n) and weights (n,): those
+# of a batch, or all of them in parts.
 Move = Callable[[Clusters, Tensor, Tensor, Tensor], Clusters]
+Part = tuple[Tensor, Tensor, Tensor]
+AllMove = Callable[[Clusters, Iterable[Part]], Clusters]
 
 
 def stay(
@@ -91,15 +94,8 @@ def move_to_running_means(
     return Clusters(*running_means(*clusters, codes, responsibilities, weight))
 
 
-def soft_means(
-    clusters: Clusters, parts: Iterable[tuple[Tensor, Tensor, Tensor]]
-) -> Clusters:
-    """Means of all codes by their responsibilities (eq-fixed-point).
-
-    Parameters
-    ----------
-    parts : iterable of (codes (m, c), responsibilities (k, m), weight (m,))
-    """
+def move_to_soft_means(clusters: Clusters, parts: Iterable[Part]) -> Clusters:
+    """Means of all codes by their responsibilities (eq-fixed-point)."""
 
     def statistic(codes: Tensor, r: Tensor, weight: Tensor) -> ClusterStatistics:
         nothing, accumulate = torch.zeros_like(weight), clusters.mass.dtype
@@ -114,12 +110,12 @@ class CenterRule(NamedTuple):
 
     learned: bool = False  # by gradient steps, with the weights of the network
     after_batch: Move = stay
-    soft_means: bool = False  # after every epoch
+    after_epoch: AllMove | None = None
 
 
 CENTER_RULES = {
     "kmeans": CenterRule(),
     "running_mean": CenterRule(after_batch=move_to_running_means),
     "gradient": CenterRule(learned=True),
-    "soft_mean": CenterRule(soft_means=True),
+    "soft_mean": CenterRule(after_epoch=move_to_soft_means),
 }

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,17 +29,6 @@ def _fingerprint(table: Tensor) -> str:
 _KEYS = {"records", "phase", "epoch", "began"}
 _KEYS |= {"module", "optimizer", "generator"}
 _CLUSTER_KEYS = {"centers", "mass"}
-
-
-# What reading something else comes to. A file that cannot be read is another matter.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-)
 
 
 class NoCheckpoint:
@@ -99,7 +87,9 @@ class Checkpoint:
             missing = (_KEYS | _CLUSTER_KEYS if clusters else _KEYS) - saved.keys()
             if missing:
                 raise KeyError(*missing)
-        except _UNREADABLE as error:
+        except OSError:  # it cannot be read, whatever is in it
+            raise
+        except Exception as error:  # reading something else can come to anything
             raise ValueError(f"{name} is not a checkpoint of a fit.") from error
         now = self.configuration
         names = sorted({*before, *now})

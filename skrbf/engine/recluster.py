@@ -1,12 +1,12 @@
 """Between two epochs of a deep fit: new centers, and a look at all codes."""
 
 import copy
-from itertools import starmap
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from skrbf.engine.centers import Clusters, kmeans, match, soft_means
+from skrbf.engine.centers import Clusters, Part, kmeans, match
 from skrbf.engine.deep_data import DeepData
 from skrbf.engine.deep_state import ClusterPlan, Training, View
 from skrbf.engine.predict import Model, labels
@@ -51,8 +51,9 @@ def between_epochs(
     view, clusters = training.view, training.clusters
     assert view is not None
     assert clusters is not None
-    if plan.rule.soft_means:
-        clusters = _soft_means(clusters, codes, view, data, plan)
+    if plan.rule.after_epoch is not None:
+        parts = _responsible(clusters, codes, view, data, plan)
+        clusters = plan.rule.after_epoch(clusters, parts)
     if is_due(training, plan):
         clusters = _reinitialized(codes, clusters, before, data, plan)
     _set_clusters(training, clusters, plan)
@@ -64,25 +65,17 @@ def between_epochs(
     return change, float(shift) ** 0.5 / deviation if deviation > 0 else 0.0
 
 
-def _soft_means(
+def _responsible(
     clusters: Clusters, codes: Tensor, view: View, data: DeepData, plan: ClusterPlan
-) -> Clusters:
-    """Means of the codes by their responsibilities, or by those of the codes before."""
+) -> Iterator[Part]:
+    """All codes with their responsibilities, or with those of the codes before."""
     held = plan.once_per_epoch
     centers, seen = (view.centers, view.codes) if held else (clusters.centers, codes)
-
-    def responsible(
-        codes: Tensor, seen: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        distances = code_distances(centers, seen)
-        r = assign_codes(distances, view.temperature, plan.assignment)
-        return codes, r, weight  # (b, c), (k, b), (b,)
-
     size = data.compute.block_rows(plan.n_clusters)
-    parts = zip(
-        codes.split(size), seen.split(size), data.weight.split(size), strict=True
-    )
-    return soft_means(clusters, starmap(responsible, parts))
+    tables = (codes, seen, data.weight)
+    for part, by, weight in zip(*(t.split(size) for t in tables), strict=True):
+        distances = code_distances(centers, by)  # (k, b)
+        yield part, assign_codes(distances, view.temperature, plan.assignment), weight
 
 
 def is_due(training: Training, plan: ClusterPlan) -> bool:

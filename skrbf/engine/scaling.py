@@ -58,7 +58,7 @@ def measure(
             "X has values so large that their squares overflow; divide it by a number."
         )
     widest = float((highest - lowest).max())
-    if 0 < widest**2 < torch.finfo(torch.float64).tiny:
+    if 0 < widest < torch.finfo(torch.float64).tiny ** 0.5:
         raise ValueError(
             "X has values so close that the squares of their differences underflow; "
             "multiply it by a number."

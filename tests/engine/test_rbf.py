@@ -175,8 +175,9 @@ def test_a_constant_feature_becomes_exactly_zero(table, value, classes):
 def test_differences_whose_squares_underflow(table):
     X, y, w = table
     for labels in (None, y):
-        with pytest.raises(ValueError, match="underflow; multiply it by a number"):
-            measured(X * 1e-160, labels, w)
+        for size in (1e-160, 1e-170, 1e-300):
+            with pytest.raises(ValueError, match="underflow; multiply it by a number"):
+                measured(X * size, labels, w)
         assert (measured(X * 1e-150, labels, w).scale > 0).all()
 
 

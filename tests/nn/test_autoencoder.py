@@ -116,12 +116,9 @@ def test_a_pair_of_one_s_own_and_initialize():
 
 
 def test_an_activation_that_is_none():
-    for make in (
-        DenseAutoencoder(4).__class__,
-        lambda n, **k: ConvAutoencoder((n, n), **k),
-    ):
+    for make, given in ((DenseAutoencoder, 4), (ConvAutoencoder, (4, 4))):
         with pytest.raises(ValueError, match="code_activation must be one of"):
-            make(4, code_activation="relu")
+            make(given, code_activation="relu")
 
 
 def test_an_affine_map_that_does_nothing():
