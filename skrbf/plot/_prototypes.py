@@ -8,6 +8,9 @@ from skrbf.plot._colors import distinct
 
 _MOST_COLUMNS = 10
 _MOST_NAMES = 10
+_ROW_HEIGHT = 1.3  # of an image and its name, over the width
+_NAME_SIZE = 9  # points, at most
+_LETTER = 0.6  # width over height
 
 
 class PrototypesDisplay:
@@ -122,7 +125,8 @@ class PrototypesDisplay:
         ax : matplotlib Axes, default=None
             Whose place to take. None is a new figure.
         n_columns : int, default=None
-            Images in a row. None is 10, or all if they are fewer.
+            Images in a row. None is 10, or all if they are fewer; in the place of an
+            `ax`, as many as make them largest.
         imshow_kwargs : dict, default=None
             Of the images, for `Axes.imshow`. All share one scale, from the smallest
             to the largest value, unless it has another `vmin` and `vmax`.
@@ -132,15 +136,16 @@ class PrototypesDisplay:
         display : PrototypesDisplay
         """
         count = len(self.images)
-        n_columns = min(_MOST_COLUMNS, count) if n_columns is None else n_columns
-        n_rows = -(-count // n_columns)
         heights = [1] if self.profiles is None else [1, 0.55]
+        if n_columns is None:
+            n_columns = _columns(count, ax, _ROW_HEIGHT * sum(heights))
+        n_rows = -(-count // n_columns)
         self.ax_, axes = panels(
             f"{type(self).__name__}.plot",
             ax,
             heights * n_rows,
             n_columns,
-            size=(max(1.0 * n_columns, 2.5), 1.3 * n_rows * sum(heights)),
+            size=(max(1.0 * n_columns, 2.5), _ROW_HEIGHT * n_rows * sum(heights)),
         )
         self.figure_ = self.ax_.figure
         for axis in axes.ravel():
@@ -168,9 +173,12 @@ class PrototypesDisplay:
         images = self.images
         if images.ndim == 4:  # matplotlib scales no colours
             images = ((images - low) / max(high - low, 1e-12)).clip(0, 1)
+        width = 72 * self.axes_[0].get_position().width * self.figure_.get_figwidth()
+        longest = max(map(len, self.names))
+        size = min(_NAME_SIZE, width / (_LETTER * max(longest, 1)))
         for axis, image, name in zip(self.axes_, images, self.names, strict=False):
             axis.imshow(image, **style)
-            axis.set_title(name, fontsize=9)
+            axis.set_title(name, fontsize=size)
 
     def _draw_profiles(self):
         n_classes = self.profiles.shape[1]
@@ -184,6 +192,15 @@ class PrototypesDisplay:
             long = max(map(len, self.class_names)) > 1
             axis.set_xticks(np.arange(n_classes), self.class_names)
             axis.tick_params(labelsize=6, length=0, rotation=90 if long else 0)
+
+
+def _columns(count, ax, row_height):
+    """Images in a row: of a figure that is made for them, or so that they fill `ax`."""
+    if ax is None:
+        return min(_MOST_COLUMNS, count)
+    place = ax.get_window_extent()
+    filling = (count * row_height * place.width / place.height) ** 0.5
+    return max(1, min(round(filling), count))
 
 
 def _centers(estimator):

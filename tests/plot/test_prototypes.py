@@ -1,7 +1,9 @@
 """Centers as images."""
 
 import copy
+from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -51,6 +53,23 @@ def test_centers_of_clusters():
     assert_array_equal(drawn(display).reshape(2, 64), model.cluster_centers_[[6, 2]])
     assert titles(display) == ["cluster 6", "cluster 2"]
     assert display.axes_[0].images[0].get_clim()[1] == 99
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "n_columns"),
+    [((2.5, 3), None, 3), ((5, 1.5), None, 7), ((4, 3), 10, 10)],
+)
+def test_the_place_of_an_axes_is_filled(size, asked, n_columns):
+    model = SoftKMeans(10).fit(X)
+    ax = plt.figure(figsize=size, layout="constrained").add_subplot()
+    display = PrototypesDisplay.from_estimator(
+        model, image_shape=(8, 8), ax=ax, n_columns=asked
+    )
+    display.figure_.draw_without_rendering()
+    left = {round(axis.get_position().x0, 6) for axis in display.axes_}
+    assert len(left) == n_columns
+    extents = [axis.title.get_window_extent() for axis in display.axes_]
+    assert not any(one.overlaps(after) for one, after in pairwise(extents))
 
 
 def test_decoded_centers_in_the_shape_of_the_input():
