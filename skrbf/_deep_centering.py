@@ -144,11 +144,11 @@ class DeepCenteringClustering(
           responsibilities.
 
     reinit_interval : int or None, default=10
-        Epochs from one K-means on all codes to the next; there is one after epoch
-        `max_iter`, too. Labels are matched with those before. None leaves the centers
-        to `center_update`. After every epoch, as in the paper, centers run after the
-        codes that run after them: labels may not settle, and with `augment` they can
-        get worse than without any clustering.
+        Epochs from one K-means on all codes to the next; there is one after the last,
+        too, unless a callback has ended the fit. Labels are matched with those before.
+        None leaves the centers to `center_update`. After every epoch, as in the paper,
+        centers run after the codes that run after them: labels may not settle, and
+        with `augment` they can get worse than without any clustering.
 
     reinit : {"lloyd", "grow"}, default="lloyd"
         Where that K-means starts: from the present centers, or as
@@ -182,7 +182,8 @@ class DeepCenteringClustering(
         A file to which the training is written after every epoch, and from which the
         next fit with the same rows and parameters goes on, to the end that `max_iter`
         and `tol` say then. Removed at the end of a fit. Fits that run at the same time
-        need a file each.
+        need a file each: not for use in a search or cross-validation, where a file
+        that an interrupted fit has left makes another fail.
 
     warm_start : bool, default=False
         Whether `fit` goes on with the network, scaling and centers of the last one,
@@ -198,7 +199,8 @@ class DeepCenteringClustering(
         Print a line for every epoch.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the weights, of the order of the batches, and of masks.
+        Seed of the weights, of the order of the batches, of masks, and of what torch
+        draws for `augment`.
 
     Attributes
     ----------
@@ -290,7 +292,7 @@ class DeepCenteringClustering(
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like"],
         "code_activation": [StrOptions({"linear", "tanh"})],
-        "encoder": [StrOptions({"dense", "conv"}), callable],
+        "encoder": [StrOptions({"dense", "conv"}), callable, torch.nn.Module],
         "input_shape": [tuple, list, None],
         "pretrain_epochs": [Interval(Integral, 0, None, closed="left")],
         "denoising": [Interval(Real, 0, 1, closed="left")],
@@ -426,7 +428,8 @@ class DeepCenteringClustering(
             a tenth above its lowest, or at 1, that of the mean, or more; or if a
             cluster has no row.
         UserWarning
-            If the channels of `input_shape` seem to come last.
+            If the channels of `input_shape` seem to come last, or if `max_iter` ends
+            before the first weight reset.
         """
         with self._unchanged_on_error(), torch.inference_mode(False):
             checkpoint = self._fit(X, y, sample_weight)
@@ -459,7 +462,7 @@ class DeepCenteringClustering(
         most = self.max_iter + (0 if start.pretrained else self.pretrain_epochs)
         watch = EpochWatch(self, given, y, metadata, attributes, most)
         if checkpoint.saved is not None:
-            watch.records += [Report(*each) for each in checkpoint.saved["records"]]
+            watch.resume([Report(*each) for each in checkpoint.saved["records"]])
 
         def on_epoch(training):
             stop = watch(training.report, training)
@@ -586,7 +589,7 @@ class DeepCenteringClustering(
         elif errors and errors[-1] >= 1.0:
             messages.append(
                 "In its last epoch the network reconstructed rows no better than their "
-                f"mean does, with an error of {errors[-1]:.3g} of their variance. "
+                f"mean does: the error is {errors[-1]:.3g} times their variance. "
                 f"Train longer, or lower {to_lower}."
             )
             if isinstance(self.encoder, torch.nn.Module):
@@ -595,7 +598,8 @@ class DeepCenteringClustering(
             messages.append(
                 f"Number of distinct clusters ({n_found}) found smaller than "
                 f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in "
-                "X, or to centers without rows."
+                "X, to a few rows that lie far from all others, or to centers without "
+                "rows."
             )
         if fitted.collapsed:
             messages = [
@@ -756,7 +760,10 @@ class DeepCenteringClustering(
         return whole
 
     def score(self, X, y=None, sample_weight=None):
-        """Minus the loss of rows, the lower the better reconstructed and clustered.
+        """Minus the loss of rows: the higher, the better reconstructed and clustered.
+
+        Do not choose `clustering_weight` or `n_components` by it: both change what it
+        measures.
 
         Parameters
         ----------

@@ -89,6 +89,11 @@ def check_parameters(estimator, n_features):
         raise ValueError(
             "weight_reset comes before K-means, and needs a reinit_interval."
         )
+    if isinstance(estimator.augment, type):
+        raise ValueError(
+            f"augment is the class {estimator.augment.__name__}; pass an instance of "
+            f"it, as {estimator.augment.__name__}()."
+        )
     ours = isinstance(estimator.encoder, str)  # others are tried out
     bounded = not ours or estimator.code_activation == "tanh"
     if estimator.centering == "regularized" and not bounded:
@@ -96,16 +101,28 @@ def check_parameters(estimator, n_features):
             "centering='regularized' has no lower bound but for bounded codes; use "
             "code_activation='tanh'."
         )
+    _warn_of_settings(estimator)
+
+
+def _warn_of_settings(estimator):
+    """What can be meant, and seldom is."""
+    messages = []
+    shape, interval = estimator.input_shape, estimator.reinit_interval
     if shape is not None and len(shape) == 3 and shape[2] <= 4 < min(shape[:2]):
         height, width, channels = shape
-        warnings.warn(
+        messages.append(
             f"input_shape={shape!r} is read as {height} channels of {width} x "
             f"{channels}. If the channels come last, move them to the front: "
             f"X.reshape(-1, *{shape!r}).transpose(0, 3, 1, 2).reshape(len(X), -1), "
-            f"with input_shape={(channels, height, width)!r}.",
-            UserWarning,
-            stacklevel=6,
+            f"with input_shape={(channels, height, width)!r}."
         )
+    if estimator.weight_reset is not None and 0 < estimator.max_iter <= interval:
+        messages.append(
+            f"No weight is reset: the first epoch after K-means is {interval + 1}, and "
+            f"max_iter={estimator.max_iter}. Lower reinit_interval or raise max_iter."
+        )
+    for message in messages:
+        warnings.warn(message, UserWarning, stacklevel=7)
 
 
 def build_module(estimator, n_features, generator):
@@ -216,7 +233,8 @@ def _check_bounded(module, rows):
     if far > _BOUND:
         raise ValueError(
             "centering='regularized' has no lower bound but for bounded codes, and the "
-            f"encoder makes codes up to {far:.3g}; end it with tanh."
+            f"encoder makes codes up to {far:.3g} of rows a million times as large; "
+            "end it with tanh."
         )
 
 

@@ -103,6 +103,7 @@ class Watch:
     """
 
     fields: tuple[str, ...] = ("phase", "temperature", "objective", "n_clusters")
+    unit = "step"
 
     def __init__(self, estimator, X, y, metadata, attributes, most_steps=None):
         self.estimator = estimator
@@ -126,7 +127,7 @@ class Watch:
         self.records.append(record)
         if self.estimator.verbose:
             print(  # asked for by verbose
-                f"[{type(self.estimator).__name__}] step {len(self.records)}, "
+                f"[{type(self.estimator).__name__}] {self.unit} {len(self.records)}, "
                 f"{record.phase}: {self.told(record)}"
             )
         if self._context is None:
@@ -170,6 +171,16 @@ class EpochWatch(Watch):
     """Follow the epochs of an autoencoder."""
 
     fields = Report._fields
+    unit = "epoch"
+
+    def resume(self, records):
+        """Go on from those of a fit that was interrupted."""
+        self.records += records
+        if self.estimator.verbose:
+            print(
+                f"[{type(self.estimator).__name__}] goes on after epoch "
+                f"{len(records)}, from {self.estimator.checkpoint}"
+            )
 
     def told(self, record):
         """A record in words, for `verbose`."""

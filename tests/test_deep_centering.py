@@ -464,6 +464,8 @@ def test_labels_that_settle_end_the_fit(blobs):
     quiet = np.convolve(change < 0.01, np.ones(3), "valid") == 3
     assert quiet.argmax() == len(change) - 3
     assert deep(tol=0.0, max_iter=12).fit(X).n_iter_ == 12
+    known = deep(tol=0.0, max_iter=est.n_iter_).fit(X)
+    assert_array_equal(est.cluster_centers_, known.cluster_centers_)
     rare = deep(tol=1.0, max_iter=12, weight_reset=0.2, reinit_interval=5).fit(X)
     assert rare.n_iter_ == 5  # not before K-means was once
 

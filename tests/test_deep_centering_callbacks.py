@@ -21,7 +21,7 @@ KINDS = {
     "default": {},
     "learned": {"center_update": "gradient"},
     "pretrain only": {"max_iter": 0},
-    "reset": {"weight_reset": 0.2},
+    "reset": {"weight_reset": 0.2, "reinit_interval": 2},
 }
 all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 

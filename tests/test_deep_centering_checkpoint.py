@@ -105,6 +105,22 @@ def test_labels_that_had_settled_before_the_interruption(tmp_path):
         assert est.n_iter_ == n_iter
 
 
+@pytest.mark.parametrize("interval", [4, None])
+def test_labels_that_have_settled_by_another_tol(tmp_path, interval):
+    """The fit ends at once, with K-means where it has any."""
+    path, augment = tmp_path / "state.pt", Interrupting()
+    params = {"reinit_interval": interval, "max_iter": 30, "augment": augment}
+    augment.left = 8 + 5 * 2
+    with pytest.raises(KeyboardInterrupt):
+        net(**params, checkpoint=path).fit(GOOD)
+    augment.left = np.inf
+    settled = net(**params, tol=1.0, checkpoint=path).fit(GOOD)
+    assert settled.n_iter_ == 5
+    whole = net(**params | {"max_iter": 5}).fit(GOOD)
+    assert_array_equal(settled.cluster_centers_, whole.cluster_centers_)
+    assert_array_equal(settled.labels_, whole.labels_)
+
+
 def poor(n_features, n_components):
     """Codes of nothing, and one standard deviation too much of every feature."""
     module = Autoencoder(
@@ -189,7 +205,20 @@ def test_where_a_fit_runs_and_what_it_prints_may_change(tmp_path, capsys):
     augment.left = 16 - 4
     net(augment=augment, checkpoint=path, verbose=0, device="auto").fit(GOOD)
     assert augment.left == 0
-    assert "step 2, pretrain" in capsys.readouterr().out
+    assert "epoch 2, pretrain" in capsys.readouterr().out
+
+
+def test_a_fit_that_goes_on_says_so(tmp_path, capsys):
+    path, augment = tmp_path / "state.pt", Interrupting()
+    est = net(augment=augment, checkpoint=path)
+    augment.left = 5
+    with pytest.raises(KeyboardInterrupt):
+        est.fit(GOOD)
+    augment.left = np.inf
+    est.set_params(verbose=1).fit(GOOD)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(f"] goes on after epoch 2, from {path}")
+    assert "] epoch 3, pretrain" in lines[1]
 
 
 def test_other_weights_are_another_fit(tmp_path):
@@ -232,7 +261,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def forbidden(*args, **kwargs):
         raise PermissionError
 
-    monkeypatch.setattr(on_disk.torch, "load", forbidden)
+    monkeypatch.setattr(on_disk.Path, "read_bytes", forbidden)
     with pytest.raises(PermissionError):
         net(checkpoint=path).fit(GOOD)
 
@@ -351,7 +380,7 @@ def test_what_tells_two_values_apart():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a checkpoint", b"Good\n", "tensor", "cut"]
+    "content", [b"", b"not a checkpoint", b"Good\n", "tensor", "cut", None]
 )
 def test_a_file_that_is_no_checkpoint(tmp_path, content):
     path = tmp_path / "state.pt"
@@ -359,6 +388,8 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content):
         torch.save(torch.ones(3), path)
         whole = path.read_bytes()
         path.write_bytes(whole if content == "tensor" else whole[:500])
+    elif content is None:
+        half_a_checkpoint(path)
     else:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(f"{path}' is not a checkpoint of")):
@@ -366,6 +397,27 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content):
     assert path.exists()
     with pytest.raises(IsADirectoryError, match="is a folder, not a file"):
         net(checkpoint=tmp_path).fit(GOOD)
+
+
+def half_a_checkpoint(path):
+    augment = Interrupting()
+    augment.left = 5
+    with pytest.raises(KeyboardInterrupt):
+        net(augment=augment, checkpoint=path).fit(GOOD)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def test_two_fits_with_one_file(tmp_path, monkeypatch):
+    save = torch.save
+
+    def save_and_lose(whole, draft):
+        save(whole, draft)
+        draft.rename(tmp_path / "state.pt")  # as the other fit does
+
+    monkeypatch.setattr(on_disk.torch, "save", save_and_lose)
+    with pytest.raises(FileNotFoundError, match="need a checkpoint each"):
+        net(checkpoint=tmp_path / "state.pt").fit(GOOD)
 
 
 def test_a_checkpoint_without_all_its_parts(tmp_path):

@@ -505,7 +505,9 @@ def test_a_network_that_says_nothing_of_the_rows_is_told_of(
     before = fitted_state(fitted)
     few = {"encoder": given, "pretrain_epochs": 1, "max_iter": 1, "learning_rate": 1e-9}
     fitted.set_params(**few)
-    message = r"rows no better than their mean does, with an error of 2 of .* longer"
+    message = (
+        r"rows no better than their mean does: the error is 2 times their .* longer"
+    )
     with pytest.raises(ConvergenceWarning, match=message):  # an error in these tests
         fitted.fit(GOOD)
     fitted.set_params(**{name: getattr(net(), name) for name in few})
@@ -534,7 +536,7 @@ def test_verbose_and_silence(capsys):
     net(verbose=1).fit(GOOD)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8
-    assert lines[0].startswith("[DeepCenteringClustering] step 1, pretrain: loss ")
+    assert lines[0].startswith("[DeepCenteringClustering] epoch 1, pretrain: loss ")
     assert re.search(r"reconstruction .*, clustering .*, labels changed .*%", lines[-1])
 
 
@@ -560,7 +562,7 @@ def test_no_global_state_is_touched():
         {"encoder": "conv", "input_shape": (2, 3), "denoising": 0.1},
         {"augment": RandomAffine(input_shape=(2, 3))},
         {"encoder": lambda d, c: Autoencoder(nn.Linear(d, c), nn.Linear(c, d))},
-        {"weight_reset": 0.2},
+        {"weight_reset": 0.2, "reinit_interval": 2},
     ):
         est = net(**params).fit(GOOD)
         est.predict(GOOD)
@@ -593,10 +595,33 @@ def test_a_reset_without_k_means_is_refused():
         net(weight_reset=0.2, reinit_interval=None).fit(GOOD)
 
 
+@pytest.mark.parametrize("max_iter", [1, 4, 5])
+def test_a_reset_that_never_comes_is_told_of(max_iter):
+    est = net(weight_reset=0.2, reinit_interval=4, max_iter=max_iter)
+    if max_iter == 5:
+        est.fit(GOOD)
+        return
+    with pytest.warns(UserWarning, match="K-means is 5, and max_iter=") as seen:
+        est.fit(GOOD)
+    assert seen[0].filename == __file__
+
+
+def test_a_class_is_no_augmentation():
+    with pytest.raises(
+        ValueError, match=r"pass an instance of it, as RandomAffine\(\)"
+    ):
+        net(augment=RandomAffine, input_shape=(2, 3)).fit(GOOD)
+
+
+def test_an_estimator_is_no_encoder():
+    with pytest.raises(InvalidParameterError, match=r"or an instance of .*Module"):
+        net(encoder=net()).fit(GOOD)
+
+
 def test_codes_without_bound_are_refused_where_the_loss_has_none():
     linear = net(max_iter=0).fit(GOOD).autoencoder_
     est = net(encoder=linear, centering="regularized")
-    with pytest.raises(ValueError, match="encoder makes codes up to"):
+    with pytest.raises(ValueError, match=r"up to .* of rows a million times as large"):
         est.fit(GOOD)
 
     def bounded(n_features, n_components):

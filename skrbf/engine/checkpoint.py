@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +79,20 @@ class Checkpoint:
             raise IsADirectoryError(f"{name} is a folder, not a file.")
         if not self.path.exists():
             return None
+        content = self.path.read_bytes()
         try:
             saved: dict[str, Any] = torch.load(
-                self.path, map_location="cpu", weights_only=True
+                BytesIO(content), map_location="cpu", weights_only=True
             )
             before = json.loads(saved["configuration"])
             clusters = saved.get("phase") == "cluster"
             missing = (_KEYS | _CLUSTER_KEYS if clusters else _KEYS) - saved.keys()
             if missing:
                 raise KeyError(*missing)
-        except OSError:  # it cannot be read, whatever is in it
-            raise
         except Exception as error:  # reading something else can come to anything
-            raise ValueError(f"{name} is not a checkpoint of a fit.") from error
+            raise ValueError(
+                f"{name} is not a checkpoint of a fit, or not a whole one."
+            ) from error
         now = self.configuration
         names = sorted({*before, *now})
         other = [each for each in names if before.get(each) != now.get(each)]
@@ -115,7 +117,13 @@ class Checkpoint:
             **frozen(training),
         }
         torch.save(whole, draft)
-        draft.replace(self.path)
+        try:
+            draft.replace(self.path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{str(draft)!r} has gone while the fit was at work. Fits that run at "
+                "the same time, as in a search, need a checkpoint each."
+            ) from error
 
     def remove(self) -> None:
         """Remove the file, once the fit has its result."""

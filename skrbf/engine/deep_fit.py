@@ -112,6 +112,8 @@ def _cluster(
         report = training.report
         assert report is not None
         n_quiet = n_quiet + 1 if report.label_change < plan.tol else 0
+        if n_quiet >= patience:  # before anybody sees it
+            end_with_kmeans(training, data, plan)
         return bool(on_epoch(training)) or n_quiet >= patience
 
     settled = n_quiet >= patience  # and interrupted before the fit had ended
@@ -121,7 +123,7 @@ def _cluster(
             steps = _isolated(steps, data, start.generator)
         left = plan.n_epochs - training.epoch
         follow(steps, "cluster", left, see, _advice(_CLUSTER_ADVICE, net))
-    elif saved is not None and training.epoch == plan.n_epochs:
+    elif saved is not None and (settled or training.epoch == plan.n_epochs):
         end_with_kmeans(training, data, plan)
     return _fitted(training, data, plan)
 

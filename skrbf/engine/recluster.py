@@ -58,8 +58,9 @@ def between_epochs(
         clusters = _reinitialized(codes, clusters, before, data, plan)
     _set_clusters(training, clusters, plan)
     training.view = look(codes, clusters, data, plan)
-    changed = training.view.labels != before  # (m,)
-    change = float(data.weight[changed].sum() / data.weight.sum())
+    weight = data.weight.cpu().double()
+    changed = (training.view.labels != before).cpu()  # (m,)
+    change = float(weight[changed].sum() / weight.sum())
     shift = (clusters.centers - start.centers).square().sum(1).mean()
     deviation = training.view.variance**0.5
     return change, float(shift) ** 0.5 / deviation if deviation > 0 else 0.0
@@ -81,7 +82,7 @@ def _responsible(
 def is_due(training: Training, plan: ClusterPlan) -> bool:
     """Whether K-means comes after the epochs so far: at its interval, or at their end.
 
-    A fit that ends before has settled: for an interval labels have hardly changed.
+    After labels that have settled it comes as well, by `end_with_kmeans`.
     """
     interval = plan.reinit_interval
     if interval is None or training.epoch == 0:
@@ -90,17 +91,18 @@ def is_due(training: Training, plan: ClusterPlan) -> bool:
 
 
 def end_with_kmeans(training: Training, data: DeepData, plan: ClusterPlan) -> None:
-    """K-means after the last epoch, of a fit that had more of them before it.
+    """K-means after an epoch that turned out to be the last.
 
     Where it was done already, nothing changes.
     """
+    if plan.reinit_interval is None or training.epoch == 0:
+        return
     view, clusters = training.view, training.clusters
     assert view is not None
     assert clusters is not None
-    if is_due(training, plan):
-        clusters = _reinitialized(view.codes, clusters, view.labels, data, plan)
-        training.clusters = clusters
-        training.view = look(view.codes, clusters, data, plan)
+    clusters = _reinitialized(view.codes, clusters, view.labels, data, plan)
+    training.clusters = clusters
+    training.view = look(view.codes, clusters, data, plan)
 
 
 def _set_clusters(training: Training, clusters: Clusters, plan: ClusterPlan) -> None:

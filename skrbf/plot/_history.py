@@ -127,7 +127,9 @@ class TrainingHistoryDisplay:
                 axis.set_ylim(bottom=0)
             if name.startswith("n_"):
                 axis.yaxis.get_major_locator().set_params(integer=True)
-        self.axes_[-1].set(xlabel="step", xlim=(0.5, len(steps) + 0.5))
+        # A deep fit goes by epochs, and tells of its labels.
+        unit = "epoch" if "label_change" in self.history else "step"
+        self.axes_[-1].set(xlabel=unit, xlim=(0.5, len(steps) + 0.5))
         self._draw_phases()
         return self
 
