@@ -38,9 +38,9 @@ from skrbf.engine.deep_fit import Start, fit_deep
 from skrbf.engine.deep_state import Report
 from skrbf.engine.encode import EncodedRows, make_encoder, reconstruction_errors
 from skrbf.engine.predict import Model
-from skrbf.engine.recluster import encode_all
+from skrbf.engine.recluster import code_distances, encode_all
 from skrbf.engine.scaling import Scaling
-from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, spread, squared_distances
+from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, spread
 
 # Multiply-adds of a row, in units of its features, for the choice of a device.
 _WORK = 5000
@@ -642,7 +642,7 @@ class DeepCenteringClustering(
         -------
         labels : ndarray of shape (n_samples,), int32
         """
-        return self.fit(X, sample_weight=sample_weight).labels_
+        return self.fit(X, y, sample_weight=sample_weight).labels_
 
     def fit_transform(self, X, y=None, sample_weight=None):
         """Fit, and return the codes of the same rows.
@@ -657,7 +657,7 @@ class DeepCenteringClustering(
         -------
         codes : ndarray of shape (n_samples, n_components)
         """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
+        return self.fit(X, y, sample_weight=sample_weight).transform(X)
 
     def predict(self, X):
         """Label of each row: the cluster with the nearest center.
@@ -692,6 +692,7 @@ class DeepCenteringClustering(
             For sparse rows: scikit-learn's checks take whatever answers to
             `predict_proba` there for a classifier of their own classes.
         """
+        check_is_fitted(self)
         if issparse(X):
             raise TypeError(
                 "predict_proba takes dense rows, and X is sparse; use X.toarray()."
@@ -740,6 +741,8 @@ class DeepCenteringClustering(
             If the codes have another width.
         """
         check_is_fitted(self)
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
         codes = check_array(X, dtype=[np.float64, np.float32], order="C")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
@@ -781,12 +784,11 @@ class DeepCenteringClustering(
         X, encoder, codes, model = self._ready(X)
         weight = check_sample_weight(sample_weight, X)
         weight = np.ones(X.shape[0]) if weight is None else weight.astype(np.float64)
-        hard = model._replace(temperature=0.0)
         unit = self._weight / self.code_variance_ if self.code_variance_ > 0 else 0.0
         losses = np.empty(X.shape[0])
         with torch.inference_mode():
             for start, stop, errors, part in reconstruction_errors(codes.rows, encoder):
-                pulls = squared_distances(hard.centers, part).amin(0)
+                pulls = code_distances(model.centers, part).amin(0)
                 losses[start:stop] = (errors + unit * pulls).cpu().numpy()
         return -float(losses @ weight / weight.sum())
 

@@ -366,7 +366,7 @@ class SoftKMeans(
         -------
         labels : ndarray of shape (n_samples,), int32
         """
-        return self.fit(X, sample_weight=sample_weight).labels_
+        return self.fit(X, y, sample_weight=sample_weight).labels_
 
     def fit_transform(self, X, y=None, sample_weight=None):
         """Fit, and return the responsibilities of the same rows.
@@ -381,7 +381,7 @@ class SoftKMeans(
         -------
         responsibilities : ndarray of shape (n_samples, n_clusters)
         """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
+        return self.fit(X, y, sample_weight=sample_weight).transform(X)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -489,6 +489,7 @@ class SoftKMeans(
             For sparse rows: scikit-learn's checks take whatever answers to
             `predict_proba` there for a classifier of their own classes.
         """
+        check_is_fitted(self)
         if issparse(X):
             raise TypeError(
                 "predict_proba takes dense rows, and X is sparse; use transform, which "

@@ -492,8 +492,9 @@ def test_layers_that_normalise_a_batch_see_no_row_alone():
 
 
 def test_a_reconstruction_that_gets_worse_is_told_of():
+    est = net(learning_rate=1.0, pretrain_epochs=2, max_iter=0, batch_size=60)
     with pytest.warns(ConvergenceWarning, match="has risen.* lower learning_rate"):
-        est = net(learning_rate=1.0, pretrain_epochs=2, max_iter=0).fit(GOOD)
+        est.fit(GOOD)
     errors = est.history_["reconstruction_loss"]
     assert errors[-1] > errors[0]
 

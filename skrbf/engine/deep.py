@@ -15,7 +15,7 @@ from skrbf.engine.recluster import (
     encode_all,
     is_due,
     largest_cluster,
-    look,
+    moves,
     reset,
 )
 from skrbf.engine.train import Step
@@ -58,13 +58,9 @@ def clustering(
 ) -> Iterator[Step[Training]]:
     """Epochs that pull codes to their centers (eq-deep-objective)."""
     assert training.clusters is not None
-    codes = encode_all(training.module, data)
-    training.view = look(codes, training.clusters, data, plan)
-    if training.began is None:
-        training.began = training.view.variance
     while True:
         began = time.perf_counter()
-        start, before = training.clusters, training.view.labels
+        training.before = training.view
         if is_due(training, plan) and plan.weight_reset:
             reset(training, data, plan)
         error, pull, drift = _clustering_epoch(training, data, net, plan)
@@ -74,7 +70,9 @@ def clustering(
         sound = are_finite(training.clusters.centers, *training.module.parameters())
         if not (sound and in_range(codes)):
             yield Step(training, math.nan)
-        change, shift = between_epochs(training, data, plan, codes, start, before)
+        between_epochs(training, data, plan, codes)
+        assert training.view is not None
+        change, shift = moves(training, data)
         training.report = Report(
             "cluster",
             loss=loss,

@@ -9,8 +9,8 @@ from torch import Tensor
 from skrbf.engine.compute import Compute
 from skrbf.engine.distinct import distinct
 from skrbf.engine.rows import DenseRows
-from skrbf.engine.scaling import Scaling, measure, scaled
-from skrbf.ops.keys import row_keys
+from skrbf.engine.scaling import TRAINING_DTYPE, Scaling, measure, scaled
+from skrbf.ops.keys import row_keys, row_projections
 
 # Columns of temporaries of a row, beside its features, for the size of blocks. Layers
 # are wider, but a few hundred rows are needed to make up for reading their weights.
@@ -36,8 +36,9 @@ def prepare_rows(
 ) -> DeepData:
     """Merge equal rows, scale them all by one number, and sort them.
 
-    What follows depends on neither their order nor their multiplicity, and not on the
-    unit of the data: the order is by the values after scaling.
+    What follows depends on neither their order nor their multiplicity, and on the unit,
+    origin and precision of the data no more than rounding does: the order is by a
+    projection of the scaled rows.
 
     Parameters
     ----------
@@ -51,14 +52,16 @@ def prepare_rows(
     found = distinct(rows, torch.zeros(rows.n_rows, dtype=torch.int64), weight)
     if scaling is None:
         scaling = measure(rows, found.number, found.weight, None)
-    parts = found.number.split(rows.block_rows(4 * rows.n_features))
-    keys = torch.cat([row_keys(scaled(rows, part, scaling)) for part in parts])
-    order = keys.argsort(stable=True)
+    mass = (found.weight * len(found.weight)).to(TRAINING_DTYPE)
+    there = (mass > 0).nonzero()[:, 0]  # what single precision has no weight for is not
+    keys, places = [], []
+    for part in found.number[there].split(rows.block_rows(4 * rows.n_features)):
+        block = scaled(rows, part, scaling)
+        keys.append(row_keys(block))
+        places.append(row_projections(block))
+    order = torch.cat(keys).argsort(stable=True)
+    order = there[order[torch.cat(places)[order].argsort(stable=True)]]
     data = scaled(rows, found.number[order], scaling)  # the only copy
-    mass = found.weight[order] * len(order)
     return DeepData(
-        data.to(compute.device),
-        mass.to(data.dtype).to(compute.device),
-        scaling,
-        compute,
+        data.to(compute.device), mass[order].to(compute.device), scaling, compute
     )

@@ -19,10 +19,10 @@ from skrbf.engine.deep_state import (
     start_training,
 )
 from skrbf.engine.recluster import (
+    begin,
     encode_all,
     end_with_kmeans,
     largest_cluster,
-    look,
     nearest_centers,
 )
 from skrbf.engine.scaling import Scaling
@@ -153,8 +153,7 @@ def _placed(
         clusters,
         learned=plan.rule.learned,
     )
-    training.view = look(codes, clusters, data, plan)
-    training.began = training.view.variance
+    begin(training, data, plan, codes)
     if saved is not None:
         _thaw(training, saved)
     return training

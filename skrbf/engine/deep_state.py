@@ -80,6 +80,7 @@ class Training:
     clusters: Clusters | None = None
     learned: nn.Parameter | None = None  # the centers, where the optimiser has them
     view: View | None = None
+    before: View | None = None  # the last epoch
     report: Report | None = None
     began: float | None = None  # variance of the codes where clustering began
 

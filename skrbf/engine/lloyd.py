@@ -14,6 +14,9 @@ from skrbf.ops.statistics import label_sums
 # Iterations of the present progress that a run may still need to beat its target.
 _PATIENCE = 25
 
+# A row has its cluster alone where that weighs less than so many times the row.
+_ALONE = 1 + 1e-9
+
 # Iterations without progress after which a run is at its end.
 _STALLED = 10
 
@@ -142,8 +145,9 @@ def rounding(problem: Problem) -> float:
 def _filled(problem: Problem, partition: Partition) -> Partition:
     """Give each empty cluster the row that lies farthest from its center.
 
-    One row after the other, so that copies of one row are not taken twice. A cluster
-    stays empty where every row lies on its center already.
+    One row after the other, so that copies of one row are not taken twice, and none
+    that its cluster has alone. A cluster stays empty where every row lies on its center
+    already.
     """
     if float(partition.weight.amin()) > 0:
         return partition
@@ -158,10 +162,13 @@ def _filled(problem: Problem, partition: Partition) -> Partition:
     distance = (distance + problem.square).clamp_(min=0)  # (n,)
     if problem.weight is not None:
         distance.masked_fill_(problem.weight <= 0, 0)
-    rounding = 16 * torch.finfo(distance.dtype).eps
+    eps = torch.finfo(distance.dtype).eps
+    least = 16 * eps * float(problem.square.amax())
+    part = 1.0 if problem.weight is None else problem.weight.to(weight)  # (n,) or all
     for cluster in empty:
-        far = distance.argmax()
-        if float(distance[far]) <= rounding * float(problem.square.amax()):
+        shared = weight[labels.long()] > _ALONE * part  # (n,)
+        far = torch.where(shared, distance, 0.0).argmax()
+        if not bool(shared[far]) or float(distance[far]) <= least:
             break
         row = problem.row(far)  # (d,)
         w = 1.0 if problem.weight is None else problem.weight[far]

@@ -29,40 +29,40 @@ def code_distances(centers: Tensor, codes: Tensor) -> Tensor:
     return squared_distances(centers - origin, codes - origin)
 
 
+def begin(training: Training, data: DeepData, plan: ClusterPlan, codes: Tensor) -> None:
+    """Look at the codes that clustering starts with."""
+    assert training.clusters is not None
+    training.view = look(codes, training.clusters, data, plan)
+    training.began = training.view.variance
+
+
 def between_epochs(
-    training: Training,
-    data: DeepData,
-    plan: ClusterPlan,
-    codes: Tensor,
-    start: Clusters,
-    before: Tensor,
-) -> tuple[float, float]:
-    """Move the centers as the plan has it and look at all codes.
-
-    Parameters
-    ----------
-    start, before
-        Clusters and labels (m,) after the last epoch.
-
-    Returns
-    -------
-    label_change, center_shift : float
-    """
-    view, clusters = training.view, training.clusters
+    training: Training, data: DeepData, plan: ClusterPlan, codes: Tensor
+) -> None:
+    """Move the centers as the plan has it and look at all codes."""
+    view, clusters, before = training.view, training.clusters, training.before
     assert view is not None
     assert clusters is not None
+    assert before is not None
     if plan.rule.after_epoch is not None:
         parts = _responsible(clusters, codes, view, data, plan)
         clusters = plan.rule.after_epoch(clusters, parts)
     if is_due(training, plan):
-        clusters = _reinitialized(codes, clusters, before, data, plan)
+        clusters = _reinitialized(codes, clusters, before.labels, data, plan)
     _set_clusters(training, clusters, plan)
     training.view = look(codes, clusters, data, plan)
+
+
+def moves(training: Training, data: DeepData) -> tuple[float, float]:
+    """What an epoch has changed: label_change and center_shift."""
+    view, before = training.view, training.before
+    assert view is not None
+    assert before is not None
     weight = data.weight.cpu().double()
-    changed = (training.view.labels != before).cpu()  # (m,)
+    changed = (view.labels != before.labels).cpu()  # (m,)
     change = float(weight[changed].sum() / weight.sum())
-    shift = (clusters.centers - start.centers).square().sum(1).mean()
-    deviation = training.view.variance**0.5
+    shift = (view.centers - before.centers).square().sum(1).mean()
+    deviation = view.variance**0.5
     return change, float(shift) ** 0.5 / deviation if deviation > 0 else 0.0
 
 
@@ -93,7 +93,8 @@ def is_due(training: Training, plan: ClusterPlan) -> bool:
 def end_with_kmeans(training: Training, data: DeepData, plan: ClusterPlan) -> None:
     """K-means after an epoch that turned out to be the last.
 
-    Where it was done already, nothing changes.
+    Where it was done already, nothing changes. The report keeps the change of labels
+    by which the epoch was the last.
     """
     if plan.reinit_interval is None or training.epoch == 0:
         return
@@ -103,6 +104,11 @@ def end_with_kmeans(training: Training, data: DeepData, plan: ClusterPlan) -> No
     clusters = _reinitialized(view.codes, clusters, view.labels, data, plan)
     training.clusters = clusters
     training.view = look(view.codes, clusters, data, plan)
+    if training.report is not None:
+        training.report = training.report._replace(
+            center_shift=moves(training, data)[1],
+            largest_cluster=largest_cluster(training.view, data, plan.n_clusters),
+        )
 
 
 def _set_clusters(training: Training, clusters: Clusters, plan: ClusterPlan) -> None:

@@ -41,7 +41,7 @@ from skrbf.ops.distances import (
     with_ones,
 )
 from skrbf.ops.kernel import Kernel, unit_kernel
-from skrbf.ops.keys import row_keys
+from skrbf.ops.keys import row_keys, row_projections
 from skrbf.ops.losses import (
     free_energy,
     free_energy_gradient,
@@ -144,6 +144,7 @@ __all__ = [
     "regularized_loss",
     "relative_distances",
     "row_keys",
+    "row_projections",
     "running_means",
     "running_sums",
     "scale_drift",

@@ -1,10 +1,13 @@
-"""Keys of rows, by which equal rows are found and brought in an order of their own."""
+"""Numbers of rows, by which equal ones are found and all are brought in an order."""
 
 import torch
 from torch import Tensor
 
 _ODD = -7046029254386353131  # the golden ratio of 2^64, as a signed number
 _SHIFT, _SHIFT_AGAIN = 32, 29
+# Of a projection: values are whole numbers of 2^-20 up to 2^36 of them, and directions
+# are whole numbers up to 2^13, so that thousands of columns do not overflow.
+_STEPS, _MOST_STEPS, _DIRECTION_SHIFT = 2.0**20, 2.0**36, 50
 # Values at a time: temporaries have eight bytes for each.
 _AT_ONCE = 1 << 20
 
@@ -37,6 +40,45 @@ def row_keys(rows: Tensor) -> Tensor:
     """
     at_once = max(1, _AT_ONCE // max(1, rows.shape[1]))
     return torch.cat([_keys(some) for some in rows.split(at_once)])
+
+
+def row_projections(rows: Tensor) -> Tensor:
+    """The place of each row along one fixed direction, as a whole number.
+
+    It depends on the values of the row only, to the last bit, as :func:`row_keys` does;
+    but rows that differ by rounding are next to each other, and an order by it hardly
+    changes.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, d), float32 or float64
+        Of a size around 1.
+
+    Returns
+    -------
+    Tensor of shape (n,), int64
+
+    Notes
+    -----
+    O(n d), with temporaries for some rows at a time.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rows = torch.tensor([[0.0, 1.0], [0.0, 1.0 + 1e-6], [3.0, -1.0]])
+    >>> places = row_projections(rows)
+    >>> near, far = (places[1:] - places[0]).abs()
+    >>> bool(near < 1e-5 * far)
+    True
+    """
+    at_once = max(1, _AT_ONCE // max(1, rows.shape[1]))
+    columns = torch.arange(1, rows.shape[1] + 1, device=rows.device)  # (d,)
+    direction = _mixed(columns * _ODD) >> _DIRECTION_SHIFT  # (d,)
+    places = []
+    for some in rows.split(at_once):
+        steps = (some.double() * _STEPS).round().clamp(-_MOST_STEPS, _MOST_STEPS)
+        places.append((steps.to(torch.int64) * direction).sum(1))
+    return torch.cat(places)
 
 
 def _keys(rows: Tensor) -> Tensor:

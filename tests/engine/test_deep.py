@@ -17,6 +17,7 @@ from skrbf.engine.deep_data import DeepData, prepare_rows
 from skrbf.engine.deep_fit import _repeatable
 from skrbf.engine.deep_state import ClusterPlan, NetPlan, start_training
 from skrbf.engine.recluster import (
+    begin,
     encode_all,
     end_with_kmeans,
     largest_cluster,
@@ -86,17 +87,22 @@ def clusters(data, module):
     return Clusters(codes[[3, 11, 29, 50]] + 0.1, mass.double())
 
 
+def started(module, data, clusters, how, seed=0, rate=RATE):
+    """A training about to cluster, of a copy of the module."""
+    training = start_training(
+        copy.deepcopy(module), generator(seed), rate, clusters, learned=how.rule.learned
+    )
+    begin(training, data, how, encode_all(training.module, data))
+    return training
+
+
 def one_epoch(module, data, clusters, net=NET, began=None, **changes):
     """The training after one epoch, from a copy of the module."""
-    training = start_training(
-        copy.deepcopy(module),
-        generator(7),
-        net.learning_rate,
-        clusters,
-        learned=changes.get("rule", CENTER_RULES["kmeans"]).learned,
-    )
-    training.began = began
-    next(clustering(training, data, net, plan(**changes)))
+    how = plan(**changes)
+    training = started(module, data, clusters, how, 7, net.learning_rate)
+    if began is not None:
+        training.began = began
+    next(clustering(training, data, net, how))
     return training
 
 
@@ -378,8 +384,9 @@ def test_learned_centers_go_on_from_k_means_without_their_moments(
 
 
 def test_k_means_every_other_epoch(data, module, clusters):
-    training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
-    steps = clustering(training, data, NET, plan(reinit_interval=2))
+    how = plan(reinit_interval=2)
+    training = started(module, data, clusters, how)
+    steps = clustering(training, data, NET, how)
     shifts = []
     for _ in range(4):
         next(steps)
@@ -388,8 +395,9 @@ def test_k_means_every_other_epoch(data, module, clusters):
 
 
 def test_k_means_after_the_last_epoch(data, module, clusters):
-    training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
-    steps = clustering(training, data, NET, plan(reinit_interval=4, n_epochs=3))
+    how = plan(reinit_interval=4, n_epochs=3)
+    training = started(module, data, clusters, how)
+    steps = clustering(training, data, NET, how)
     shifts = []
     for _ in range(3):
         next(steps)
@@ -401,10 +409,9 @@ def test_k_means_at_an_end_that_was_set_later(data, module, clusters):
     """The same as in the epoch that was known to be the last; twice is as once."""
     found = []
     for n_epochs in (3, 9):
-        training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
-        steps = clustering(
-            training, data, NET, plan(reinit_interval=4, n_epochs=n_epochs)
-        )
+        how = plan(reinit_interval=4, n_epochs=n_epochs)
+        training = started(module, data, clusters, how)
+        steps = clustering(training, data, NET, how)
         for _ in range(3):
             next(steps)
         before = training.clusters.centers.clone()
@@ -464,12 +471,12 @@ def test_sr_k_means_alternates_in_closed_form(data, clusters):
     module = DenseAutoencoder(D, C, (8,), "tanh", generator=generator()).double()
     centers = encode_all(module, data)[[3, 11, 29, 50]]
     clusters = clusters._replace(centers=centers)
-    training = start_training(copy.deepcopy(module), generator(), RATE, clusters)
     how = plan(
         loss=CENTERING_LOSSES["regularized"],
         once_per_epoch=True,
         rule=CENTER_RULES["soft_mean"],
     )
+    training = started(module, data, clusters, how)
     steps = clustering(training, data, NET, how)
     h = encode_all(module, data)
     variance, largest = moments(h, data.weight)

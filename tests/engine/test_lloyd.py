@@ -118,6 +118,20 @@ def test_an_empty_cluster_takes_the_farthest_row(make):
     assert found.partition.centers[:, 0].tolist() == [1, 50]
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_cluster_is_filled_with_the_only_row_of_another(make, seed, weighted):
+    """As many clusters as rows, nearly, from starts that leave many empty."""
+    rng = np.random.default_rng(seed)
+    X, weight = rng.normal(size=(60, 6)), rng.uniform(0.1, 2.0, 60)
+    problem = make(X, weight) if weighted else make(X)
+    start = assign(problem, torch.from_numpy(rng.normal(size=(57, 6))))
+    assert (start.weight == 0).sum() > 15
+    found = lloyd(problem, start, 100)
+    assert len(found.partition.labels.unique()) == 57
+    assert found.converged
+
+
 def test_copies_of_a_row_fill_one_cluster_only(make):
     X = np.array([[0.0], [0.0], [9.0], [9.0], [9.0]])
     problem = make(X)

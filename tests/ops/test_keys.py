@@ -3,26 +3,58 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skrbf.ops import keys, row_keys
+from skrbf.ops import keys, row_keys, row_projections
+
+both = pytest.mark.parametrize("number", [row_keys, row_projections])
 
 
+@both
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_keys_do_not_depend_on_the_place(dtype):
+def test_numbers_do_not_depend_on_the_place(number, dtype):
     rows = torch.randn(200, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
     order = torch.randperm(200, generator=torch.Generator().manual_seed(1))
-    keys = row_keys(rows)
-    assert torch.equal(row_keys(rows[order]), keys[order])
-    assert torch.equal(torch.cat([row_keys(row[None]) for row in rows]), keys)
-    assert torch.equal(row_keys(rows.t().contiguous().t()), keys)
+    numbers = number(rows)
+    assert torch.equal(number(rows[order]), numbers[order])
+    assert torch.equal(torch.cat([number(row[None]) for row in rows]), numbers)
+    assert torch.equal(number(rows.t().contiguous().t()), numbers)
 
 
-def test_keys_of_many_rows_are_made_piece_by_piece(monkeypatch):
+@both
+def test_many_rows_are_numbered_piece_by_piece(number, monkeypatch):
     rows = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
-    whole = row_keys(rows)
+    whole = number(rows)
     for at_once in (1, 20, 49):
         monkeypatch.setattr(keys, "_AT_ONCE", at_once)
-        assert torch.equal(row_keys(rows), whole)
-    assert row_keys(rows[:0]).shape == (0,)
+        assert torch.equal(number(rows), whole)
+    assert number(rows[:0]).shape == (0,)
+
+
+def test_rounding_hardly_changes_an_order_by_projections():
+    rows = torch.randn(2000, 64, generator=torch.Generator().manual_seed(0)).double()
+    order = row_projections(rows).argsort()
+    assert len(row_projections(rows).unique()) == 2000
+    place = order.argsort()
+    moved = row_projections(rows.float()).argsort().argsort() - place
+    assert (moved != 0).sum() < 100
+    assert moved.abs().max() <= 2
+    for copy in (rows + 1e-12, rows * (1 + 1e-13)):
+        assert (row_projections(copy).argsort() != order).sum() <= 4
+
+
+def test_projections_are_linear():
+    """On whole numbers, without rounding; and no column is left out."""
+    a = torch.randint(-50, 50, (5, 30), generator=torch.Generator().manual_seed(0))
+    a, b = a[:, :15].double(), a[:, 15:].double()
+    expected = row_projections(a) - 3 * row_projections(b)
+    assert torch.equal(row_projections(a - 3 * b), expected)
+    steps = row_projections(torch.eye(500, dtype=torch.float64)) / 2**20
+    assert (steps != 0).all()
+    assert abs(steps.mean()) < 1000 < steps.std()
+
+
+def test_values_beyond_all_measure_have_a_projection():
+    rows = torch.tensor([[1e38, -1e38], [1e30, -1e30]])
+    assert row_projections(rows)[0] == row_projections(rows)[1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
