@@ -1,7 +1,6 @@
 """Clustering of the codes of an autoencoder that are pulled to their centers."""
 
 import copy
-import warnings
 from numbers import Integral, Real
 from os import PathLike
 
@@ -29,7 +28,7 @@ from skrbf._deep_settings import (
     net_plan,
     network,
 )
-from skrbf._estimator import EpochWatch, TorchEstimator, to_rows
+from skrbf._estimator import EpochWatch, TorchEstimator, to_rows, warn
 from skrbf.engine import predict as prediction
 from skrbf.engine.centers import CENTER_RULES, kmeans
 from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
@@ -38,6 +37,7 @@ from skrbf.engine.deep_fit import Start, fit_deep
 from skrbf.engine.deep_state import Report
 from skrbf.engine.encode import EncodedRows, make_encoder, reconstruction_errors
 from skrbf.engine.predict import Model
+from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import code_distances, encode_all
 from skrbf.engine.scaling import Scaling
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, spread
@@ -156,8 +156,9 @@ class DeepCenteringClustering(
 
     weight_reset : float or None, default=None
         In an epoch after K-means, the linear and convolutional layers of the encoder
-        but for the last are first moved by this share to a fresh draw, the moments of
-        Adam are forgotten, and K-means runs again. Needs a `reinit_interval`, at best
+        but for the last and frozen ones are first moved by this share to a fresh draw,
+        as that of the built-in encoders. The moments of Adam are forgotten, and K-means
+        runs again. Needs a `reinit_interval`, at best
         of several epochs.
 
     batch_size : int, default=256
@@ -169,9 +170,9 @@ class DeepCenteringClustering(
     augment : callable, default=None
         ``augment(rows)`` returns rows that belong to the same clusters, such as images
         shifted a little: a tensor of the same shape, (batch, n_features) or
-        (batch, \*input_shape), in units of the data. Pretraining is on these; in
-        clustering they are pulled to where the rows themselves belong. It may use
-        torch's own random numbers, which come from `random_state` then.
+        (batch, \*input_shape), in units of the data and single precision. Pretraining
+        is on these; in clustering they are pulled to where the rows themselves belong.
+        It may use torch's own random numbers, which come from `random_state` then.
 
     tol : float, default=1e-3
         The fit ends after `reinit_interval` epochs in a row in which a smaller share of
@@ -416,8 +417,9 @@ class DeepCenteringClustering(
             with another network, a network without parameters to train, a
             `weight_reset` without `reinit_interval`, a checkpoint of another fit or of
             more than `max_iter` epochs, or a device that is not there.
-        FileNotFoundError, IsADirectoryError
-            If the folder of `checkpoint` is not there, or `checkpoint` is one.
+        FileNotFoundError, IsADirectoryError, PermissionError
+            If the folder of `checkpoint` is not there, `checkpoint` is one, or it may
+            not be written.
         FloatingPointError
             If the loss or a code becomes NaN or infinite.
 
@@ -524,7 +526,8 @@ class DeepCenteringClustering(
             module, pretrained = build_module(self, X.shape[1], generator)
         module = module.to(data.rows.device, data.rows.dtype)
         trained = self.max_iter > 0 or (self.pretrain_epochs > 0 and not pretrained)
-        check_module(self, module, data.rows[:2], trained)
+        with seeded(int(seed), data.rows.device):  # lazy layers draw at their first use
+            check_module(self, module, data.rows[:2], trained)
         foreign = self.augment is not None or not isinstance(self.encoder, str)
         return data, Start(module, generator, pretrained, centers, foreign, None)
 
@@ -607,7 +610,7 @@ class DeepCenteringClustering(
                 f"{n_found} clusters; lower {to_lower}, or raise pretrain_epochs."
             ]
         for message in messages:
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            warn(message, ConvergenceWarning)
 
     def _codes(self, X, state=None):
         """The network, the codes of validated rows, and the model that labels them."""

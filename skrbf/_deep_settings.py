@@ -2,17 +2,19 @@
 
 import copy
 import math
-import warnings
 from numbers import Integral
 
 import torch
 from torch import nn
 
 from skrbf._described import described, weights
+from skrbf._estimator import warn
 from skrbf.engine.centers import CENTER_RULES
 from skrbf.engine.checkpoint import fingerprints
 from skrbf.engine.deep_fit import in_data_units
 from skrbf.engine.deep_state import ClusterPlan, NetPlan
+from skrbf.engine.randomness import seeded
+from skrbf.engine.recluster import reset_layers
 from skrbf.nn import ConvAutoencoder, DenseAutoencoder
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 
@@ -34,7 +36,7 @@ def net_plan(estimator, data):
     """How to train the network on the rows."""
     augment, shape = estimator.augment, estimator.input_shape
     if augment is not None:
-        shape = None if shape is None else tuple(shape)
+        shape = None if shape is None else tuple(map(int, shape))
         augment = in_data_units(augment, data.scaling, shape, data.compute.device)
     return NetPlan(
         estimator.pretrain_epochs,
@@ -68,7 +70,7 @@ def cluster_plan(estimator):
 def check_parameters(estimator, n_features):
     """Raise or warn of what the constraints of single parameters do not see."""
     for size in estimator.hidden_layer_sizes:
-        if not isinstance(size, Integral) or size < 1:
+        if not _is_count(size):
             raise ValueError(
                 "hidden_layer_sizes must hold integers from 1 on, got "
                 f"{estimator.hidden_layer_sizes!r}."
@@ -78,7 +80,7 @@ def check_parameters(estimator, n_features):
         raise ValueError("encoder='conv' needs input_shape, the shape of a row.")
     if shape is not None and (
         len(shape) not in (2, 3)
-        or not all(isinstance(side, Integral) and side > 0 for side in shape)
+        or not all(map(_is_count, shape))
         or math.prod(shape) != n_features
     ):
         raise ValueError(
@@ -104,6 +106,10 @@ def check_parameters(estimator, n_features):
     _warn_of_settings(estimator)
 
 
+def _is_count(number):
+    return isinstance(number, Integral) and not isinstance(number, bool) and number > 0
+
+
 def _warn_of_settings(estimator):
     """What can be meant, and seldom is."""
     messages = []
@@ -122,7 +128,7 @@ def _warn_of_settings(estimator):
             f"max_iter={estimator.max_iter}. Lower reinit_interval or raise max_iter."
         )
     for message in messages:
-        warnings.warn(message, UserWarning, stacklevel=7)
+        warn(message, UserWarning)
 
 
 def build_module(estimator, n_features, generator):
@@ -137,21 +143,21 @@ def build_module(estimator, n_features, generator):
     if isinstance(kind, nn.Module):
         return copy.deepcopy(kind), True
     if kind == "dense":
-        sizes, activation = estimator.hidden_layer_sizes, estimator.code_activation
+        sizes = tuple(map(int, estimator.hidden_layer_sizes))
+        activation = estimator.code_activation
         module = DenseAutoencoder(
             n_features, width, sizes, activation, generator=generator
         )
     elif kind == "conv":
         module = ConvAutoencoder(
-            tuple(estimator.input_shape),
+            tuple(map(int, estimator.input_shape)),
             width,
             code_activation=estimator.code_activation,
             generator=generator,
         )
     else:  # its layers draw from torch's own generator, which is put back
         seed = int(torch.randint(2**31, (1,), generator=generator))
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed, torch.device("cpu")):
             module = kind(n_features, width)
         if not isinstance(module, nn.Module):
             raise ValueError(
@@ -175,8 +181,8 @@ def check_module(estimator, module, rows, trained):
             "encoder has no parameters to train; for K-means on its codes pass it as a "
             "module, with max_iter=0."
         )
-    if estimator.weight_reset is not None and not hasattr(module, "encoder"):
-        raise ValueError("weight_reset needs an autoencoder with a part 'encoder'.")
+    if estimator.weight_reset is not None:
+        _check_reset(module)
     module.eval()
     with torch.set_grad_enabled(trained):
         back = _check_passes(estimator, module, rows)
@@ -184,6 +190,23 @@ def check_module(estimator, module, rows, trained):
         raise ValueError(
             "encoder has parameters to train and no gradient reaches them: what decode "
             "returns is detached."
+        )
+
+
+def _check_reset(module):
+    """Raise where a weight reset would change nothing."""
+    if not hasattr(module, "encoder"):
+        raise ValueError("weight_reset needs an autoencoder with a part 'encoder'.")
+    layers = reset_layers(module.encoder)
+    if any("weight" not in dict(layer.named_parameters()) for layer in layers):
+        raise ValueError(
+            "weight_reset cannot draw the weights of layers that compute them, as with "
+            "weight_norm or spectral_norm."
+        )
+    if not any(each.requires_grad for layer in layers for each in layer.parameters()):
+        raise ValueError(
+            "weight_reset finds no weights to reset: it leaves the last of the linear "
+            "and convolutional layers of the encoder as it is, and frozen ones."
         )
 
 

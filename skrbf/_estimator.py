@@ -1,5 +1,7 @@
 """What the estimators share: conversion in, device policy, observation of a fit."""
 
+import sys
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -63,6 +65,19 @@ class TorchEstimator(CallbackSupportMixin):
                 vars(self).pop(name, None)
             vars(self).update(before)
             raise
+
+
+def warn(message, category):
+    """Warn of the nearest line outside this package and scikit-learn."""
+    frame, stacklevel = sys._getframe(1), 2
+    while frame is not None and _is_ours(frame):
+        frame, stacklevel = frame.f_back, stacklevel + 1
+    warnings.warn(message, category, stacklevel=stacklevel)
+
+
+def _is_ours(frame):
+    name = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] in ("skrbf", "sklearn")
 
 
 def to_rows(X, compute):

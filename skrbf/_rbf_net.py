@@ -1,6 +1,5 @@
 """A radial basis function network as a classifier."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from skrbf._compat import Interval, StrOptions, _fit_context
-from skrbf._estimator import TorchEstimator, TrainingWatch, to_rows
+from skrbf._estimator import TorchEstimator, TrainingWatch, to_rows, warn
 from skrbf._rbf_predict import RBFPredictions
 from skrbf._rbf_prototypes import RBFPrototypes
 from skrbf._rbf_target import encoded, row_weights
@@ -589,18 +588,16 @@ class RBFNetClassifier(
 
     def _warn(self, trained, plan, is_stream):
         if is_stream and plan.n_centers < self.n_centers:
-            warnings.warn(
+            warn(
                 f"The first batch has room for {plan.n_centers} units of n_centers="
                 f"{self.n_centers}, and later batches add none; make the first one "
                 "larger, or n_centers smaller.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         if self.max_iter and not trained.converged:
-            warnings.warn(
+            warn(
                 "RBFNetClassifier did not converge in "
                 f"max_iter={plan.stopping.max_iter} iterations; increase max_iter, or "
                 "tol.",
                 ConvergenceWarning,
-                stacklevel=5,
             )

@@ -1,6 +1,5 @@
 """What the units of a fitted RBF network mean to a person: a mixin of its estimator."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from skrbf._estimator import warn
 from skrbf.engine import rbf_predict
 from skrbf.engine.describe import describe
 
@@ -23,12 +23,11 @@ class RBFPrototypes:
     def _described(self, data, network):
         found = describe(data.task, network, _N_NEAREST)
         if self.assignment is None and float(found.familiarity[-1]) < _DEAD:
-            warnings.warn(
+            warn(
                 "All units of RBFNetClassifier are dead: no row of the training "
                 "activates any of them. The rows are too far from the centers for "
                 "their width; change width or n_centers, or fit anew.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         return {
             "class_profile_": found.profile.cpu().numpy().astype(np.float64),

@@ -1,6 +1,5 @@
 """K-means with soft, calibrated or sparse memberships."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
-from skrbf._estimator import TorchEstimator, Watch, to_rows
+from skrbf._estimator import TorchEstimator, Watch, to_rows, warn
 from skrbf._starts import starting_centers
 from skrbf.engine import predict as prediction
 from skrbf.engine.fit import Recipe, fit, largest_variance
@@ -338,19 +337,17 @@ class SoftKMeans(
         asked = len(fitted.centers)
         distinct = int((fitted.scored.counts > 0).sum())
         if distinct < asked:
-            warnings.warn(
+            warn(
                 f"Number of distinct clusters ({distinct}) found smaller than "
                 f"n_clusters ({asked}). Possibly due to duplicate points in "
                 "X, or to a temperature at which clusters merge.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         if not fitted.converged:
-            warnings.warn(
+            warn(
                 f"SoftKMeans did not converge in max_iter={self.max_iter} iterations; "
                 "increase max_iter, or tol.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def fit_predict(self, X, y=None, sample_weight=None):

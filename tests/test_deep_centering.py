@@ -161,7 +161,7 @@ def test_the_network_is_there_to_use(blobs):
     assert_allclose(est.scale_, np.sqrt(X.var(0).mean()))
     assert_allclose(
         est.cluster_centers_decoded_,
-        est.inverse_transform(est.cluster_centers_),
+        est.inverse_transform(torch.tensor(est.cluster_centers_, requires_grad=True)),
         rtol=1e-4,
     )
     for k in range(4):
@@ -382,7 +382,9 @@ def test_convolutions():
     losses = est.history_["loss"][:20]
     assert losses[-1] < 0.9 * losses[0]
     assert est.inverse_transform(est.cluster_centers_).shape == (3, 30)
-    again = deep(3, input_shape=[1, 6, 5], **how).fit(X)
+    again = deep(3, input_shape=np.array([1, 6, 5]).tolist(), **how).fit(X)
+    other = deep(3, input_shape=tuple(np.array([1, 6, 5])), **how).fit(X)
+    assert_array_equal(other.transform(X), again.transform(X))
     assert_array_equal(again.labels_, est.labels_)
 
 

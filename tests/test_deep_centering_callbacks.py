@@ -115,12 +115,14 @@ def test_a_callback_that_fails_leaves_the_estimator(fitted_state, stop, error):
     assert fitted_state(est) == before
 
 
-def test_monitor_and_progress_bar(capsys):
+@pytest.mark.parametrize("method", ["fit", "fit_predict", "fit_transform"])
+def test_monitor_and_progress_bar(capsys, method):
     y = np.arange(len(X)) % 3
     monitor = ScoringMonitor(
-        scoring={"loss": lambda estimator, X, y: estimator.score(X)}
+        scoring={"loss": lambda estimator, X, y: estimator.score(X) + y[0]}
     )
-    est = net().set_callbacks(monitor, ProgressBar()).fit(X, y)
+    est = net().set_callbacks(monitor, ProgressBar())
+    getattr(est, method)(X, y)
     assert len(monitor.get_logs().data) >= len(est.history_["loss"])
     assert "DeepCenteringClustering" in capsys.readouterr().out
 

@@ -442,6 +442,15 @@ def test_a_checkpoint_without_a_folder(tmp_path):
         net(checkpoint=path).fit(GOOD)
 
 
+def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
+    """Is told of before the first epoch."""
+    monkeypatch.setattr(on_disk.os, "access", lambda *args: False)
+    seen = []
+    with pytest.raises(PermissionError, match="may not be written to"):
+        net(checkpoint=tmp_path / "state.pt", augment=seen.append).fit(GOOD)
+    assert not seen
+
+
 def test_a_checkpoint_knows_the_weights_it_started_from(tmp_path):
     path, augment = tmp_path / "state.pt", Interrupting()
     a, b = (net(max_iter=0, random_state=s).fit(GOOD).autoencoder_ for s in (0, 1))

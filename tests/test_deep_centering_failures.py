@@ -184,6 +184,7 @@ def in_place(before, behind):
     [
         ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes must hold integers from"),
         ({"hidden_layer_sizes": (8, 1.5)}, "hidden_layer_sizes must hold integers"),
+        ({"hidden_layer_sizes": (True,)}, "hidden_layer_sizes must hold integers"),
         (
             {"input_shape": (2, 4)},
             r"input_shape=\(2, 4\) does not match the 6",
@@ -286,6 +287,8 @@ def test_not_fitted():
     for name in [*NAMES, "inverse_transform"]:
         with pytest.raises(NotFittedError, match="DeepCenteringClustering instance is"):
             getattr(net(), name)(GOOD)
+    with pytest.raises(NotFittedError):
+        net().predict_proba(csr_array(GOOD))
     with pytest.raises(NotFittedError):
         net().get_feature_names_out()
 
@@ -513,9 +516,10 @@ def test_a_network_that_says_nothing_of_the_rows_is_told_of(
         fitted.fit(GOOD)
     fitted.set_params(**{name: getattr(net(), name) for name in few})
     assert fitted_state(fitted) == before
-    with pytest.warns(ConvergenceWarning, match=message) as seen:
-        net(**few).fit(GOOD)
-    assert seen[0].filename == __file__
+    for name in ("fit", "fit_predict", "fit_transform"):
+        with pytest.warns(ConvergenceWarning, match=message) as seen:
+            getattr(net(**few), name)(GOOD)
+        assert seen[0].filename == __file__
     module = isinstance(given, nn.Module)
     assert ("counts as pretrained" in str(seen[0].message)) == module
 

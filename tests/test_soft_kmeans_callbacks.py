@@ -117,12 +117,13 @@ def test_each_step_shows_an_estimator_that_works(make_data, kind):
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
-def test_the_scoring_monitor_scores(make_data):
+@pytest.mark.parametrize("method", ["fit", "fit_predict", "fit_transform"])
+def test_the_scoring_monitor_scores(make_data, method):
     X = make_data("blobs")
     y = SoftKMeans(5).fit_predict(X)
     monitor = ScoringMonitor(scoring="adjusted_rand_score")
 
-    SoftKMeans(5, init=X[:5]).set_callbacks(monitor).fit(X, y)
+    getattr(SoftKMeans(5, init=X[:5]).set_callbacks(monitor), method)(X, y)
 
     scores = [row.get("adjusted_rand_score", 0) for row in monitor.get_logs().data]
     assert len(scores) >= 3

@@ -161,6 +161,8 @@ def test_not_fitted(method):
     with pytest.raises(NotFittedError, match="SoftKMeans instance is not fitted yet"):
         getattr(SoftKMeans(), method)(GOOD)
     with pytest.raises(NotFittedError):
+        SoftKMeans().predict_proba(csr_array(GOOD))
+    with pytest.raises(NotFittedError):
         SoftKMeans().get_feature_names_out()
 
 

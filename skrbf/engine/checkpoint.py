@@ -57,8 +57,8 @@ class Checkpoint:
     ------
     ValueError
         If the file is no checkpoint, or that of a fit with other parameters or data.
-    FileNotFoundError
-        If its folder is not there.
+    FileNotFoundError, PermissionError
+        If its folder is not there, or may not be written to.
     IsADirectoryError
         If it is a folder itself.
     """
@@ -77,6 +77,8 @@ class Checkpoint:
             raise FileNotFoundError(f"{name} is in a folder that is not there.")
         if self.path.is_dir():
             raise IsADirectoryError(f"{name} is a folder, not a file.")
+        if not os.access(self.path.parent, os.W_OK):
+            raise PermissionError(f"{name} is in a folder that may not be written to.")
         if not self.path.exists():
             return None
         content = self.path.read_bytes()

@@ -18,6 +18,7 @@ from skrbf.engine.deep_state import (
     Training,
     start_training,
 )
+from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import (
     begin,
     encode_all,
@@ -246,15 +247,9 @@ def _isolated(
     steps: Iterator[Step[Training]], data: DeepData, generator: torch.Generator
 ) -> Iterator[Step[Training]]:
     """Steps in which torch's own random numbers come from a seed, and are put back."""
-    device = data.compute.device
-    cuda = device.type == "cuda"
-    index = (device.index or 0) if cuda else 0
     while True:
         seed = int(torch.randint(2**31, (1,), generator=generator))
-        with torch.random.fork_rng([index] if cuda else []):
-            torch.default_generator.manual_seed(seed)
-            if cuda:
-                torch.cuda.default_generators[index].manual_seed(seed)
+        with seeded(seed, data.compute.device):
             step = next(steps)
         yield step
 

@@ -54,9 +54,17 @@ class EncodedRows(NamedTuple):
 def make_encoder(
     module: Autoencoder, mean: Tensor, scale: Tensor, compute: Compute
 ) -> Encoder:
-    """A copy of a network for prediction, in the dtype and on the device of rows."""
-    moved = copy.deepcopy(module).to(compute.device, compute.dtype).eval()
-    return Encoder(moved, mean, scale)
+    """A network for prediction, in the dtype and on the device of rows.
+
+    The network itself if it is there already, or a copy: it is never changed.
+    """
+    there = all(
+        each.device == compute.device and each.dtype == compute.dtype
+        for each in module.parameters()
+    )
+    if not there or any(each.training for each in module.modules()):
+        module = copy.deepcopy(module).to(compute.device, compute.dtype).eval()
+    return Encoder(module, mean, scale)
 
 
 def reconstruction_errors(

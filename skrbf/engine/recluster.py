@@ -1,10 +1,10 @@
 """Between two epochs of a deep fit: new centers, and a look at all codes."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skrbf.engine.centers import Clusters, Part, kmeans, match
 from skrbf.engine.deep_data import DeepData
@@ -175,6 +175,8 @@ def reset_weights(
 ) -> None:
     """Move the encoder but its last layer toward a fresh draw (eq-weight-reset).
 
+    Weights that are frozen stay as they are.
+
     Parameters
     ----------
     module : Module
@@ -184,11 +186,13 @@ def reset_weights(
     """
     encoder, fresh = module.encoder, copy.deepcopy(module.encoder).cpu()
     initialize(fresh, generator)
-    pairs = [
-        pair
-        for pair in zip(encoder.modules(), fresh.modules(), strict=True)
-        if isinstance(pair[0], DRAWN)
-    ]
-    for layer, drawn in pairs[:-1]:
+    pairs = zip(reset_layers(encoder), reset_layers(fresh), strict=True)
+    for layer, drawn in pairs:
         for old, new in zip(layer.parameters(), drawn.parameters(), strict=True):
-            old.data.copy_(shrink_and_perturb(old.data, new.data.to(old), share))
+            if old.requires_grad:
+                old.data.copy_(shrink_and_perturb(old.data, new.data.to(old), share))
+
+
+def reset_layers(encoder: nn.Module) -> Sequence[nn.Module]:
+    """The layers of an encoder whose weights a reset draws: all but the last."""
+    return [layer for layer in encoder.modules() if isinstance(layer, DRAWN)][:-1]

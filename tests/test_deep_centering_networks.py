@@ -1,0 +1,117 @@
+"""Networks of one's own: what they draw, what is frozen in them, what is reset."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from skrbf import DeepCenteringClustering
+from skrbf.nn import Autoencoder
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 6)) + 4 * (np.arange(60) % 3)[:, None]
+RESET = {"weight_reset": 0.5, "reinit_interval": 1}
+
+pytestmark = pytest.mark.filterwarnings("ignore:In its last epoch the network")
+
+
+def net(encoder, **params):
+    small = {"n_components": 2, "pretrain_epochs": 2, "max_iter": 3, "tol": 0.0}
+    return DeepCenteringClustering(
+        3, encoder=encoder, batch_size=32, random_state=0, **small | params
+    )
+
+
+def lazy(n_features, n_components):
+    encoder = [nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(n_components)]
+    return Autoencoder(nn.Sequential(*encoder), nn.LazyLinear(n_features))
+
+
+def dropping(n_features, n_components):
+    encoder = [nn.Dropout(0.3), nn.Linear(n_features, n_components)]
+    return Autoencoder(nn.Sequential(*encoder), nn.Linear(n_components, n_features))
+
+
+@pytest.mark.parametrize("encoder", [lazy, dropping])
+def test_what_a_network_draws_comes_from_the_seed(encoder):
+    before = torch.get_rng_state()
+    first = net(encoder).fit(X)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(1)
+    assert net(encoder).fit(X).history_["loss"] == first.history_["loss"]
+
+
+def test_fits_in_threads_do_not_share_random_numbers():
+    before = torch.get_rng_state()
+    alone = net(dropping).fit(X).history_["loss"]
+    with ThreadPoolExecutor(4) as pool:
+        fits = list(pool.map(lambda _: net(dropping).fit(X), range(8)))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(fit.history_["loss"] == alone for fit in fits)
+
+
+@pytest.mark.filterwarnings("ignore:The reconstruction error has risen")
+def test_frozen_weights_are_not_reset():
+    module = Autoencoder(
+        nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.Linear(4, 2)),
+        nn.Linear(2, 6),
+    )
+    module.encoder[0].requires_grad_(requires_grad=False)
+    est = net(module, **RESET).fit(X)
+    now, then = est.autoencoder_.encoder, module.encoder
+    assert torch.equal(now[0].weight, then[0].weight)
+    assert torch.equal(now[0].bias, then[0].bias)
+    plain = net(module, reinit_interval=1).fit(X).autoencoder_.encoder
+    moved, learned = ((e[2].weight - then[2].weight).norm() for e in (now, plain))
+    assert moved > 3 * learned
+
+
+def only_layer(n_features, n_components):
+    return Autoencoder(
+        nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+    )
+
+
+def frozen(n_features, n_components):
+    first = nn.Linear(n_features, 8).requires_grad_(requires_grad=False)
+    encoder = nn.Sequential(first, nn.Linear(8, n_components))
+    return Autoencoder(encoder, nn.Linear(n_components, n_features))
+
+
+def normed(n_features, n_components):
+    encoder = nn.Sequential(
+        weight_norm(nn.Linear(n_features, 8)), nn.Linear(8, n_components)
+    )
+    return Autoencoder(encoder, nn.Linear(n_components, n_features))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (only_layer, "finds no weights to reset"),
+        (frozen, "finds no weights to reset"),
+        (normed, "cannot draw the weights of layers that compute them"),
+    ],
+)
+def test_a_reset_that_would_change_nothing_is_refused(encoder, message):
+    with pytest.raises(ValueError, match=message):
+        net(encoder, **RESET).fit(X)
+    net(encoder).fit(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_predictions_leave_the_network_as_it_is(dtype):
+    given = X.astype(dtype)
+    est = net(dropping).fit(given)
+    codes, module = est.transform(given), est.autoencoder_
+    before = {name: part.clone() for name, part in module.state_dict().items()}
+    module.train()  # a user may have trained it further
+    assert_array_equal(est.transform(given), codes)
+    assert module.training
+    assert next(module.parameters()).dtype == torch.float32
+    for name, part in module.state_dict().items():
+        assert torch.equal(part, before[name])
