@@ -407,7 +407,7 @@ def test_novelty(moons):
 def test_grid_search_in_a_pipeline_in_two_processes(moons):
     X, y = moons
     grid = {
-        "rbfnetclassifier__n_centers": [3, 25],
+        "rbfnetclassifier__n_centers": [2, 25],
         "rbfnetclassifier__alpha": [0.1, 1e4],
     }
     pipe = make_pipeline(StandardScaler(), net(max_iter=15))

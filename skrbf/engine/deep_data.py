@@ -10,7 +10,6 @@ from skrbf.engine.compute import Compute
 from skrbf.engine.distinct import distinct
 from skrbf.engine.rows import DenseRows
 from skrbf.engine.scaling import TRAINING_DTYPE, Scaling, measure, scaled
-from skrbf.ops.keys import row_keys, row_projections
 
 # Columns of temporaries of a row, beside its features, for the size of blocks. Layers
 # are wider, but a few hundred rows are needed to make up for reading their weights.
@@ -34,11 +33,9 @@ class DeepData(NamedTuple):
 def prepare_rows(
     rows: DenseRows, weight: Tensor | None, scaling: Scaling | None, compute: Compute
 ) -> DeepData:
-    """Merge equal rows, scale them all by one number, and sort them.
+    """Merge equal rows, sort them, and scale them all by one number.
 
-    What follows depends on neither their order nor their multiplicity, and on the unit,
-    origin and precision of the data no more than rounding does: the order is by a
-    projection of the scaled rows.
+    Rows whose weight single precision cannot hold are left out, as those without are.
 
     Parameters
     ----------
@@ -49,19 +46,16 @@ def prepare_rows(
         That of an earlier fit to go on with; None measures it (eq-scaling).
     compute : Compute
     """
+    if weight is not None:
+        held = (weight / weight.mean()).to(TRAINING_DTYPE) > 0
+        weight = torch.where(held, weight, 0.0)
     found = distinct(rows, torch.zeros(rows.n_rows, dtype=torch.int64), weight)
     if scaling is None:
         scaling = measure(rows, found.number, found.weight, None)
-    mass = (found.weight * len(found.weight)).to(TRAINING_DTYPE)
-    there = (mass > 0).nonzero()[:, 0]  # what single precision has no weight for is not
-    keys, places = [], []
-    for part in found.number[there].split(rows.block_rows(4 * rows.n_features)):
-        block = scaled(rows, part, scaling)
-        keys.append(row_keys(block))
-        places.append(row_projections(block))
-    order = torch.cat(keys).argsort(stable=True)
-    order = there[order[torch.cat(places)[order].argsort(stable=True)]]
-    data = scaled(rows, found.number[order], scaling)  # the only copy
+    mass = found.weight * len(found.weight)
     return DeepData(
-        data.to(compute.device), mass[order].to(compute.device), scaling, compute
+        scaled(rows, found.number, scaling).to(compute.device),  # the only copy
+        mass.to(TRAINING_DTYPE).to(compute.device),
+        scaling,
+        compute,
     )

@@ -21,6 +21,7 @@ from skrbf.engine.network import Task
 from skrbf.engine.place import place_centers, place_centers_by_class, place_units
 from skrbf.engine.scaling import measure, scaled
 from skrbf.engine.train import Stopping
+from skrbf.ops.keys import row_projections
 from skrbf.ops.rbf import ACTIVATIONS, exponents
 
 WIDTHS = ["per_center", "global", "per_feature"]
@@ -75,6 +76,8 @@ def test_distinct_rows_have_an_order_of_their_own(rng, dtype):
             table[(*x, label)] = table.get((*x, label), 0) + weight
     keys = [(*X[i].tolist(), y[i]) for i in found.number.tolist()]
     assert sorted(keys) == sorted(table)
+    places = row_projections(torch.tensor(X[found.number]).double() / 2)
+    assert torch.equal(places, places.sort()[0])
     expected = [table[key] / w.sum() for key in keys]
     np.testing.assert_allclose(found.weight, expected, rtol=1e-12)
     assert found.labels.tolist() == [key[2] for key in keys]
@@ -89,6 +92,25 @@ def test_distinct_rows_have_an_order_of_their_own(rng, dtype):
     again = distinct(host(X[more]), torch.from_numpy(y[more]), None)
     assert torch.equal(again.weight, found.weight)
     np.testing.assert_array_equal(X[more][again.number], X[found.number])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda X: X.astype(np.float32).astype(float),
+        lambda X: X * [1e-6, 1e6, 3, 7, 0.1],
+        lambda X: X + np.array([1e6, -1e4, 0, 5, 1]),
+        lambda X: X * 1e300,
+    ],
+    ids=["rounded", "units", "origins", "large"],
+)
+def test_an_order_that_rounding_units_and_origins_hardly_change(rng, other):
+    X = rng.normal(size=(500, 5))
+    labels = torch.zeros(500, dtype=torch.int64)
+    place = distinct(host(X), labels, None).number.argsort()
+    moved = distinct(host(other(X)), labels, None).number.argsort() - place
+    assert (moved != 0).sum() < 25
+    assert moved.abs().max() <= 2
 
 
 def test_rows_with_the_same_key_are_still_told_apart(rng, monkeypatch):
