@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skrbf import DeepCenteringClustering
+from skrbf.engine import deep as engine
 from skrbf.nn import Autoencoder, DenseAutoencoder
 
 SMALL = {
@@ -271,8 +272,15 @@ def test_warm_start_wants_the_network_of_before(blobs):
     est = deep(**conv, input_shape=(2, 3)).fit(X)
     with pytest.raises(ValueError, match="input_shape changed; set warm_start=False"):
         est.set_params(input_shape=(3, 2)).fit(X)
+    with pytest.raises(ValueError, match="code_activation changed; set warm_start=F"):
+        est.set_params(input_shape=(2, 3), code_activation="tanh").fit(X)
     est = deep(warm_start=True, max_iter=1).fit(X)  # dense: whatever shape is set
     est.set_params(input_shape=(2, 3), augment=lambda images: images).fit(X)
+    for name, value in (("code_activation", "tanh"), ("hidden_layer_sizes", (16, 4))):
+        before = getattr(est, name)
+        with pytest.raises(ValueError, match=f"and {name} changed; set warm_start=F"):
+            est.set_params(**{name: value}).fit(X)
+        est.set_params(**{name: before})
     a, b = (deep(max_iter=0, random_state=s).fit(X).autoencoder_ for s in (0, 1))
     est = deep(encoder=a, warm_start=True).fit(X).fit(X)
     with pytest.raises(ValueError, match="encoder changed; set warm_start=False"):
@@ -324,6 +332,8 @@ def test_a_center_whose_rows_have_no_weight_is_one_without_rows(blobs):
     still = {"max_iter": 1, "learning_rate": 1e-30, "reinit_interval": None}
     est.set_params(**still).fit(X, sample_weight=~first)
     assert_array_equal(est.labels_ == 2, first)
+    decoded = est.inverse_transform(est.cluster_centers_)
+    assert_allclose(est.cluster_centers_decoded_, decoded, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
@@ -410,6 +420,13 @@ def test_augment_sees_batches_in_units_of_the_data(blobs):
     assert not np.allclose(deep().fit(X).transform(X), est.transform(X), atol=1e-3)
 
 
+def test_augment_is_not_trained(blobs):
+    factor = torch.ones((), requires_grad=True)
+    est = deep(augment=lambda rows: factor * rows, pretrain_epochs=1, max_iter=1)
+    est.fit(blobs[0])
+    assert factor.grad is None
+
+
 def test_augment_sees_images():
     X, _ = stripes(60)
     shapes = set()
@@ -472,6 +489,14 @@ def test_labels_that_settle_end_the_fit(blobs):
         assert est.history_[name] == known.history_[name]
     rare = deep(tol=1.0, max_iter=12, weight_reset=0.2, reinit_interval=5).fit(X)
     assert rare.n_iter_ == 5  # not before K-means was once
+
+
+def test_labels_settle_in_epochs_in_a_row(blobs, monkeypatch):
+    """Three of them: those before many labels changed do not count."""
+    changes = iter([0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
+    monkeypatch.setattr(engine, "moves", lambda *_: (next(changes), 0.0))
+    est = deep(tol=0.1, max_iter=7, reinit_interval=None).fit(blobs[0])
+    assert est.history_["label_change"][20:] == [0.0, 0.0, 0.5, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.callback import ProgressBar, ScoringMonitor  # noqa: TID251
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
@@ -127,13 +127,21 @@ def test_monitor_and_progress_bar(capsys, method):
     assert "DeepCenteringClustering" in capsys.readouterr().out
 
 
-def test_hooks_see_a_whole_estimator_of_this_fit():
+@pytest.mark.parametrize("weight", [None, np.arange(60.0)])
+def test_hooks_see_a_whole_estimator_of_this_fit(weight):
     steps = Steps()
-    est = net().fit(X * 3 + 1).set_callbacks(steps).fit(X)
+    est = net().fit(X * 3 + 1).set_callbacks(steps).fit(X, sample_weight=weight)
     assert [each.n_iter_ for each in steps.taken] == [0, 0, 0, 0, 1, 2, 3, 4]
     for number, each in enumerate(steps.taken, 1):
         assert len(each.history_["loss"]) == number
-        variance = each.transform(X).var(0).sum()
+        codes, labels = each.transform(X), each.predict(X)
+        variance = np.cov(codes.T, aweights=weight, ddof=0).trace()
         assert each.code_variance_ == pytest.approx(variance, rel=1e-4)
+        share = np.ones(60) if weight is None else weight
+        for k, center in enumerate(each.cluster_centers_):
+            if number <= 4:  # K-means, as long as the network is pretrained
+                own = labels == k
+                mean = np.average(codes[own], axis=0, weights=share[own])
+                assert_allclose(center, mean, rtol=1e-4, atol=1e-4)
         assert np.isfinite(each.score(X))
     assert steps.taken[-1].score(X) == est.score(X)

@@ -453,6 +453,33 @@ def test_ctrl_c_leaves_the_estimator(fitted, fitted_state, monkeypatch, module, 
     assert set(vars(fresh)) == set(fresh.get_params())
 
 
+def test_a_warm_start_leaves_the_network_of_before(fitted, monkeypatch):
+    """Whether it is interrupted, fails, or ends: what is trained is a copy."""
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    held = fitted.set_params(warm_start=True).autoencoder_
+    weights = [each.detach().clone() for each in held.parameters()]
+
+    def has_changed(module):
+        pairs = zip(module.parameters(), weights, strict=True)
+        return not all(torch.equal(now, then) for now, then in pairs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recluster, "match", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fitted.fit(GOOD)
+    assert fitted.autoencoder_ is held
+    assert not has_changed(held)
+    with pytest.raises(FloatingPointError):
+        fitted.set_params(learning_rate=1e30).fit(GOOD)
+    assert not has_changed(fitted.autoencoder_)
+    fitted.set_params(learning_rate=0.01).fit(GOOD)
+    assert has_changed(fitted.autoencoder_)
+    assert not has_changed(held)
+
+
 def poor(n_features, n_components):
     """Codes of nothing, and one standard deviation too much of every feature."""
     module = Autoencoder(

@@ -33,6 +33,7 @@ from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 N, D, C, K = 60, 6, 3, 4
 RATE, WEIGHT = 0.01, 0.7
 NET = NetPlan(1, 100, RATE, 0.0, None)
+TURN = [2, 0, 3, 1]  # another order of the clusters
 
 
 def generator(seed=0):
@@ -106,6 +107,10 @@ def one_epoch(module, data, clusters, net=NET, began=None, **changes):
     return training
 
 
+def squared_shift(before, after):
+    return np.square(after.numpy() - before.numpy()).sum(1).mean()
+
+
 def responsibilities(h, centers, temperature):
     d = (h[:, None] - centers).square().sum(2)  # (n, k)
     if temperature == 0:
@@ -154,15 +159,21 @@ def assert_same(training, module, tolerance=1e-9):
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_pretraining_is_adam_on_the_reconstruction(data, module):
+@pytest.mark.parametrize("size", [N, 25])
+def test_pretraining_is_adam_on_the_reconstruction(data, module, size):
+    """With a smaller step where the last batch is smaller."""
     training = start_training(copy.deepcopy(module), generator(), RATE)
-    step = next(pretraining(training, data, NET))
-    expected = copy.deepcopy(module)
+    step = next(pretraining(training, data, NET._replace(batch_size=size)))
+    expected, total = copy.deepcopy(module), 0.0
     optimizer = torch.optim.Adam(expected.parameters(), RATE)
-    loss = data.weight @ (expected(data.rows) - data.rows).square().mean(1) / N
-    loss.backward()
-    optimizer.step()
-    assert step.loss == pytest.approx(loss.item())
+    for index in torch.randperm(N, generator=generator()).split(size):
+        x = data.rows[index]
+        loss = data.weight[index] @ (expected(x) - x).square().mean(1)
+        optimizer.zero_grad()
+        (loss / size).backward()
+        optimizer.step()
+        total += loss.item()
+    assert step.loss == pytest.approx(total / N)
     assert training.report.phase == "pretrain"
     assert_same(training, expected)
 
@@ -371,6 +382,31 @@ def test_reinitialisation_is_k_means_with_matched_labels(data, module, clusters,
     )
 
 
+@pytest.mark.parametrize("rule", ["running_mean", "gradient", "soft_mean"])
+def test_shift_of_the_centers_in_deviations_of_the_codes(data, module, clusters, rule):
+    how = plan(rule=CENTER_RULES[rule])
+    training = started(module, data, clusters, how)
+    steps = clustering(training, data, NET, how)
+    for _ in range(2):
+        before = training.clusters.centers.clone()
+        next(steps)
+        variance, _ = moments(encode_all(training.module, data), data.weight)
+        moved = squared_shift(before, training.clusters.centers)
+        assert training.report.center_shift == pytest.approx((moved / variance) ** 0.5)
+        assert moved > 0
+
+
+def test_mass_belongs_to_its_center_after_k_means(data, module):
+    found = kmeans(encode_all(module, data), data.weight, K, data.compute)
+    clusters = Clusters(found.centers[TURN], found.mass[TURN])
+    how = {"rule": CENTER_RULES["running_mean"], "reinit_interval": 1, "regrow": True}
+    net = NET._replace(learning_rate=1e-30)
+    training = one_epoch(module, data, clusters, net, **how)
+    assert_allclose(training.clusters.centers, clusters.centers, atol=1e-9)
+    counts = np.bincount(training.view.labels, data.weight)
+    assert_allclose(training.clusters.mass, counts, rtol=1e-6)
+
+
 def test_learned_centers_go_on_from_k_means_without_their_moments(
     data, module, clusters
 ):
@@ -459,6 +495,33 @@ def test_an_epoch_ends_with_weights_that_were_trained(data, module, clusters):
     assert training.optimizer.state
 
 
+def test_labels_stay_with_their_clusters_across_a_reset(data, module):
+    """Where K-means finds the same clusters in another order."""
+    how = plan(reinit_interval=2, regrow=True, weight_reset=1e-9)
+    found = kmeans(encode_all(module, data), data.weight, K, data.compute)
+    clusters = Clusters(found.centers[TURN], found.mass[TURN])
+    training = started(module, data, clusters, how, rate=1e-30)
+    training.epoch = 2
+    next(clustering(training, data, NET, how))
+    assert training.report.label_change == 0
+    assert training.report.center_shift < 1e-6
+    assert_allclose(training.clusters.mass, clusters.mass)
+
+
+def test_a_reset_is_part_of_what_an_epoch_has_changed(data, module, clusters):
+    how = plan(reinit_interval=2, weight_reset=1.0)
+    training = started(module, data, clusters, how, rate=1e-30)
+    training.epoch, before = 2, training.view
+    next(clustering(training, data, NET, how))
+    changed = data.weight[training.view.labels != before.labels].sum()
+    share = float(changed / data.weight.sum())
+    assert training.report.label_change == pytest.approx(share)
+    variance, _ = moments(encode_all(training.module, data), data.weight)
+    moved = squared_shift(before.centers, training.clusters.centers)
+    assert training.report.center_shift == pytest.approx((moved / variance) ** 0.5)
+    assert min(share, moved) > 0.01
+
+
 def test_a_reset_leaves_the_last_layer_of_the_encoder_and_the_decoder(module):
     before = copy.deepcopy(module)
     reset_weights(module, generator(1), 1.0)
@@ -510,18 +573,27 @@ def test_soft_means_block_by_block(data, module, clusters, once_per_epoch):
     assert not torch.allclose(whole.centers, clusters.centers, atol=1e-3)
 
 
-def test_sr_k_means_steps_with_the_variance_held(data, module, clusters):
+@pytest.mark.parametrize("size", [N, 25])
+def test_sr_k_means_steps_with_the_variance_held(data, module, clusters, size):
+    """With a smaller step where the last batch is smaller."""
     how = {"loss": CENTERING_LOSSES["regularized"], "once_per_epoch": True}
-    training = one_epoch(module, data, clusters, **how)
+    net = NET._replace(batch_size=size)
+    training = one_epoch(module, data, clusters, net, **how)
     expected = copy.deepcopy(module)
     optimizer = torch.optim.Adam(expected.parameters(), RATE)
-    h = expected.encoder(data.rows)
+    h = encode_all(module, data)
     variance, largest = moments(h, data.weight)
-    d, q = responsibilities(h, clusters.centers, 0.4 * largest)
-    pull = (q.detach() * d).sum(1) - h.square().sum(1)
-    error = (expected.decoder(h) - data.rows).square().mean(1)
-    (data.weight @ (error + WEIGHT / variance * pull) / N).backward()
-    optimizer.step()
+    _, q = responsibilities(h, clusters.centers, 0.4 * largest)
+    for index in torch.randperm(N, generator=generator(7)).split(size):
+        x = data.rows[index]
+        h = expected.encoder(x)
+        d = (h[:, None] - clusters.centers).square().sum(2)
+        pull = (q[index] * d).sum(1) - h.square().sum(1)
+        error = (expected.decoder(h) - x).square().mean(1)
+        optimizer.zero_grad()
+        loss = data.weight[index] @ (error + WEIGHT / variance * pull)
+        (loss / size).backward()
+        optimizer.step()
     assert_same(training, expected)
 
 
@@ -558,6 +630,20 @@ def test_denoising_masks_what_is_seen_and_not_what_is_asked_for(data, module):
         errors = (before(seen[0]) - data.rows[order]).square().mean(1)
     loss = data.weight[order] @ errors / N
     assert training.report.loss == pytest.approx(float(loss))
+
+
+def test_only_what_is_trained_is_in_training_mode(data, module, clusters):
+    """Such as dropout: not where codes are looked at, before or after."""
+    modes = []
+    module.eval()
+    module.encoder.register_forward_pre_hook(
+        lambda encoder, _: modes.append(encoder.training)
+    )
+    next(pretraining(start_training(module, generator(), RATE), data, NET))
+    assert modes == [True]
+    training = started(module, data, clusters, plan())
+    next(clustering(training, data, NET, plan()))
+    assert modes == [True, False, True, False]
 
 
 def test_a_last_row_alone_joins_the_batch_before(data, module):
