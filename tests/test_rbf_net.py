@@ -9,7 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from scipy.special import log_softmax, softmax
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_digits,
+    load_iris,
+    make_classification,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -94,6 +99,28 @@ def test_the_methods_agree(moons, kind, n_classes, dtype):
     for array in (est.centers_, est.widths_, est.coef_, est.intercept_):
         assert array.dtype == dtype
     assert est.classes_.dtype == y.dtype
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda X: X.astype(np.float32),
+        lambda X: X + 1e4,
+        lambda X: X * np.geomspace(1e-3, 1e3, 10),
+    ],
+    ids=["single precision", "far away", "other units"],
+)
+@pytest.mark.parametrize("params", [{}, {"early_stopping": True}], ids=["", "held out"])
+def test_rounding_is_no_other_seed(other, params):
+    """Where classes overlap, so that other batches would give other probabilities."""
+    X, y = make_classification(
+        600, 10, n_informative=6, n_classes=3, flip_y=0.2, random_state=0
+    )
+    params = {"max_iter": 10, **params}
+    proba = net(30, **params).fit(X, y).predict_proba(X)
+    again = net(30, **params).fit(other(X), y).predict_proba(other(X))
+    seed = RBFNetClassifier(30, random_state=1, **params).fit(X, y).predict_proba(X)
+    assert abs(again - proba).mean() < 0.1 * abs(seed - proba).mean()
 
 
 @all_kinds
