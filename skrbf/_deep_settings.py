@@ -181,6 +181,13 @@ def check_module(estimator, module, rows, trained):
             "encoder has no parameters to train; for K-means on its codes pass it as a "
             "module, with max_iter=0."
         )
+    if trained and min(estimator.batch_size, len(rows)) == 1:
+        norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        if any(isinstance(layer, norms) for layer in module.modules()):
+            raise ValueError(
+                "encoder has layers that normalise a batch, which takes a batch_size "
+                "of 2 and as many distinct rows."
+            )
     if estimator.weight_reset is not None:
         _check_reset(module)
     module.eval()

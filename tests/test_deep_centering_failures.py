@@ -412,6 +412,12 @@ def test_all_that_went_wrong_is_told():
     assert "distinct clusters (2)" in words
 
 
+def test_a_row_with_all_the_weight_is_no_collapse():
+    est = net().fit(GOOD, sample_weight=np.r_[1e18, np.ones(59)])
+    assert est.history_["largest_cluster"][-1] == 1  # as far as its digits go
+    assert_array_equal(np.bincount(est.labels_), 20)
+
+
 def test_one_cluster_is_no_collapse():
     est = net(1).fit(GOOD)
     assert_array_equal(est.labels_, 0)

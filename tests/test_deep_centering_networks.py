@@ -21,9 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:In its last epoch the network")
 
 def net(encoder, **params):
     small = {"n_components": 2, "pretrain_epochs": 2, "max_iter": 3, "tol": 0.0}
-    return DeepCenteringClustering(
-        3, encoder=encoder, batch_size=32, random_state=0, **small | params
-    )
+    small["batch_size"] = 32
+    return DeepCenteringClustering(3, encoder=encoder, random_state=0, **small | params)
 
 
 def lazy(n_features, n_components):
@@ -52,6 +51,20 @@ def test_fits_in_threads_do_not_share_random_numbers():
         fits = list(pool.map(lambda _: net(dropping).fit(X), range(8)))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(fit.history_["loss"] == alone for fit in fits)
+
+
+def normalising(n_features, n_components):
+    encoder = [nn.BatchNorm1d(n_features), nn.Linear(n_features, n_components)]
+    return Autoencoder(nn.Sequential(*encoder), nn.Linear(n_components, n_features))
+
+
+@pytest.mark.parametrize("given", [X, np.repeat(X[:1], 5, 0)], ids=["rows", "copies"])
+def test_a_batch_of_one_row_cannot_be_normalised(given):
+    est = net(normalising, batch_size=1).set_params(n_clusters=1)
+    with pytest.raises(ValueError, match="which takes a batch_size of 2"):
+        est.fit(given)
+    if len(np.unique(given, axis=0)) > 1:
+        est.set_params(batch_size=2).fit(given)
 
 
 @pytest.mark.filterwarnings("ignore:The reconstruction error has risen")

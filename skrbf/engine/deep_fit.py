@@ -23,7 +23,6 @@ from skrbf.engine.recluster import (
     begin,
     encode_all,
     end_with_kmeans,
-    largest_cluster,
     nearest_centers,
 )
 from skrbf.engine.scaling import Scaling
@@ -165,7 +164,7 @@ def _fitted(training: Training, data: DeepData, plan: ClusterPlan) -> DeepFitted
     assert view is not None
     assert clusters is not None
     assert began is not None
-    alone = plan.n_clusters > 1 and largest_cluster(view, data, plan.n_clusters) == 1.0
+    alone = plan.n_clusters > 1 and len(view.labels.unique()) == 1
     collapsed = alone or view.variance <= _VANISHED * began
     return DeepFitted(
         clusters,
