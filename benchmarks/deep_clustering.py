@@ -63,6 +63,7 @@ SYSTEMS = {
     "CT": {"reinit_interval": None},
     "CT, centroid": {"centering": "centroid", "reinit_interval": None},
     "default": {},  # CT, K-means every ten epochs
+    "default, tanh": {"code_activation": "tanh"},
     "CT + reinit": {"reinit_interval": 1},
     "CT + reinit, entmax": {"reinit_interval": 1, "assignment": "entmax15"},
     "DKM + reinit": {**DKM, "reinit_interval": 1},
