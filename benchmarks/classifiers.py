@@ -16,8 +16,8 @@ Accuracy is that of the test part, which nothing was chosen on: the mean of
 ``--repeats`` runs with random_state 0, 1 and so on, in which the methods take turns,
 and its standard deviation. SVC, which draws nothing, runs once. A fit time is that of
 one fit, without the choice of C; a predict time is that of the whole test part; both
-are the lowest. A size is the number of units, support vectors, components, hidden units
-or trees.
+are medians, since a seed also decides when MLP stops. A size is the number of units,
+support vectors, components, hidden units or trees.
 
 A data set is a file that the folder's own ``load.py`` reads as ``load(name)`` into
 (X, y, info), with the number of training rows in ``info["n_train"]``. Run as
@@ -112,9 +112,9 @@ def size(name, model):
 
 
 def measure(models, parts, repeats):
-    """Accuracies, best fit and predict seconds and size of each, by name."""
+    """Accuracies, fit and predict seconds, and sizes of each, by name."""
     X, Xt, y, yt = parts
-    found = {name: [[], np.inf, np.inf, 0] for name in models}
+    found = {name: [] for name in models}
     for turn in range(repeats):
         for name in list(models)[:: -1 if turn % 2 else 1]:
             if turn and name == "SVC":
@@ -126,11 +126,10 @@ def measure(models, parts, repeats):
             fitted = time.perf_counter()
             predicted = model.predict(Xt)
             done = time.perf_counter()
-            row = found[name]
-            row[0].append(100 * float(np.mean(predicted == yt)))
-            row[1], row[2] = min(row[1], fitted - start), min(row[2], done - fitted)
-            row[3] = size(name, model)
-    return found
+            accuracy = 100 * float(np.mean(predicted == yt))
+            row = accuracy, fitted - start, done - fitted, size(name, model)
+            found[name].append(row)
+    return {name: np.array(rows) for name, rows in found.items()}
 
 
 def run(args, report):
@@ -152,21 +151,22 @@ def run(args, report):
         rows[name] = measure(models, parts, args.repeats)
         for key, row in rows[name].items():
             cost = models[key][-1].C if key in ("SVC", "Nystroem") else None
-            accuracies, fit, predict, count = row
-            mean, sd = np.mean(accuracies), np.std(accuracies)
-            table.add(name, key, mean, sd, fit, 1e3 * predict, count, cost)
+            mean, sd = row[:, 0].mean(), row[:, 0].std()
+            _, fit, predict, count = np.median(row, 0)
+            table.add(name, key, mean, sd, fit, 1e3 * predict, int(count), cost)
     summarise(report, rows, args.methods)
 
 
 def summarise(report, rows, methods):
     """Say the mean accuracies and the ratios of times."""
     for key in methods:
-        mean = np.mean([np.mean(row[key][0]) for row in rows.values()])
+        mean = np.mean([row[key][:, 0].mean() for row in rows.values()])
         report.say(f"{key}: mean accuracy {mean:.2f} over {len(rows)} sets")
     for key, what, column in (("MLP", "fit", 1), ("SVC", "predict", 2)):
         if {"ours", key} <= set(methods):
             ratio = {
-                n: row["ours"][column] / row[key][column] for n, row in rows.items()
+                n: np.median(row["ours"][:, column]) / np.median(row[key][:, column])
+                for n, row in rows.items()
             }
             each = ", ".join(f"{n} {value:.3g}" for n, value in ratio.items())
             median = np.median(list(ratio.values()))
