@@ -173,7 +173,7 @@ class PrototypesDisplay:
         images = self.images
         if images.ndim == 4:  # matplotlib scales no colours
             images = ((images - low) / max(high - low, 1e-12)).clip(0, 1)
-        width = 72 * self.axes_[0].get_position().width * self.figure_.get_figwidth()
+        width = 72 * self.axes_[0].get_window_extent().width / self.figure_.dpi
         longest = max(map(len, self.names))
         size = min(_NAME_SIZE, width / (_LETTER * max(longest, 1)))
         for axis, image, name in zip(self.axes_, images, self.names, strict=False):

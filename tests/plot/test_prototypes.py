@@ -59,13 +59,15 @@ def test_centers_of_clusters():
     ("size", "asked", "n_columns"),
     [((2.5, 3), None, 3), ((5, 1.5), None, 7), ((4, 3), 10, 10)],
 )
-def test_the_place_of_an_axes_is_filled(size, asked, n_columns):
+@pytest.mark.parametrize("inner", [False, True])
+def test_the_place_of_an_axes_is_filled(size, asked, n_columns, inner):
     model = SoftKMeans(10).fit(X)
-    ax = plt.figure(figsize=size, layout="constrained").add_subplot()
+    figure = plt.figure(figsize=size, layout="constrained")
+    ax = (figure.subfigures() if inner else figure).add_subplot()
     display = PrototypesDisplay.from_estimator(
         model, image_shape=(8, 8), ax=ax, n_columns=asked
     )
-    display.figure_.draw_without_rendering()
+    figure.draw_without_rendering()
     left = {round(axis.get_position().x0, 6) for axis in display.axes_}
     assert len(left) == n_columns
     extents = [axis.title.get_window_extent() for axis in display.axes_]
