@@ -21,7 +21,7 @@ which some processors multiply faster; it is said above the table.
 
 ``--peer clustpy`` adds ClustPy's DCN with the same layers, batches and epochs, and
 says how the time of our DCN compares, each with its own pretraining. Beside them runs
-a loop of torch that only reconstructs, for as many epochs: no system can be faster.
+a loop of torch that only reconstructs, for as many epochs: what a system adds to it.
 ``FOLDER`` defaults to the environment variable ``SKRBF_DATA``.
 """
 

@@ -79,7 +79,8 @@ def test_what_is_apart_is_told_apart(blobs, system):
     X, y = blobs
     est = deep(**system)
     assert est.fit(X) is est
-    assert adjusted_rand_score(y, est.labels_) > 0.9
+    baseline = system == SYSTEMS["AE + K-means"]
+    assert adjusted_rand_score(y, est.labels_) > (0.9 if baseline else 0.95)
     assert est.labels_.dtype == np.int32
     assert_array_equal(np.unique(est.labels_), np.arange(4))
     assert_array_equal(est.labels_, est.predict(X))
@@ -537,7 +538,7 @@ def test_weights_too_small_for_single_precision_count_as_none(blobs):
     weight = np.r_[np.ones(100), np.full(50, 1e-60)]
     tiny = deep(batch_size=4, max_iter=2).fit(X, sample_weight=weight)
     none = deep(batch_size=4, max_iter=2).fit(X, sample_weight=weight.round())
-    assert_allclose(tiny.transform(X), none.transform(X), rtol=1e-3, atol=1e-3)
+    assert_array_equal(tiny.transform(X), none.transform(X))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
