@@ -18,9 +18,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
+from skrbf._deep_module import build_module, check_module
 from skrbf._deep_settings import (
-    build_module,
-    check_module,
     check_parameters,
     check_same_network,
     cluster_plan,
@@ -28,7 +27,13 @@ from skrbf._deep_settings import (
     net_plan,
     network,
 )
-from skrbf._estimator import EpochWatch, TorchEstimator, to_rows, warn
+from skrbf._estimator import (
+    EpochWatch,
+    TorchEstimator,
+    to_rows,
+    torch_modes,
+    warn,
+)
 from skrbf.engine import predict as prediction
 from skrbf.engine.centers import CENTER_RULES, kmeans
 from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
@@ -128,7 +133,7 @@ class DeepCenteringClustering(
 
     through_weights : bool, default=False
         Whether the gradient of the centering loss also passes through the
-        responsibilities, or they are held.
+        responsibilities, or they are held. With ``assignment_update="epoch"`` they are.
 
     assignment_update : {"batch", "epoch"}, default="batch"
         When responsibilities are computed: with every batch, or of all rows between
@@ -176,8 +181,8 @@ class DeepCenteringClustering(
 
     tol : float, default=1e-3
         The fit ends after `reinit_interval` epochs in a row in which a smaller share of
-        the labels changes, and after three at the least, or where that is None. 0 never
-        ends it early.
+        the labels changes, and after three at the least, or where that is None. With
+        `weight_reset` those before the first reset do not count. 0 never ends it early.
 
     checkpoint : str or path-like, default=None
         A file to which the training is written after every epoch, and from which the
@@ -254,7 +259,10 @@ class DeepCenteringClustering(
     -----
     An epoch costs what the network costs, and K-means on codes little beside it. One
     scaled copy of the rows is held in single precision, dense also for sparse rows, on
-    the device. Predictions are computed in the precision of the rows, in blocks.
+    the device; sparse rows are dense in their own precision too while that is made.
+    Predictions are computed in the precision of the rows, in blocks. For rows in double
+    precision, numpy's default, every call first casts the network, which takes longer
+    than a few rows do: to predict row by row, pass float32.
 
     Equal rows are merged and the rest is sorted before anything is computed, and the
     losses are weighted. So a row with weight 2 is the same as the row twice, and the
@@ -433,7 +441,7 @@ class DeepCenteringClustering(
             If the channels of `input_shape` seem to come last, or if `max_iter` ends
             before the first weight reset.
         """
-        with self._unchanged_on_error(), torch.inference_mode(False):
+        with self._unchanged_on_error(), torch_modes(inference=False):
             checkpoint = self._fit(X, y, sample_weight)
         checkpoint.remove()
         return self
@@ -525,17 +533,17 @@ class DeepCenteringClustering(
         else:
             module, pretrained = build_module(self, X.shape[1], generator)
         module = module.to(data.rows.device, data.rows.dtype)
-        trained = self.max_iter > 0 or (self.pretrain_epochs > 0 and not pretrained)
+        dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
         with seeded(int(seed), data.rows.device):  # lazy layers draw at their first use
-            check_module(self, module, data.rows[:2], trained)
+            check_module(self, module, data.rows[:2], dtype, pretrained)
         foreign = self.augment is not None or not isinstance(self.encoder, str)
         return data, Start(module, generator, pretrained, centers, foreign, None)
 
     def _checkpoint(self, data, start):
         if self.checkpoint is None:
             return NoCheckpoint()
-        weights = start.module if start.pretrained else None
-        checkpoint = Checkpoint(self.checkpoint, configuration(self, data, weights))
+        fit = configuration(self, data, start.module, start.pretrained)
+        checkpoint = Checkpoint(self.checkpoint, fit)
         saved = checkpoint.saved
         if saved and saved["phase"] == "cluster" and saved["epoch"] > self.max_iter:
             raise ValueError(
@@ -702,7 +710,7 @@ class DeepCenteringClustering(
             )
         X, _, codes, model = self._ready(X)
         whole = np.empty((X.shape[0], len(model.centers)), dtype=X.dtype)
-        with torch.inference_mode():
+        with torch_modes():
             for start, stop, block in prediction.responsibilities(codes, model):
                 whole[start:stop] = block.t().cpu().numpy()
         return whole
@@ -720,7 +728,7 @@ class DeepCenteringClustering(
         """
         X, _, codes, _ = self._ready(X)
         whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        with torch.inference_mode():
+        with torch_modes():
             for start, stop, block in codes.blocks(1):
                 whole[start:stop] = block.cpu().numpy()
         return whole
@@ -760,7 +768,7 @@ class DeepCenteringClustering(
             compute,
         )
         whole = np.empty((len(codes), len(self.mean_)), dtype=codes.dtype)
-        with torch.inference_mode():
+        with torch_modes():
             for start, stop, block in to_rows(codes, compute).blocks(WIDTH):
                 whole[start:stop] = encoder.decode(block).cpu().numpy()
         return whole
@@ -768,8 +776,8 @@ class DeepCenteringClustering(
     def score(self, X, y=None, sample_weight=None):
         """Minus the loss of rows: the higher, the better reconstructed and clustered.
 
-        Do not choose `clustering_weight` or `n_components` by it: both change what it
-        measures.
+        Do not choose `clustering_weight` or `n_components` by it, which change what it
+        measures, or `n_clusters`, with which it grows.
 
         Parameters
         ----------
@@ -789,7 +797,7 @@ class DeepCenteringClustering(
         weight = np.ones(X.shape[0]) if weight is None else weight.astype(np.float64)
         unit = self._weight / self.code_variance_ if self.code_variance_ > 0 else 0.0
         losses = np.empty(X.shape[0])
-        with torch.inference_mode():
+        with torch_modes():
             for start, stop, errors, part in reconstruction_errors(codes.rows, encoder):
                 pulls = code_distances(model.centers, part).amin(0)
                 losses[start:stop] = (errors + unit * pulls).cpu().numpy()
@@ -803,7 +811,7 @@ def _weighty(labels, weight):
 
 def _labels(codes, model, n_rows):
     labels = np.empty(n_rows, dtype=np.int32)
-    with torch.inference_mode():
+    with torch_modes():
         for start, stop, block in prediction.labels(codes, model):
             labels[start:stop] = block.cpu().numpy()
     return labels

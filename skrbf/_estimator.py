@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -65,6 +65,17 @@ class TorchEstimator(CallbackSupportMixin):
                 vars(self).pop(name, None)
             vars(self).update(before)
             raise
+
+
+@contextmanager
+def torch_modes(*, inference=True):
+    """The modes of torch that an estimator computes in, whatever surrounds the call."""
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(inference))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def warn(message, category):

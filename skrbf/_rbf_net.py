@@ -10,7 +10,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from skrbf._compat import Interval, StrOptions, _fit_context
-from skrbf._estimator import TorchEstimator, TrainingWatch, to_rows, warn
+from skrbf._estimator import (
+    TorchEstimator,
+    TrainingWatch,
+    to_rows,
+    torch_modes,
+    warn,
+)
 from skrbf._rbf_predict import RBFPredictions
 from skrbf._rbf_prototypes import RBFPrototypes
 from skrbf._rbf_target import encoded, row_weights
@@ -360,7 +366,7 @@ class RBFNetClassifier(
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
-        with self._unchanged_on_error(), torch.inference_mode():
+        with self._unchanged_on_error(), torch_modes():
             go_on = self.warm_start and hasattr(self, "classes_")
             return self._fit(X, y, sample_weight, None, go_on)
 
@@ -399,7 +405,7 @@ class RBFNetClassifier(
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if known is not None and classes is not None:
             self._same_classes(classes)
-        with self._unchanged_on_error(), torch.inference_mode():
+        with self._unchanged_on_error(), torch_modes():
             if known is None:
                 return self._fit(X, y, sample_weight, classes, False)
             return self._partial_fit(X, y, sample_weight)

@@ -5,7 +5,7 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._estimator import to_rows
+from skrbf._estimator import to_rows, torch_modes
 from skrbf.engine import rbf_predict
 from skrbf.engine.network import from_parts
 from skrbf.ops.rbf import ACTIVATIONS
@@ -43,7 +43,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Blocks (columns, rows) as an array (rows, columns)."""
         X, rows, model = self._ready(X)
         whole = np.empty((X.shape[0], n_columns), dtype=X.dtype)
-        with torch.inference_mode():
+        with torch_modes():
             for start, stop, block in blocks(rows, model):
                 whole[start:stop] = block.t().cpu().numpy()
         return whole

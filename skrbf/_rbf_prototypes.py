@@ -3,12 +3,11 @@
 from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._estimator import warn
+from skrbf._estimator import torch_modes, warn
 from skrbf.engine import rbf_predict
 from skrbf.engine.describe import describe
 
@@ -105,7 +104,7 @@ class RBFPrototypes:
         X, rows, model = self._ready(X)
         check_scalar(n_units, "n_units", Integral, min_val=1)
         n_units = min(n_units, self._n_features_out)
-        with torch.inference_mode():
+        with torch_modes():
             found = [part for _, _, part in rbf_predict.explained(rows, model, n_units)]
         names = rbf_predict.Explained._fields
         whole = {

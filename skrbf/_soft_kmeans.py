@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
-from skrbf._estimator import TorchEstimator, Watch, to_rows, warn
+from skrbf._estimator import TorchEstimator, Watch, to_rows, torch_modes, warn
 from skrbf._starts import starting_centers
 from skrbf.engine import predict as prediction
 from skrbf.engine.fit import Recipe, fit, largest_variance
@@ -254,7 +254,7 @@ class SoftKMeans(
             For rows that are not finite numbers, fewer rows than clusters, weights that
             are negative or all zero, or a device that is not there.
         """
-        with self._unchanged_on_error(), torch.inference_mode():
+        with self._unchanged_on_error(), torch_modes():
             return self._fit(X, y, sample_weight)
 
     def _fit(self, X, y, sample_weight):
@@ -401,7 +401,7 @@ class SoftKMeans(
         """
         if not hasattr(self, "cluster_centers_"):
             return self.fit(X, sample_weight=sample_weight)
-        with torch.inference_mode():
+        with torch_modes():
             return self._partial_fit(X, sample_weight)
 
     def _partial_fit(self, X, sample_weight):
@@ -462,7 +462,7 @@ class SoftKMeans(
         """
         X, rows, model = self._ready(X)
         labels = np.empty(X.shape[0], dtype=np.int32)
-        with torch.inference_mode():
+        with torch_modes():
             for start, stop, block in prediction.labels(rows, model):
                 labels[start:stop] = block.cpu().numpy()
         return labels
@@ -512,7 +512,7 @@ class SoftKMeans(
         # Apart from transform, whose result set_output may put in a frame.
         X, rows, model = self._ready(X)
         whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        with torch.inference_mode():
+        with torch_modes():
             for start, stop, block in prediction.responsibilities(rows, model):
                 whole[start:stop] = block.t().cpu().numpy()
         return whole
@@ -535,5 +535,5 @@ class SoftKMeans(
         weight = check_sample_weight(sample_weight, X)
         compute = self._compute(X, self._n_features_out, fitted=True)
         weight = None if weight is None else compute.tensor(weight)
-        with torch.inference_mode():
+        with torch_modes():
             return -prediction.distortion(rows, weight, model, compute.accumulate)

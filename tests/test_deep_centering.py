@@ -489,7 +489,9 @@ def test_labels_that_settle_end_the_fit(blobs):
     for name in ("center_shift", "largest_cluster"):
         assert est.history_[name] == known.history_[name]
     rare = deep(tol=1.0, max_iter=12, weight_reset=0.2, reinit_interval=5).fit(X)
-    assert rare.n_iter_ == 5  # not before K-means was once
+    assert rare.n_iter_ == 10  # five after the first reset
+    plain = deep(tol=1.0, max_iter=12, reinit_interval=5).fit(X)
+    assert plain.n_iter_ == 5  # not before K-means was once
 
 
 def test_labels_settle_in_epochs_in_a_row(blobs, monkeypatch):
@@ -533,12 +535,48 @@ def test_a_score_has_its_digits_wherever_the_codes_are(blobs):
     assert est.score(X) == pytest.approx(near, rel=0.01)
 
 
-def test_weights_too_small_for_single_precision_count_as_none(blobs):
+@pytest.mark.parametrize("least", [1e-60, 1e-40, 1e-33])
+def test_weights_too_small_for_single_precision_count_as_none(blobs, least):
     X, _ = blobs
-    weight = np.r_[np.ones(100), np.full(50, 1e-60)]
+    weight = np.r_[np.ones(100), np.full(50, least)]
     tiny = deep(batch_size=4, max_iter=2).fit(X, sample_weight=weight)
     none = deep(batch_size=4, max_iter=2).fit(X, sample_weight=weight.round())
     assert_array_equal(tiny.transform(X), none.transform(X))
+
+
+@pytest.mark.parametrize("n_heavy", [1, 100])
+def test_weights_of_very_different_sizes(blobs, n_heavy):
+    X, _ = blobs
+    weight = np.r_[np.ones(n_heavy), np.full(150 - n_heavy, 1e-28)]
+    est = deep(batch_size=2, max_iter=2).fit(X[:150], sample_weight=weight)
+    assert np.isfinite(est.history_["loss"]).all()
+
+
+SCALARS = {
+    "n_components": np.int64(2),
+    "hidden_layer_sizes": np.array([16]),
+    "pretrain_epochs": np.int16(2),
+    "denoising": np.float32(0.25),
+    "max_iter": np.int64(3),
+    "clustering_weight": np.float32(1.0),
+    "temperature": np.float64(0.125),
+    "through_weights": np.bool_(True),
+    "reinit_interval": np.int32(1),
+    "weight_reset": np.float32(0.25),
+    "batch_size": np.uint8(32),
+    "learning_rate": np.float64(0.01),
+    "tol": np.float32(0.0),
+    "warm_start": np.bool_(False),
+    "verbose": np.int64(0),
+    "random_state": np.int64(0),
+}
+
+
+def test_numbers_of_numpy_are_numbers(blobs):
+    X, _ = blobs
+    est = deep(np.int64(4), **SCALARS).fit(X)
+    plain = {name: value.tolist() for name, value in SCALARS.items()}
+    assert_array_equal(est.transform(X), deep(4, **plain).fit(X).transform(X))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

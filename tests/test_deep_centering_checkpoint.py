@@ -16,7 +16,7 @@ from torch import nn
 from skrbf import DeepCenteringClustering
 from skrbf._described import described
 from skrbf.engine import checkpoint as on_disk
-from skrbf.nn import Autoencoder, RandomAffine
+from skrbf.nn import Autoencoder, DenseAutoencoder, RandomAffine
 
 RNG = np.random.default_rng(0)
 GOOD = RNG.normal(size=(60, 6)) + 4 * (np.arange(60) % 3)[:, None]
@@ -195,6 +195,41 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path, params, X, what):
     augment.left = np.inf
     net(augment=augment, checkpoint=path).fit(GOOD)
     assert not path.exists()
+
+
+def interrupted(path, **params):
+    augment = Interrupting()
+    augment.left = 5
+    with pytest.raises(KeyboardInterrupt):
+        net(augment=augment, checkpoint=path, **params).fit(GOOD)
+    augment.left = np.inf
+    return net(augment=augment, checkpoint=path, **params)
+
+
+def test_a_checkpoint_of_a_network_with_other_layers(tmp_path):
+    class Making:
+        def __init__(self, width):
+            self.width = width
+
+        def __call__(self, n_features, n_components):
+            return DenseAutoencoder(n_features, n_components, (self.width,))
+
+    est = interrupted(tmp_path / "state.pt", encoder=Making(8))
+    message = "is of a fit with other layers of the network. Fit with those of before"
+    with pytest.raises(ValueError, match=message):
+        est.set_params(encoder=Making(9)).fit(GOOD)
+    est.set_params(encoder=Making(8)).fit(GOOD)
+
+
+def test_equal_numbers_are_no_other_parameters(tmp_path):
+    numbers = {"clustering_weight": 1, "temperature": 0, "max_iter": np.int64(4)}
+    est = interrupted(tmp_path / "state.pt", **numbers, hidden_layer_sizes=(8,))
+    est.set_params(
+        clustering_weight=1.0,
+        temperature=np.float32(0.0),
+        n_clusters=np.int64(3),
+        hidden_layer_sizes=np.array([8]),
+    ).fit(GOOD)
 
 
 def test_where_a_fit_runs_and_what_it_prints_may_change(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Networks of one's own: what they draw, what is frozen in them, what is reset."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from skrbf import DeepCenteringClustering
-from skrbf.nn import Autoencoder
+from skrbf.nn import Autoencoder, DenseAutoencoder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 6)) + 4 * (np.arange(60) % 3)[:, None]
@@ -58,9 +59,15 @@ def normalising(n_features, n_components):
     return Autoencoder(nn.Sequential(*encoder), nn.Linear(n_components, n_features))
 
 
+def lazily_normalising(n_features, n_components):
+    encoder = [nn.LazyBatchNorm1d(), nn.Linear(n_features, n_components)]
+    return Autoencoder(nn.Sequential(*encoder), nn.Linear(n_components, n_features))
+
+
+@pytest.mark.parametrize("encoder", [normalising, lazily_normalising])
 @pytest.mark.parametrize("given", [X, np.repeat(X[:1], 5, 0)], ids=["rows", "copies"])
-def test_a_batch_of_one_row_cannot_be_normalised(given):
-    est = net(normalising, batch_size=1).set_params(n_clusters=1)
+def test_a_batch_of_one_row_cannot_be_normalised(given, encoder):
+    est = net(encoder, batch_size=1).set_params(n_clusters=1)
     with pytest.raises(ValueError, match="which takes a batch_size of 2"):
         est.fit(given)
     if len(np.unique(given, axis=0)) > 1:
@@ -114,6 +121,96 @@ def test_a_reset_that_would_change_nothing_is_refused(encoder, message):
     with pytest.raises(ValueError, match=message):
         net(encoder, **RESET).fit(X)
     net(encoder).fit(X)
+
+
+class Constant(Autoencoder):
+    """It holds a tensor that is no buffer, and so is cast with nothing."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__(
+            nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+        )
+        self.constant = torch.eye(n_features)
+
+    def encode(self, rows):
+        return self.encoder(rows @ self.constant)
+
+
+class Penalised(Constant):
+    """It keeps a number with all that it was computed from."""
+
+    def encode(self, rows):
+        codes = self.encoder(rows)
+        if self.training:
+            self.penalty = codes.square().mean()
+        return codes
+
+
+class Locked(Constant):
+    """It holds what cannot be copied."""
+
+    def __init__(self, n_features, n_components):
+        super().__init__(n_features, n_components)
+        self.lock = Lock()
+
+
+class Detached(Constant):
+    """Its codes have lost what they were computed from."""
+
+    def encode(self, rows):
+        return self.encoder(rows).detach()
+
+
+def frozen_encoder(n_features, n_components):
+    encoder = nn.Linear(n_features, n_components).requires_grad_(requires_grad=False)
+    return Autoencoder(encoder, nn.Linear(n_components, n_features))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (Constant, r"does not take rows of torch.float64, as X has them .* buffers"),
+        (Penalised, "cannot be copied, and a fit keeps a copy"),
+        (Locked, "cannot be copied, and a fit keeps a copy"),
+        (Detached, "no gradient reaches what makes the codes"),
+        (frozen_encoder, "no gradient reaches what makes the codes"),
+    ],
+)
+def test_what_would_fail_after_training_fails_before(encoder, message, capsys):
+    est = net(encoder, verbose=1)
+    with pytest.raises(ValueError, match=message):
+        est.fit(X)
+    assert capsys.readouterr().out == ""
+    assert not hasattr(est, "n_features_in_")
+
+
+def test_networks_that_only_some_fits_refuse():
+    net(Constant).fit(X.astype(np.float32))
+    for encoder in (Detached, frozen_encoder):  # K-means on what it makes
+        net(encoder, max_iter=0).fit(X.astype(np.float32))
+
+
+class Making:
+    """An object that makes networks of a width of its own."""
+
+    def __init__(self, width):
+        self.width = width
+
+    def __call__(self, n_features, n_components):
+        return DenseAutoencoder(n_features, n_components, (self.width,))
+
+
+@pytest.mark.parametrize("encoder", [Making(8), lazy])
+def test_a_warm_start_with_the_same_network(encoder):
+    first = net(encoder, warm_start=True).fit(X)
+    loss = first.history_["reconstruction_loss"][-1]
+    assert first.fit(X).history_["reconstruction_loss"][-1] < loss
+
+
+def test_a_warm_start_sees_another_network_by_its_layers():
+    est = net(Making(8), warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="encoder changed; set warm_start=False"):
+        est.set_params(encoder=Making(9)).fit(X)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -34,7 +34,9 @@ class Compute:
     accumulate : torch.dtype
         Of sums over blocks: float64 wherever the device has it.
     block_bytes : int
-        Upper limit of one block of responsibilities, in bytes.
+        Of one block of responsibilities: what is fast, within the memory.
+    most_bytes : int
+        Upper limit of a block that has to be larger.
     why : str
         The reason for the device, for a person to read.
     """
@@ -43,6 +45,7 @@ class Compute:
     dtype: torch.dtype
     accumulate: torch.dtype
     block_bytes: int
+    most_bytes: int
     why: str
 
     @classmethod
@@ -84,9 +87,8 @@ class Compute:
         if chosen.type == "cpu":
             fast = _CACHE_BYTES * min(torch.get_num_threads(), _MOST_THREADS)
         # A block lives beside a few temporaries of its own size.
-        return cls(
-            chosen, dtype, accumulate, max(1, min(fast, int(memory_bytes) // 8)), why
-        )
+        most = max(1, int(memory_bytes) // 8)
+        return cls(chosen, dtype, accumulate, min(fast, most), most, why)
 
     def tensor(self, array: Any) -> Tensor:
         """A small numpy array as a tensor of this dtype on this device."""
@@ -100,10 +102,14 @@ class Compute:
         """Rows of a CSR matrix given as (indptr, indices, values) host tensors."""
         return sparse_rows(parts, n_features, self.device, self.dtype, self.block_rows)
 
-    def block_rows(self, columns: int) -> int:
-        """Rows of a block whose temporaries have this many columns."""
-        itemsize = torch.finfo(self.dtype).bits // 8
-        return max(1, self.block_bytes // (itemsize * max(1, columns)))
+    def block_rows(self, columns: int, at_least: int = 1) -> int:
+        """Rows of a block whose temporaries have this many columns.
+
+        At least so many, where the memory allows it.
+        """
+        size = torch.finfo(self.dtype).bits // 8 * max(1, columns)  # of a row, in bytes
+        enough = min(at_least, self.most_bytes // size)
+        return max(1, self.block_bytes // size, enough)
 
 
 def _available() -> list[str]:

@@ -14,6 +14,10 @@ from skrbf.engine.scaling import TRAINING_DTYPE, Scaling, measure, scaled
 # Columns of temporaries of a row, beside its features, for the size of blocks. Layers
 # are wider, but a few hundred rows are needed to make up for reading their weights.
 WIDTH = 256
+_ENOUGH = 128
+
+# Least weight, in units of their mean: of less, single precision loses digits.
+_LIGHTEST = torch.finfo(TRAINING_DTYPE).tiny / torch.finfo(TRAINING_DTYPE).eps
 
 
 class DeepData(NamedTuple):
@@ -27,7 +31,7 @@ class DeepData(NamedTuple):
     def blocks(self) -> Iterator[Tensor]:
         """The rows in pieces, as a network takes them."""
         columns = WIDTH + self.rows.shape[1]
-        yield from self.rows.split(self.compute.block_rows(columns))
+        yield from self.rows.split(self.compute.block_rows(columns, _ENOUGH))
 
 
 def prepare_rows(
@@ -35,7 +39,8 @@ def prepare_rows(
 ) -> DeepData:
     """Merge equal rows, sort them, and scale them all by one number.
 
-    Rows whose weight single precision cannot hold are left out, as those without are.
+    Rows whose weight single precision cannot hold to all digits are left out, as those
+    without are.
 
     Parameters
     ----------
@@ -47,8 +52,7 @@ def prepare_rows(
     compute : Compute
     """
     if weight is not None:
-        held = (weight / weight.mean()).to(TRAINING_DTYPE) > 0
-        weight = torch.where(held, weight, 0.0)
+        weight = torch.where(weight >= _LIGHTEST * weight.mean(), weight, 0.0)
     found = distinct(rows, torch.zeros(rows.n_rows, dtype=torch.int64), weight)
     if scaling is None:
         scaling = measure(rows, found.number, found.weight, None)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
 from typing import Any, NamedTuple
 
 import torch
@@ -104,19 +103,18 @@ def _cluster(
 ) -> DeepFitted:
     saved = start.saved if start.saved and start.saved["phase"] == "cluster" else None
     training = _placed(data, net, plan, start, saved)
-    n_quiet = 0 if saved is None else _quiet_epochs(saved["records"], plan.tol)
-    patience = max(PATIENCE, plan.reinit_interval or 0)
+    changes = [] if saved is None else _label_changes(saved["records"])
 
     def see(step: Step[Training]) -> bool:
-        nonlocal n_quiet
         report = training.report
         assert report is not None
-        n_quiet = n_quiet + 1 if report.label_change < plan.tol else 0
-        if n_quiet >= patience:  # before anybody sees it
+        changes.append(report.label_change)
+        settled = _have_settled(changes, plan)
+        if settled:  # before anybody sees it
             end_with_kmeans(training, data, plan)
-        return bool(on_epoch(training)) or n_quiet >= patience
+        return bool(on_epoch(training)) or settled
 
-    settled = n_quiet >= patience  # and interrupted before the fit had ended
+    settled = _have_settled(changes, plan)  # and interrupted before the fit had ended
     if not stopped and not settled and plan.n_epochs > training.epoch:
         steps = clustering(training, data, net, plan)
         if start.foreign:
@@ -197,11 +195,20 @@ def _first_clusters(
     return Clusters(start.centers, weight_sums(labels, weight, plan.n_clusters))
 
 
-def _quiet_epochs(records: Sequence[Sequence[Any]], tol: float) -> int:
-    """Epochs of clustering, the last in a row, in which labels hardly changed."""
-    reports = (Report(*record) for record in reversed(records))
-    quiet = takewhile(lambda report: report.label_change < tol, reports)
-    return len(list(quiet))  # pretraining has NaN
+def _label_changes(records: Sequence[Sequence[Any]]) -> list[float]:
+    """Those of the epochs of clustering."""
+    reports = (Report(*record) for record in records)
+    return [report.label_change for report in reports if report.phase == "cluster"]
+
+
+def _have_settled(changes: Sequence[float], plan: ClusterPlan) -> bool:
+    """Whether labels hardly changed in the last epochs, given the changes of all."""
+    interval = plan.reinit_interval or 0
+    patience = max(PATIENCE, interval)
+    # A reset is there to change labels that have settled: those before it do not count.
+    counted = changes[interval:] if plan.weight_reset else changes
+    last = counted[-patience:]
+    return len(last) == patience and all(change < plan.tol for change in last)
 
 
 def _thaw(training: Training, saved: dict[str, Any]) -> None:

@@ -144,6 +144,11 @@ class ConvAutoencoder(Autoencoder):
     generator : torch.Generator, default=None
         What draws the weights; None is torch's own.
 
+    Raises
+    ------
+    ValueError
+        If `input_shape` has another number of entries, or there are no `channels`.
+
     Notes
     -----
     The layers of Guo, Liu, Zhu, Yin (2017), "Deep clustering with convolutional
@@ -166,6 +171,12 @@ class ConvAutoencoder(Autoencoder):
         *,
         generator: torch.Generator | None = None,
     ) -> None:
+        if len(input_shape) not in (2, 3) or not channels:
+            raise ValueError(
+                "input_shape is (height, width) or (channels, height, width), and "
+                f"there is one convolution at least; got {input_shape!r} and channels="
+                f"{channels!r}."
+            )
         shape = (1,) * (3 - len(input_shape)) + tuple(input_shape)
         depths = [shape[0], *channels]
         sides = [shape[1:]]  # of the image before each convolution, and after all

@@ -256,6 +256,10 @@ def test_blocks_of_rows_keep_to_the_memory(data, module):
     wide = DeepData(torch.zeros(100, 900), torch.ones(100), data.scaling, small)
     assert 1 < max(map(len, wide.blocks())) <= 300_000 / 8 / 8 / 900
     assert_array_equal(torch.cat([*wide.blocks()]), wide.rows)
+    large = Compute.resolve("cpu", torch.float32, work=0, memory_bytes=1 << 30)
+    rows = torch.zeros(300, 100_000)  # so wide that a cache holds but few of them
+    wide = DeepData(rows, torch.ones(300), data.scaling, large)
+    assert [*map(len, wide.blocks())] == [128, 128, 44]
 
 
 def test_variance_and_temperature_of_codes_far_away(data, clusters):

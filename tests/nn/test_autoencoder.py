@@ -115,6 +115,14 @@ def test_a_pair_of_one_s_own_and_initialize():
     assert torch.equal(net.encoder.weight, first.double())
 
 
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((8,), (4,)), ((1, 1, 8, 8), (4,)), ((8, 8), ())]
+)
+def test_convolutions_of_what_is_no_image(shape, channels):
+    with pytest.raises(ValueError, match="one convolution at least"):
+        ConvAutoencoder(shape, 2, channels)
+
+
 def test_an_activation_that_is_none():
     for make, given in ((DenseAutoencoder, 4), (ConvAutoencoder, (4, 4))):
         with pytest.raises(ValueError, match="code_activation must be one of"):

@@ -1,0 +1,221 @@
+"""The network of a deep fit: made, tried out on rows, and told by its layers."""
+
+import copy
+
+import torch
+from torch import nn
+
+from skrbf.engine.randomness import seeded
+from skrbf.engine.recluster import reset_layers
+from skrbf.nn import ConvAutoencoder, DenseAutoencoder
+
+# Largest entry that passes for a bounded code.
+_BOUND = 100.0
+
+
+def build_module(estimator, n_features, generator):
+    """The autoencoder of a fit: a new one, or a copy of one that is trained.
+
+    Returns
+    -------
+    module : Module
+    pretrained : bool
+    """
+    kind, width = estimator.encoder, estimator.n_components
+    if isinstance(kind, nn.Module):
+        return copy.deepcopy(kind), True
+    if kind == "dense":
+        sizes = tuple(map(int, estimator.hidden_layer_sizes))
+        activation = estimator.code_activation
+        module = DenseAutoencoder(
+            n_features, width, sizes, activation, generator=generator
+        )
+    elif kind == "conv":
+        module = ConvAutoencoder(
+            tuple(map(int, estimator.input_shape)),
+            width,
+            code_activation=estimator.code_activation,
+            generator=generator,
+        )
+    else:  # its layers draw from torch's own generator, which is put back
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        with seeded(seed, torch.device("cpu")):
+            module = kind(n_features, width)
+        if not isinstance(module, nn.Module):
+            raise ValueError(
+                f"encoder returned {type(module)}, which is not a torch.nn.Module."
+            )
+    return module, False
+
+
+def check_module(estimator, module, rows, dtype, pretrained):
+    """Raise where the network does not fit the rows, or what is asked of it.
+
+    Parameters
+    ----------
+    estimator : DeepCenteringClustering
+    module : Module
+    rows : Tensor of shape (n, n_features)
+        Some of those to train on.
+    dtype : dtype
+        Of the rows to predict.
+    pretrained : bool
+    """
+    clustered = estimator.max_iter > 0
+    trained = bool(clustered or (estimator.pretrain_epochs > 0 and not pretrained))
+    _check_parts(module, trained)
+    if estimator.weight_reset is not None:
+        _check_reset(module)
+    module.eval()
+    with torch.set_grad_enabled(trained):
+        codes, back = _check_passes(estimator, module, rows)
+    if trained and not back.requires_grad:
+        raise ValueError(
+            "encoder has parameters to train and no gradient reaches them: what decode "
+            "returns is detached."
+        )
+    if clustered and not codes.requires_grad:
+        raise ValueError(
+            "no gradient reaches what makes the codes, so none is pulled to a center: "
+            "it is frozen, or what encode returns is detached. For K-means on such "
+            "codes set max_iter=0."
+        )
+    if trained and min(estimator.batch_size, len(rows)) == 1:
+        _check_one_row(module)
+    if not isinstance(estimator.encoder, str):
+        _check_copies(module, rows, dtype, trained)
+
+
+def _check_parts(module, trained):
+    for name in ("encode", "decode"):
+        if not callable(getattr(module, name, None)):
+            raise ValueError(
+                f"encoder has no method {name!r}; see skrbf.nn.Autoencoder."
+            )
+    parameters = list(module.parameters())
+    if not parameters:
+        raise ValueError("encoder has no parameters.")
+    if trained and not any(each.requires_grad for each in parameters):
+        raise ValueError(
+            "encoder has no parameters to train; for K-means on its codes pass it as a "
+            "module, with max_iter=0."
+        )
+
+
+def _check_one_row(module):
+    """Raise where batches of one row cannot be normalised."""
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    if any(isinstance(layer, norms) for layer in module.modules()):
+        raise ValueError(
+            "encoder has layers that normalise a batch, which takes a batch_size "
+            "of 2 and as many distinct rows."
+        )
+
+
+def _check_reset(module):
+    """Raise where a weight reset would change nothing."""
+    if not hasattr(module, "encoder"):
+        raise ValueError("weight_reset needs an autoencoder with a part 'encoder'.")
+    layers = reset_layers(module.encoder)
+    if any("weight" not in dict(layer.named_parameters()) for layer in layers):
+        raise ValueError(
+            "weight_reset cannot draw the weights of layers that compute them, as with "
+            "weight_norm or spectral_norm."
+        )
+    if not any(each.requires_grad for layer in layers for each in layer.parameters()):
+        raise ValueError(
+            "weight_reset finds no weights to reset: it leaves the last of the linear "
+            "and convolutional layers of the encoder as it is, and frozen ones."
+        )
+
+
+def _check_passes(estimator, module, rows):
+    """Raise where codes of rows, or the rows made of them, are not as they must be."""
+    width, n_features = estimator.n_components, rows.shape[1]
+    rows = rows.clone()
+    try:
+        codes = module.encode(rows)
+    except RuntimeError as error:
+        raise ValueError(
+            f"encoder does not take the {n_features} features of X, which come as "
+            f"flat rows (nn.Unflatten makes images of them): {error}"
+        ) from error
+    _check_made("encode", codes)
+    if codes.shape != (len(rows), width):
+        raise ValueError(
+            f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} "
+            f"rows, and n_components={width} asks for {(len(rows), width)}."
+        )
+    n_changes = codes._version
+    try:
+        back = module.decode(codes)
+    except RuntimeError as error:
+        raise ValueError(
+            f"encoder does not decode codes of width {width}: {error}"
+        ) from error
+    _check_made("decode", back)
+    if rows._version or codes._version > n_changes:
+        raise ValueError(
+            "encode and decode must not change the tensor that they are given, as a "
+            "first layer with inplace=True does."
+        )
+    if estimator.centering == "regularized":
+        _check_bounded(module, rows)
+    if back.shape != rows.shape:
+        raise ValueError(
+            f"encoder decodes to shape {tuple(back.shape)}, and the rows have shape "
+            f"{tuple(rows.shape)}."
+        )
+    return codes, back
+
+
+def _check_copies(module, rows, dtype, trained):
+    """Raise where a fit could not copy the network at its end, or predict by it."""
+    try:
+        trial = copy.deepcopy(module)
+        if trained:  # which may leave something in it
+            trial.train()
+            trial.decode(trial.encode(rows.clone()))
+        trial = copy.deepcopy(trial).to(dtype).eval()
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"encoder cannot be copied, and a fit keeps a copy once it is trained: "
+            f"{error}"
+        ) from error
+    try:
+        with torch.inference_mode():
+            trial.decode(trial.encode(rows.to(dtype)))
+    except RuntimeError as error:
+        raise ValueError(
+            f"encoder does not take rows of {dtype}, as X has them and as it has to "
+            "predict. Tensors that a network holds must be parameters or buffers; or "
+            f"pass X as float32. {error}"
+        ) from error
+
+
+def _check_bounded(module, rows):
+    with torch.no_grad():
+        far = float(module.encode(1e6 * rows).abs().max())
+    if far > _BOUND:
+        raise ValueError(
+            "centering='regularized' has no lower bound but for bounded codes, and the "
+            f"encoder makes codes up to {far:.3g} of rows a million times as large; "
+            "end it with tanh."
+        )
+
+
+def _check_made(name, made):
+    if not isinstance(made, torch.Tensor):
+        raise ValueError(f"{name} must return a tensor, and returned {type(made)}.")
+    if not made.is_floating_point():
+        raise ValueError(f"{name} must return real numbers, and returned {made.dtype}.")
+    if not bool(made.isfinite().all()):
+        raise ValueError(f"{name} returns numbers that are not finite.")
+
+
+def layers(module):
+    """The shapes of all that a network holds, by name; None where it is not known."""
+    return {
+        name: None if nn.parameter.is_lazy(part) else tuple(part.shape)
+        for name, part in module.state_dict().items()
+    }
