@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import clone
-from sklearn.utils import estimator_checks
+from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
@@ -170,6 +170,13 @@ def test_the_checks_that_others_are_excused_from_are_there(estimator, kind):
         "check_sample_weight_equivalence_on_sparse_data",
         "check_transformer_preserve_dtypes",
     }
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=short)
+def test_both_float_types_are_said_to_be_kept(estimator):
+    """Without a word scikit-learn checks float64 alone."""
+    tags = get_tags(estimator).transformer_tags
+    assert sorted(tags.preserves_dtype) == ["float32", "float64"]
 
 
 @pytest.mark.parametrize("container", [np.asarray, csr_array])

@@ -428,6 +428,15 @@ def test_augment_is_not_trained(blobs):
     assert factor.grad is None
 
 
+def test_augment_may_return_another_precision(blobs):
+    few = {"pretrain_epochs": 2, "max_iter": 2}
+    single, double = (
+        deep(augment=augment, **few).fit(blobs[0])
+        for augment in (lambda rows: rows, lambda rows: rows.double())
+    )
+    assert double.history_["loss"] == single.history_["loss"]
+
+
 def test_augment_sees_images():
     X, _ = stripes(60)
     shapes = set()

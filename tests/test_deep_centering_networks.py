@@ -45,6 +45,17 @@ def test_what_a_network_draws_comes_from_the_seed(encoder):
     assert net(encoder).fit(X).history_["loss"] == first.history_["loss"]
 
 
+def test_lazy_layers_are_drawn_from_the_seed():
+    def drawn(seed):
+        est = net(lazy, pretrain_epochs=0, max_iter=0).set_params(random_state=seed)
+        return list(est.fit(X).autoencoder_.parameters())
+
+    first, again, other = drawn(0), drawn(0), drawn(1)
+    assert len(first) == 6
+    assert all(map(torch.equal, first, again))
+    assert not any(map(torch.equal, first, other))
+
+
 def test_fits_in_threads_do_not_share_random_numbers():
     before = torch.get_rng_state()
     alone = net(dropping).fit(X).history_["loss"]
@@ -225,3 +236,19 @@ def test_predictions_leave_the_network_as_it_is(dtype):
     assert next(module.parameters()).dtype == torch.float32
     for name, part in module.state_dict().items():
         assert torch.equal(part, before[name])
+
+
+@pytest.mark.parametrize("pretrain_epochs", [1, 2])
+def test_a_decoder_that_explodes_is_told_of_where_the_codes_are_finite(pretrain_epochs):
+    """In the step where it did, though there may be no loss of it any more."""
+
+    def held(n_features, n_components):
+        module = only_layer(n_features, n_components)
+        module.encoder.requires_grad_(requires_grad=False)
+        return module
+
+    params = {"learning_rate": 1e39, "batch_size": 60, "max_iter": 0}
+    est = net(held, pretrain_epochs=pretrain_epochs, **params)
+    with pytest.raises(FloatingPointError, match=r"nan in step 1 of .* 'pretrain'"):
+        est.fit(X)
+    assert set(vars(est)) == set(est.get_params())
