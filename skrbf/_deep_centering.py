@@ -529,7 +529,7 @@ class DeepCenteringClustering(
         if go_on:
             module, pretrained = copy.deepcopy(self.autoencoder_), True
             if self.cluster_centers_.shape == (self.n_clusters, self.n_components):
-                centers = torch.tensor(self.cluster_centers_).to(data.rows)
+                centers = data.rows.new_tensor(self.cluster_centers_)
         else:
             module, pretrained = build_module(self, X.shape[1], generator)
         module = module.to(data.rows.device, data.rows.dtype)
@@ -553,7 +553,8 @@ class DeepCenteringClustering(
         return checkpoint
 
     def _scaling(self):
-        return Scaling(torch.tensor(self.mean_), torch.tensor(self.scale_))
+        both = (self.mean_, self.scale_)
+        return Scaling(*(torch.tensor(part, device="cpu") for part in both))
 
     def _state(self, X, data, module, centers, temperature, variance):
         """What prediction needs."""

@@ -37,9 +37,9 @@ def build_module(estimator, n_features, generator):
             code_activation=estimator.code_activation,
             generator=generator,
         )
-    else:  # its layers draw from torch's own generator, which is put back
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        with seeded(seed, torch.device("cpu")):
+    else:  # its layers draw on the CPU, from torch's own generator, which is put back
+        seed = int(torch.randint(2**31, (1,), generator=generator, device="cpu"))
+        with seeded(seed, torch.device("cpu")), torch.device("cpu"):
             module = kind(n_features, width)
         if not isinstance(module, nn.Module):
             raise ValueError(

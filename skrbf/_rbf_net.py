@@ -475,7 +475,7 @@ class RBFNetClassifier(
         data = prepare(self._host_rows(X), target, self._scaling(), None, self._seen)
         network, moments = self._network(data.task.rows), self._moments
         if moments is not None:
-            first, second = (torch.tensor(m).to(data.task.rows) for m in moments[:2])
+            first, second = (data.task.rows.new_tensor(m) for m in moments[:2])
             moments = Moments(first, second, moments[2])
         plan = self._plan(data, self._generator())
         task = self._with_kernel(data.task)
@@ -504,7 +504,7 @@ class RBFNetClassifier(
 
     def _with_kernel(self, task):
         """The task with the kernel of the units where they were placed."""
-        parts = (torch.tensor(part).to(task.rows) for part in self._placed)
+        parts = (task.rows.new_tensor(part) for part in self._placed)
         return task.with_kernel(Units(*parts))
 
     def _target(self, X, labels, classes, sample_weight, n_units, alpha):
@@ -570,7 +570,8 @@ class RBFNetClassifier(
         return to_rows(X.toarray() if issparse(X) else X, compute)
 
     def _scaling(self):
-        return Scaling(torch.tensor(self.mean_), torch.tensor(self.scale_))
+        both = (self.mean_, self.scale_)
+        return Scaling(*(torch.tensor(part, device="cpu") for part in both))
 
     def _state(self, network, scaling, dtype):
         """What prediction needs, and the network in units of the data."""

@@ -23,7 +23,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _network(self, like):
         """The network in the dtype and on the device of a tensor."""
-        return from_parts(tuple(torch.tensor(p).to(like) for p in self._parameters))
+        return from_parts(tuple(like.new_tensor(p) for p in self._parameters))
 
     def _ready(self, X):
         """Rows, and the model in their precision."""

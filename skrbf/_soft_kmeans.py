@@ -411,8 +411,8 @@ class SoftKMeans(
         weight = None if weight is None else compute.tensor(weight)
         problem = make_problem(to_rows(X, compute), weight, compute)
         model = self._model(compute)
-        seen = torch.tensor(self.cluster_weight_)
-        centers, mass = absorb(problem, model, seen.to(compute.device))
+        seen = torch.tensor(self.cluster_weight_, device=compute.device)
+        centers, mass = absorb(problem, model, seen)
         model = model._replace(centers=centers)
         scored = prediction.score(problem, model)
         fields = {

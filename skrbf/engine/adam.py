@@ -103,7 +103,7 @@ def shuffled(
     """
 
     def batches() -> Iterator[tuple[float, Tensor]]:
-        order = torch.randperm(n_rows, generator=generator).to(device)
+        order = torch.randperm(n_rows, generator=generator, device="cpu").to(device)
         done = 0
         for batch in order.split(size):
             done += len(batch)

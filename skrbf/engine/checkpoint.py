@@ -23,7 +23,7 @@ def fingerprints(data: DeepData) -> dict[str, str]:
 
 def _fingerprint(table: Tensor) -> str:
     keys = row_keys(table)  # (m,)
-    place = torch.arange(1, len(keys) + 1)
+    place = torch.arange(1, len(keys) + 1, device=keys.device)
     return f"{tuple(table.shape)} {int((keys * place).sum()):x}"
 
 

@@ -45,7 +45,7 @@ def ridge(task: Task, units: Units) -> tuple[Network, Tensor]:
     second = float((covariance.diagonal() + mean.square()).mean())
     factor = _cholesky(covariance, task.alpha, _rounding(second))  # (k, k)
     weight = torch.cholesky_solve(cross, factor).t()  # (q, k)
-    share = torch.zeros(task.n_classes, dtype=mean.dtype)
+    share = mean.new_zeros(task.n_classes)
     share.index_add_(0, task.labels.cpu(), task.weight.cpu().to(mean.dtype))
     prior = share.clamp_min(_RARE / len(task.rows)).log()  # (q,)
     like = units.centers
@@ -141,7 +141,7 @@ def _left_out(task: Task, phi: Tensor, factors: tuple[float, ...]) -> Tensor:
     codes = torch.nn.functional.one_hot(task.labels, task.n_classes).t().cpu().double()
     weight = task.weight.cpu().double()
     weight = weight / weight.sum()
-    penalties = task.alpha * torch.tensor(factors, dtype=phi.dtype)
+    penalties = task.alpha * phi.new_tensor(factors)
     penalties += _rounding(float((phi.square() @ weight).mean()))
     return leave_one_out(phi, codes, weight, penalties)
 
@@ -158,7 +158,7 @@ def _rounding(second: float) -> float:
 
 def _cholesky(covariance: Tensor, penalty: float, rounding: float) -> Tensor:
     """Factor of a covariance with a penalty, and with as much more as it needs."""
-    eye = torch.eye(len(covariance), dtype=covariance.dtype)
+    eye = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     for power in range(6):
         whole = covariance + (penalty + 10.0**power * rounding) * eye
         factor, failed = torch.linalg.cholesky_ex(whole)
@@ -173,7 +173,7 @@ def _moments(task: Task, units: Units) -> tuple[Tensor, Tensor, Tensor]:
     Summed in float64 on the CPU, where every device has it.
     """
     k, q = len(units.centers), task.n_classes
-    zero = torch.zeros((), dtype=torch.float64)
+    zero = torch.zeros((), dtype=torch.float64, device="cpu")
     total, square = zero.new_zeros(k), zero.new_zeros(k, k)
     cross, share = zero.new_zeros(k, q), zero.new_zeros(q)
     for rows, labels, weight in task.blocks(k):

@@ -169,7 +169,7 @@ def _batches(
     """
     n_rows = len(data.rows)
     size = min(plan.batch_size, n_rows)
-    order = torch.randperm(n_rows, generator=training.generator)
+    order = torch.randperm(n_rows, generator=training.generator, device="cpu")
     order = order.to(data.rows.device)
     alone = n_rows % size == 1 < size < n_rows
     sizes = [size] * (n_rows // size - alone)
@@ -182,7 +182,9 @@ def _masked(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Rows with a share of their entries set to 0, which is their mean."""
     if share == 0:
         return rows
-    drawn = torch.rand(rows.shape, generator=generator, dtype=torch.float32)
+    drawn = torch.rand(
+        rows.shape, generator=generator, dtype=torch.float32, device="cpu"
+    )
     return rows * (drawn >= share).to(rows)
 
 

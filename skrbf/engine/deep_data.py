@@ -53,7 +53,8 @@ def prepare_rows(
     """
     if weight is not None:
         weight = torch.where(weight >= _LIGHTEST * weight.mean(), weight, 0.0)
-    found = distinct(rows, torch.zeros(rows.n_rows, dtype=torch.int64), weight)
+    labels = torch.zeros(rows.n_rows, dtype=torch.int64, device="cpu")
+    found = distinct(rows, labels, weight)
     if scaling is None:
         scaling = measure(rows, found.number, found.weight, None)
     mass = found.weight * len(found.weight)

@@ -254,7 +254,7 @@ def _isolated(
 ) -> Iterator[Step[Training]]:
     """Steps in which torch's own random numbers come from a seed, and are put back."""
     while True:
-        seed = int(torch.randint(2**31, (1,), generator=generator))
+        seed = int(torch.randint(2**31, (1,), generator=generator, device="cpu"))
         with seeded(seed, data.compute.device):
             step = next(steps)
         yield step

@@ -35,11 +35,11 @@ def distinct(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> Distinct
     weight : Tensor of shape (n,), float64, or None
         Rows without weight are left out.
     """
-    keys = torch.empty(rows.n_rows, dtype=torch.int64)
+    keys = torch.empty(rows.n_rows, dtype=torch.int64, device="cpu")
     for start, stop, block in rows.blocks(4 * rows.n_features):
         keys[start:stop] = row_keys(block)
     if weight is None:
-        weight = torch.ones(rows.n_rows, dtype=torch.float64)
+        weight = torch.ones(rows.n_rows, dtype=torch.float64, device="cpu")
     there = (weight > 0).nonzero()[:, 0]
     order = there[labels[there].argsort(stable=True)]
     order = order[keys[order].argsort(stable=True)]  # (m,) by key, then by label
@@ -47,7 +47,7 @@ def distinct(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> Distinct
     new_point = _differs(rows, keys, order)
     new = new_point | _changes(labels)
     group = new.cumsum(0) - 1  # (m,)
-    total = torch.zeros(int(new.sum()), dtype=torch.float64)
+    total = torch.zeros(int(new.sum()), dtype=torch.float64, device="cpu")
     total.index_add_(0, group, weight[order])
     whole = total.sum()
     number = order[new]
@@ -67,7 +67,9 @@ def _projections(rows: DenseRows, number: Tensor) -> Tensor:
     Half of everything, so that no difference overflows.
     """
     parts = number.split(max(1, rows.block_rows(4 * rows.n_features)))
-    low = torch.full((rows.n_features,), float("inf"), dtype=torch.float64)
+    low = torch.full(
+        (rows.n_features,), float("inf"), dtype=torch.float64, device="cpu"
+    )
     high = -low
     for part in parts:
         block = rows.take(part).to(torch.float64)  # (b, d)
@@ -90,6 +92,6 @@ def _differs(rows: DenseRows, keys: Tensor, order: Tensor) -> Tensor:
 
 
 def _changes(values: Tensor) -> Tensor:
-    new = torch.ones(len(values), dtype=torch.bool)
+    new = torch.ones_like(values, dtype=torch.bool)
     new[1:] = values[1:] != values[:-1]
     return new

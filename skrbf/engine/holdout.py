@@ -26,10 +26,10 @@ def hold_out(
     ValueError
         If no row is held out.
     """
-    out = torch.zeros(len(labels), dtype=torch.bool)
+    out = torch.zeros_like(labels, dtype=torch.bool)
     for label in labels.unique():
         own = (labels == label).nonzero()[:, 0]
-        own = own[torch.randperm(len(own), generator=generator)]
+        own = own[torch.randperm(len(own), generator=generator, device="cpu")]
         reached = weight[own].double().cumsum(0)
         wanted = fraction * float(reached[-1])
         # Nearest to the fraction: half of the last row's weight decides on it.

@@ -61,7 +61,7 @@ def prepare(
         Weight of the rows that were trained on before.
     """
     found = distinct(rows, target.labels, target.weight)
-    here = out = torch.arange(len(found.number))
+    here = out = torch.arange(len(found.number), device="cpu")
     if validation is not None:
         here, out = hold_out(found.labels, found.weight, *validation)
     if isinstance(scaling, bool):

@@ -109,6 +109,7 @@ class SparseRows(NamedTuple):
                 indices,
                 values,
                 (indptr.shape[0] - 1, self.n_features),
+                device=values.device,
                 check_invariants=False,
             ).to(self.device, self.dtype)
 

@@ -82,12 +82,12 @@ def _totals(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted sum (q, d) of each class, and least and largest value (d,)."""
     n_classes = 1 if labels is None else int(labels.max()) + 1
-    total = torch.zeros(n_classes, rows.n_features, dtype=torch.float64)
+    total = torch.zeros(n_classes, rows.n_features, dtype=torch.float64, device="cpu")
     lowest = torch.full_like(total[0], float("inf"))
     highest = -lowest
     for part in _spans(rows, index):
         block = rows.take(index[part]).to(torch.float64)  # (m, d)
-        own = torch.zeros(len(block), dtype=torch.int64)
+        own = torch.zeros(len(block), dtype=torch.int64, device="cpu")
         own = own if labels is None else labels[part]
         total.index_add_(0, own, block * weight[part, None])
         lowest = torch.minimum(lowest, block.amin(0))
@@ -108,7 +108,7 @@ def _relevance(total: Tensor, share: Tensor, mean: Tensor, variance: Tensor) -> 
 
 def scaled(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
     """Some rows (m, d), centred and scaled in float64, kept in single precision."""
-    found = torch.empty(len(index), rows.n_features, dtype=TRAINING_DTYPE)
+    found = torch.empty(len(index), rows.n_features, dtype=TRAINING_DTYPE, device="cpu")
     for part in _spans(rows, index):
         block = rows.take(index[part]).to(torch.float64)
         found[part] = ((block - scaling.mean) / scaling.scale).to(found)

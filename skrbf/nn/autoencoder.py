@@ -185,7 +185,7 @@ class ConvAutoencoder(Autoencoder):
         width = depths[-1] * math.prod(sides[-1])
         encoder: list[nn.Module] = [nn.Unflatten(1, shape)]
         decoder: list[nn.Module] = [
-            skip_init(nn.Linear, n_components, width),
+            skip_init(nn.Linear, n_components, width, device="cpu"),
             nn.ReLU(),
             nn.Unflatten(1, (depths[-1], *sides[-1])),
         ]
@@ -204,7 +204,8 @@ class ConvAutoencoder(Autoencoder):
                 output_padding=tuple(odd),
             )
             decoder += [back] if step == 0 else [back, nn.ReLU()]
-        encoder += [nn.Flatten(), skip_init(nn.Linear, width, n_components)]
+        last = skip_init(nn.Linear, width, n_components, device="cpu")
+        encoder += [nn.Flatten(), last]
         encoder += _activation(code_activation)
         decoder += [nn.Flatten()]
         super().__init__(nn.Sequential(*encoder), nn.Sequential(*decoder))
@@ -228,7 +229,7 @@ def initialize(module: nn.Module, generator: torch.Generator | None = None) -> N
             if not isinstance(layer, DRAWN):
                 continue
             # One draw for all precisions, whatever the default one is.
-            drawn = torch.empty(layer.weight.shape, dtype=torch.float32)
+            drawn = torch.empty(layer.weight.shape, dtype=torch.float32, device="cpu")
             nn.init.xavier_uniform_(drawn, generator=generator)
             layer.weight.copy_(drawn)
             if layer.bias is not None:
@@ -238,14 +239,16 @@ def initialize(module: nn.Module, generator: torch.Generator | None = None) -> N
 def _dense(sizes: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        layers += [skip_init(nn.Linear, before, after), nn.ReLU()]
+        layers += [skip_init(nn.Linear, before, after, device="cpu"), nn.ReLU()]
     return layers[:-1]
 
 
 def _halving(
     kind: type[nn.Module], before: int, after: int, size: int, **options: Any
 ) -> nn.Module:
-    return skip_init(kind, before, after, size, stride=2, padding=size // 2, **options)
+    return skip_init(
+        kind, before, after, size, stride=2, padding=size // 2, device="cpu", **options
+    )
 
 
 def _activation(name: str) -> list[nn.Module]:

@@ -26,7 +26,7 @@ def fixed_direction(like: Tensor) -> Tensor:
     tensor([ 0.5403, -0.6536])
     """
     # Squares of large numbers need float64, which not every device has.
-    number = torch.arange(1, like.shape[-1] + 1, dtype=torch.float64)
+    number = torch.arange(1, like.shape[-1] + 1, dtype=torch.float64, device="cpu")
     return torch.cos(number * number).to(like)  # (d,)
 
 

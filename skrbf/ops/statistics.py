@@ -299,7 +299,7 @@ def _stored_totals(
 ) -> Tensor:
     """`label_totals` of CSR rows, one stored entry after the other."""
     lengths, stored = rows.crow_indices().diff(), rows.values()
-    own = torch.arange(len(labels)).repeat_interleave(
+    own = torch.arange(len(labels), device=labels.device).repeat_interleave(
         lengths, output_size=stored.shape[0]
     )  # (nnz,) the row of each
     if weight is not None:
