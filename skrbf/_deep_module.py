@@ -172,11 +172,12 @@ def _check_passes(estimator, module, rows):
 def _check_copies(module, rows, dtype, trained):
     """Raise where a fit could not copy the network at its end, or predict by it."""
     try:
-        trial = copy.deepcopy(module)
+        trial = _settled_copy(module, rows)
         if trained:  # which may leave something in it
             trial.train()
             trial.decode(trial.encode(rows.clone()))
-        trial = copy.deepcopy(trial).to(dtype).eval()
+            trial = _settled_copy(trial.eval(), rows)
+        trial.to(dtype)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"encoder cannot be copied, and a fit keeps a copy once it is trained: "
@@ -191,6 +192,16 @@ def _check_copies(module, rows, dtype, trained):
             "predict. Tensors that a network holds must be parameters or buffers; or "
             f"pass X as float32. {error}"
         ) from error
+
+
+def _settled_copy(module, rows):
+    """A copy after a pass without gradients, as the copies of a fit are.
+
+    Weights that are computed at every pass, as by weight_norm, know of none then.
+    """
+    with torch.no_grad():
+        module.decode(module.encode(rows))
+    return copy.deepcopy(module)
 
 
 def _check_bounded(module, rows):

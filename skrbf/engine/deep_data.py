@@ -16,8 +16,8 @@ from skrbf.engine.scaling import TRAINING_DTYPE, Scaling, measure, scaled
 WIDTH = 256
 _ENOUGH = 128
 
-# Least weight, in units of their mean: of less, single precision loses digits.
-_LIGHTEST = torch.finfo(TRAINING_DTYPE).tiny / torch.finfo(TRAINING_DTYPE).eps
+# Least weight, in units of their mean: gradients have it as a factor, and are squared.
+_LIGHTEST = torch.finfo(TRAINING_DTYPE).tiny ** 0.5
 
 
 class DeepData(NamedTuple):
@@ -39,8 +39,8 @@ def prepare_rows(
 ) -> DeepData:
     """Merge equal rows, sort them, and scale them all by one number.
 
-    Rows whose weight single precision cannot hold to all digits are left out, as those
-    without are.
+    Rows whose weight is too small for the squares of single precision are left out, as
+    those without are.
 
     Parameters
     ----------
