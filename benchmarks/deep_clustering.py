@@ -52,8 +52,8 @@ IMAGES = {
     "coil20_32x32": (32, 32),
 }
 DKM = {"center_update": "gradient", "through_weights": True, "temperature": 1e-3}
-SYSTEMS = {
-    "AE + K-means": {"max_iter": 0},
+LINEAR = {  # codes without bound, as most papers have them
+    "AE + K-means, linear": {"max_iter": 0},
     "DCN": {
         "temperature": 0,
         "center_update": "running_mean",
@@ -62,19 +62,22 @@ SYSTEMS = {
     "DKM": {**DKM, "reinit_interval": None},
     "CT": {"reinit_interval": None},
     "CT, centroid": {"centering": "centroid", "reinit_interval": None},
-    "default": {},  # CT, K-means every ten epochs
-    "default, tanh": {"code_activation": "tanh"},
+    "default, linear": {},
     "CT + reinit": {"reinit_interval": 1},
     "CT + reinit, entmax": {"reinit_interval": 1, "assignment": "entmax15"},
     "DKM + reinit": {**DKM, "reinit_interval": 1},
     "CT + BRB": {"weight_reset": 0.2, "reinit_interval": 10, "reinit": "grow"},
+}
+SYSTEMS = {
+    "AE + K-means": {"max_iter": 0},
+    "default": {},  # centering loss (CT), K-means every ten epochs, codes with bounds
     "SR-K-means": {
-        "code_activation": "tanh",
         "centering": "regularized",
         "assignment_update": "epoch",
         "center_update": "soft_mean",
         "reinit_interval": None,
     },
+    **{name: {"code_activation": "linear", **each} for name, each in LINEAR.items()},
 }
 
 
@@ -167,15 +170,13 @@ class Runs:
         networks = {}
         for system in self.args.systems:
             settings = SYSTEMS[system]
-            activation = settings.get("code_activation", "linear")
-            if activation not in networks:
-                first = self.deep(seed, code_activation=activation, max_iter=0)
-                first, seconds = timed(first, self.X)
-                networks[activation] = first.autoencoder_
-                extra = "" if activation == "linear" else f" ({activation})"
-                self.note("AE + K-means" + extra, first.labels_, seconds)
-            if system != "AE + K-means":
-                est = self.deep(seed, **settings | {"encoder": networks[activation]})
+            baseline = baseline_of(system)
+            if baseline not in networks:
+                first, seconds = timed(self.deep(seed, **SYSTEMS[baseline]), self.X)
+                networks[baseline] = first.autoencoder_
+                self.note(baseline, first.labels_, seconds)
+            if system != baseline:
+                est = self.deep(seed, **settings | {"encoder": networks[baseline]})
                 est, seconds = timed(est, self.X)
                 self.note(system, est.labels_, seconds)
         if self.args.peer == "clustpy":
@@ -187,10 +188,10 @@ class Runs:
             self.bare.append(reconstruct(self.args, self.X))
 
 
-def baseline_of(system, found):
-    """The runs from the same weights without clustering."""
-    tanh = SYSTEMS.get(system, {}).get("code_activation") == "tanh"
-    return found["AE + K-means (tanh)" if tanh else "AE + K-means"]
+def baseline_of(system):
+    """The system with the same network and no clustering."""
+    linear = "code_activation" in SYSTEMS[system]
+    return "AE + K-means, linear" if linear else "AE + K-means"
 
 
 def run(args, report):
@@ -219,8 +220,8 @@ def run(args, report):
             rows = np.array(rows)
             mean, spread = rows.mean(0), rows.std(0)
             gain = [None, None]
-            if system in SYSTEMS and system != "AE + K-means":
-                gap = rows[:, 0] - np.array(baseline_of(system, runs.found))[:, 0]
+            if system in SYSTEMS and system != baseline_of(system):
+                gap = rows[:, 0] - np.array(runs.found[baseline_of(system)])[:, 0]
                 gain = [gap.mean(), gap.std()]
             pairs = [v for both in zip(mean[:3], spread[:3], strict=True) for v in both]
             table.add(name, system, len(rows), *pairs, *gain, np.median(rows[:, 3]))

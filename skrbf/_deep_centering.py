@@ -85,9 +85,12 @@ class DeepCenteringClustering(
         Widths of the layers of the dense encoder; the decoder has them in reverse.
         Other encoders do not use it.
 
-    code_activation : {"linear", "tanh"}, default="linear"
-        What "dense" and "conv" make a code with. "tanh" bounds it, as
-        ``centering="regularized"`` needs; an encoder of your own has to do so itself.
+    code_activation : {"tanh", "linear"}, default="tanh"
+        What "dense" and "conv" make a code with. "tanh" bounds it, and so the scale of
+        every component: what is reconstructed does not depend on that, and clusters
+        do. Most papers have "linear", which leaves it free, and was the better one on
+        images with `augment`. ``centering="regularized"`` needs codes with bounds; an
+        encoder of your own has to bound them itself.
 
     encoder : {"dense", "conv"}, callable or Module, default="dense"
         The autoencoder.
@@ -333,7 +336,7 @@ class DeepCenteringClustering(
         *,
         n_components=10,
         hidden_layer_sizes=(500, 500, 2000),
-        code_activation="linear",
+        code_activation="tanh",
         encoder="dense",
         input_shape=None,
         pretrain_epochs=50,

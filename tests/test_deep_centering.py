@@ -35,10 +35,12 @@ SMALL = {
     "random_state": 0,
 }
 DKM = {"center_update": "gradient", "through_weights": True, "temperature": 0.001}
+LINEAR = {"code_activation": "linear"}  # as most papers have it
 SYSTEMS = {
     "default": {},
+    "default, linear": LINEAR,
     "AE + K-means": {"max_iter": 0},
-    "CT": {"reinit_interval": None},
+    "CT": {"reinit_interval": None, **LINEAR},
     "CT + reinit": {"reinit_interval": 1},
     "CT, centroid": {"centering": "centroid"},
     "CT, entmax": {"assignment": "entmax15", "through_weights": True},
@@ -46,8 +48,9 @@ SYSTEMS = {
         "temperature": 0,
         "center_update": "running_mean",
         "reinit_interval": None,
+        **LINEAR,
     },
-    "DKM": {**DKM, "reinit_interval": None},
+    "DKM": {**DKM, "reinit_interval": None, **LINEAR},
     "DKM + reinit": {**DKM, "reinit_interval": 1},
     "BRB": {"weight_reset": 0.2, "reinit_interval": 2, "reinit": "grow"},
     "SR-K-means": {
@@ -274,10 +277,10 @@ def test_warm_start_wants_the_network_of_before(blobs):
     with pytest.raises(ValueError, match="input_shape changed; set warm_start=False"):
         est.set_params(input_shape=(3, 2)).fit(X)
     with pytest.raises(ValueError, match="code_activation changed; set warm_start=F"):
-        est.set_params(input_shape=(2, 3), code_activation="tanh").fit(X)
+        est.set_params(input_shape=(2, 3), code_activation="linear").fit(X)
     est = deep(warm_start=True, max_iter=1).fit(X)  # dense: whatever shape is set
     est.set_params(input_shape=(2, 3), augment=lambda images: images).fit(X)
-    for name, value in (("code_activation", "tanh"), ("hidden_layer_sizes", (16, 4))):
+    for name, value in (("code_activation", "linear"), ("hidden_layer_sizes", (16, 4))):
         before = getattr(est, name)
         with pytest.raises(ValueError, match=f"and {name} changed; set warm_start=F"):
             est.set_params(**{name: value}).fit(X)
@@ -534,7 +537,7 @@ def test_rounding_is_no_other_seed(other):
 
 def test_a_score_has_its_digits_wherever_the_codes_are(blobs):
     X = blobs[0].astype(np.float32)
-    est = deep().fit(X)
+    est = deep(code_activation="linear").fit(X)
     near = est.score(X)
     with torch.no_grad():
         codes, rows = est.autoencoder_.encoder[-1], est.autoencoder_.decoder[0]

@@ -29,6 +29,7 @@ SMALL = {
     "tol": 0.0,
     "random_state": 0,
 }
+LINEAR = {"code_activation": "linear"}  # codes that nothing bounds
 BAD_PARAMETER = {
     "n_clusters": [0, 2.0, None],
     "n_components": [0, 1.5],
@@ -192,7 +193,7 @@ def in_place(before, behind):
         ({"input_shape": (6,)}, r"input_shape=\(6,\) does not match"),
         ({"input_shape": (2.0, 3)}, r"input_shape=\(2.0, 3\) does not match"),
         ({"encoder": "conv"}, "encoder='conv' needs input_shape"),
-        ({"centering": "regularized"}, "use code_activation='tanh'"),
+        (LINEAR | {"centering": "regularized"}, "use code_activation='tanh'"),
         ({"encoder": wide}, r"codes of shape \(2, 5\) of 2 rows, and n_components=2"),
         ({"encoder": short}, r"decodes to shape \(2, 3\), and the rows have shape"),
         ({"encoder": wide(5, 2)}, "encoder does not take the 6 features of X"),
@@ -413,7 +414,7 @@ def test_all_that_went_wrong_is_told():
 
 
 def test_a_row_with_all_the_weight_is_no_collapse():
-    est = net().fit(GOOD, sample_weight=np.r_[1e18, np.ones(59)])
+    est = net(**LINEAR).fit(GOOD, sample_weight=np.r_[1e18, np.ones(59)])
     assert est.history_["largest_cluster"][-1] == 1  # as far as its digits go
     assert_array_equal(np.bincount(est.labels_), 20)
 
@@ -657,7 +658,7 @@ def test_an_estimator_is_no_encoder():
 
 
 def test_codes_without_bound_are_refused_where_the_loss_has_none():
-    linear = net(max_iter=0).fit(GOOD).autoencoder_
+    linear = net(max_iter=0, **LINEAR).fit(GOOD).autoencoder_
     est = net(encoder=linear, centering="regularized")
     with pytest.raises(ValueError, match=r"up to .* of rows a million times as large"):
         est.fit(GOOD)
@@ -672,7 +673,7 @@ def test_codes_without_bound_are_refused_where_the_loss_has_none():
 
 
 def test_codes_that_explode_in_the_last_step():
-    params = {"pretrain_epochs": 0, "max_iter": 1, "batch_size": 500}
+    params = {"pretrain_epochs": 0, "max_iter": 1, "batch_size": 500, **LINEAR}
     with pytest.raises(
         FloatingPointError, match="nan in step 1 of the phase 'cluster'"
     ):
@@ -682,7 +683,8 @@ def test_codes_that_explode_in_the_last_step():
 @pytest.mark.parametrize("rate", [1e18, 1e30])
 @pytest.mark.parametrize("max_iter", [0, 2])
 def test_weights_that_explode_in_the_last_step_of_pretraining(rate, max_iter):
-    est = net(pretrain_epochs=1, batch_size=500, learning_rate=rate, max_iter=max_iter)
+    params = {"pretrain_epochs": 1, "max_iter": max_iter, "batch_size": 500, **LINEAR}
+    est = net(**params, learning_rate=rate)
     with pytest.raises(FloatingPointError, match=r"'pretrain'.* learning_rate"):
         est.fit(GOOD)
     assert "n_features_in_" not in vars(est)
@@ -695,7 +697,7 @@ def test_weights_that_explode_in_the_last_step_of_pretraining(rate, max_iter):
 def test_loose_clusters_do_not_shrink_to_nothing(system, weight):
     """Where most of the variance is within the clusters, as of one cloud cut in two."""
     X = np.random.default_rng(0).normal(size=(200, 6))
-    params = {"pretrain_epochs": 20, "max_iter": 150, "n_components": 6}
+    params = {"pretrain_epochs": 20, "max_iter": 150, "n_components": 6, **LINEAR}
     est = net(2, **params, **system, clustering_weight=weight).fit(X)
     variance = np.array(est.history_["code_variance"])[20:]
     assert (variance > 0.25 * variance[0]).all()
@@ -705,7 +707,7 @@ def test_loose_clusters_do_not_shrink_to_nothing(system, weight):
 def test_augmented_rows_do_not_blow_up_the_codes(system):
     """Rows that are pulled nearer to the middle than those that the centers are of."""
     params = {"pretrain_epochs": 20, "max_iter": 60, "augment": lambda rows: 0.3 * rows}
-    est = net(**params, **system).fit(GOOD)
+    est = net(**params, **system, **LINEAR).fit(GOOD)
     variance = np.array(est.history_["code_variance"])[20:]
     assert est.code_variance_ == variance[-1]
     assert 0.25 < variance.min() / variance[0] <= variance.max() / variance[0] < 4
