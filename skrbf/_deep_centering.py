@@ -88,9 +88,9 @@ class DeepCenteringClustering(
     code_activation : {"tanh", "linear"}, default="tanh"
         What "dense" and "conv" make a code with. "tanh" bounds it, and so the scale of
         every component: what is reconstructed does not depend on that, and clusters
-        do. Most papers have "linear", which leaves it free, and was the better one on
-        images with `augment`. ``centering="regularized"`` needs codes with bounds; an
-        encoder of your own has to bound them itself.
+        do. Most papers have "linear", which leaves it free. AUGMENTED
+        ``centering="regularized"`` needs codes with bounds; an encoder of your own has
+        to bound them itself.
 
     encoder : {"dense", "conv"}, callable or Module, default="dense"
         The autoencoder.
@@ -256,7 +256,8 @@ class DeepCenteringClustering(
     See Also
     --------
     SoftKMeans : The same without an encoder.
-    skrbf.nn.DenseAutoencoder, skrbf.nn.ConvAutoencoder : The networks.
+    skrbf.nn.DenseAutoencoder, skrbf.nn.ConvAutoencoder : The networks, whose codes are
+        linear by default.
 
     Notes
     -----
@@ -538,7 +539,8 @@ class DeepCenteringClustering(
         module = module.to(data.rows.device, data.rows.dtype)
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
         with seeded(int(seed), data.rows.device):  # lazy layers draw at their first use
-            check_module(self, module, data.rows[:2], dtype, pretrained)
+            batch = data.rows[: self.batch_size]
+            check_module(self, module, batch, dtype, pretrained)
         foreign = self.augment is not None or not isinstance(self.encoder, str)
         return data, Start(module, generator, pretrained, centers, foreign, None)
 

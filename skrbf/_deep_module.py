@@ -23,7 +23,7 @@ def build_module(estimator, n_features, generator):
     """
     kind, width = estimator.encoder, estimator.n_components
     if isinstance(kind, nn.Module):
-        return copy.deepcopy(kind), True
+        return _copied(kind), True
     if kind == "dense":
         sizes = tuple(map(int, estimator.hidden_layer_sizes))
         activation = estimator.code_activation
@@ -56,7 +56,7 @@ def check_module(estimator, module, rows, dtype, pretrained):
     estimator : DeepCenteringClustering
     module : Module
     rows : Tensor of shape (n, n_features)
-        Some of those to train on.
+        A batch of those to train on.
     dtype : dtype
         Of the rows to predict.
     pretrained : bool
@@ -68,7 +68,7 @@ def check_module(estimator, module, rows, dtype, pretrained):
         _check_reset(module)
     module.eval()
     with torch.set_grad_enabled(trained):
-        codes, back = _check_passes(estimator, module, rows)
+        codes, back = _check_passes(estimator, module, rows[:2])
     if trained and not back.requires_grad:
         raise ValueError(
             "encoder has parameters to train and no gradient reaches them: what decode "
@@ -171,21 +171,16 @@ def _check_passes(estimator, module, rows):
 
 def _check_copies(module, rows, dtype, trained):
     """Raise where a fit could not copy the network at its end, or predict by it."""
-    try:
-        trial = _settled_copy(module, rows)
-        if trained:  # which may leave something in it
-            trial.train()
-            trial.decode(trial.encode(rows.clone()))
-            trial = _settled_copy(trial.eval(), rows)
-        trial.to(dtype)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"encoder cannot be copied, and a fit keeps a copy once it is trained: "
-            f"{error}"
-        ) from error
+    few = rows[:2]
+    trial = _settled_copy(module, few)
+    if trained:  # which may leave something in it
+        trial.train()
+        trial.decode(trial.encode(rows.clone()))
+        trial = _settled_copy(trial.eval(), few)
     try:
         with torch.inference_mode():
-            trial.decode(trial.encode(rows.to(dtype)))
+            trial.to(dtype)
+            trial.decode(trial.encode(few.to(dtype)))
     except RuntimeError as error:
         raise ValueError(
             f"encoder does not take rows of {dtype}, as X has them and as it has to "
@@ -201,7 +196,16 @@ def _settled_copy(module, rows):
     """
     with torch.no_grad():
         module.decode(module.encode(rows))
-    return copy.deepcopy(module)
+    return _copied(module)
+
+
+def _copied(module):
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"encoder cannot be copied, and a fit keeps a copy of it: {error}"
+        ) from error
 
 
 def _check_bounded(module, rows):
@@ -226,7 +230,8 @@ def _check_made(name, made):
 
 def layers(module):
     """The shapes of all that a network holds, by name; None where it is not known."""
+    parts = (*module.named_parameters(), *module.named_buffers())
     return {
         name: None if nn.parameter.is_lazy(part) else tuple(part.shape)
-        for name, part in module.state_dict().items()
+        for name, part in parts
     }

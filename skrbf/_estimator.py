@@ -72,7 +72,7 @@ def torch_modes(*, inference=True):
     """The modes of torch that an estimator computes in, whatever surrounds the call."""
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(inference))
-        for kind in ("cpu", "cuda"):
+        for kind in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(kind):
                 modes.enter_context(torch.autocast(kind, enabled=False))
         yield

@@ -53,7 +53,11 @@ class Interrupting:
 SYSTEMS = {
     "default": {},
     "DCN": {"temperature": 0, "center_update": "running_mean", "reinit_interval": None},
-    "DKM": {"center_update": "gradient", "through_weights": True},
+    "DKM": {
+        "center_update": "gradient",
+        "through_weights": True,
+        "code_activation": "linear",
+    },
     "BRB": {"weight_reset": 0.2, "reinit_interval": 2},
     "SR-K-means": {
         "code_activation": "tanh",

@@ -18,7 +18,11 @@ pytestmark = [
 KINDS = {
     "default": {},
     "conv": {"encoder": "conv", "input_shape": (8, 8)},
-    "learned": {"center_update": "gradient", "through_weights": True},
+    "learned": {
+        "center_update": "gradient",
+        "through_weights": True,
+        "code_activation": "linear",
+    },
     "running": {"center_update": "running_mean", "temperature": 0},
     "reset": {"weight_reset": 0.2, "reinit_interval": 2, "reinit": "grow"},
     "soft": {

@@ -30,6 +30,7 @@ SMALL = {
     "random_state": 0,
 }
 LINEAR = {"code_activation": "linear"}  # codes that nothing bounds
+activations = pytest.mark.parametrize("activation", ["linear", "tanh"])
 BAD_PARAMETER = {
     "n_clusters": [0, 2.0, None],
     "n_components": [0, 1.5],
@@ -672,8 +673,10 @@ def test_codes_without_bound_are_refused_where_the_loss_has_none():
     assert (codes >= 0).all()
 
 
-def test_codes_that_explode_in_the_last_step():
-    params = {"pretrain_epochs": 0, "max_iter": 1, "batch_size": 500, **LINEAR}
+@activations
+def test_codes_that_explode_in_the_last_step(activation):
+    params = {"pretrain_epochs": 0, "max_iter": 1, "batch_size": 500}
+    params["code_activation"] = activation
     with pytest.raises(
         FloatingPointError, match="nan in step 1 of the phase 'cluster'"
     ):
@@ -682,9 +685,12 @@ def test_codes_that_explode_in_the_last_step():
 
 @pytest.mark.parametrize("rate", [1e18, 1e30])
 @pytest.mark.parametrize("max_iter", [0, 2])
-def test_weights_that_explode_in_the_last_step_of_pretraining(rate, max_iter):
-    params = {"pretrain_epochs": 1, "max_iter": max_iter, "batch_size": 500, **LINEAR}
-    est = net(**params, learning_rate=rate)
+@activations
+def test_weights_that_explode_in_the_last_step_of_pretraining(
+    rate, max_iter, activation
+):
+    params = {"pretrain_epochs": 1, "max_iter": max_iter, "batch_size": 500}
+    est = net(**params, learning_rate=rate, code_activation=activation)
     with pytest.raises(FloatingPointError, match=r"'pretrain'.* learning_rate"):
         est.fit(GOOD)
     assert "n_features_in_" not in vars(est)

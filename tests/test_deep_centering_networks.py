@@ -165,6 +165,26 @@ class Locked(Constant):
         self.lock = Lock()
 
 
+class Neighbourly(Constant):
+    """Its codes in training are means over neighbours: two rows are not enough."""
+
+    def encode(self, rows):
+        if self.training:
+            near = torch.cdist(rows, rows).topk(5, largest=False).indices
+            rows = rows[near].mean(1)
+        return self.encoder(rows)
+
+
+class Noting(Constant):
+    """Its state is more than tensors."""
+
+    def get_extra_state(self):
+        return {"note": "any"}
+
+    def set_extra_state(self, state):
+        assert state["note"] == "any"
+
+
 class Detached(Constant):
     """Its codes have lost what they were computed from."""
 
@@ -195,8 +215,16 @@ def test_what_would_fail_after_training_fails_before(encoder, message, capsys):
     assert not hasattr(est, "n_features_in_")
 
 
-def test_networks_that_only_some_fits_refuse():
+def test_a_module_that_cannot_be_copied():
+    with pytest.raises(ValueError, match="cannot be copied, and a fit keeps a copy"):
+        net(Locked(6, 2)).fit(X)
+
+
+def test_networks_that_only_some_fits_refuse(tmp_path):
     net(Constant).fit(X.astype(np.float32))
+    net(Neighbourly, batch_size=20).fit(X.astype(np.float32))
+    noting = net(Noting, warm_start=True, checkpoint=tmp_path / "state.pt")
+    noting.fit(X.astype(np.float32)).fit(X.astype(np.float32))
     for encoder in (Detached, frozen_encoder):  # K-means on what it makes
         net(encoder, max_iter=0).fit(X.astype(np.float32))
 

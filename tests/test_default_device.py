@@ -97,7 +97,7 @@ CASES = {
     "rbf-partial": (fit_in_parts, rbf()),
     "rbf-warm": (fit_again, rbf()),
     "deep": (fit, deep()),
-    "deep-sparse": (fit_sparse, deep(code_activation="tanh")),
+    "deep-sparse": (fit_sparse, deep(code_activation="linear")),
     "deep-conv": (fit, deep(encoder="conv", input_shape=(4, 4), denoising=0.2)),
     "deep-reset": (
         fit,

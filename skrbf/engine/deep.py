@@ -19,6 +19,7 @@ from skrbf.engine.recluster import (
     reset,
 )
 from skrbf.engine.train import Step
+from skrbf.nn.autoencoder import Autoencoder
 from skrbf.ops.clustering import assign_codes, scale_drift, variance_share
 
 
@@ -68,7 +69,8 @@ def clustering(
         loss = error + plan.weight * (pull + drift)
         codes = encode_all(training.module, data)
         sound = are_finite(training.clusters.centers, *training.module.parameters())
-        if not (sound and in_range(codes)):
+        sound = sound and in_range(codes)
+        if not (sound and decodes_in_range(training.module, training.clusters.centers)):
             yield Step(training, math.nan)
         between_epochs(training, data, plan, codes)
         assert training.view is not None
@@ -93,6 +95,13 @@ def clustering(
 def in_range(codes: Tensor) -> bool:
     """Whether the squared distances of codes are finite numbers."""
     return are_finite((2 * codes).square().sum(1))
+
+
+def decodes_in_range(module: Autoencoder, centers: Tensor) -> bool:
+    """Whether the rows that centers decode to are: bounded codes always are."""
+    module.eval()
+    with torch.no_grad():
+        return in_range(module.decode(centers))
 
 
 def are_finite(*tensors: Tensor) -> bool:

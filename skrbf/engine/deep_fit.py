@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.centers import Clusters, kmeans
-from skrbf.engine.deep import clustering, in_range, pretraining
+from skrbf.engine.deep import clustering, decodes_in_range, in_range, pretraining
 from skrbf.engine.deep_data import DeepData
 from skrbf.engine.deep_state import (
     ClusterPlan,
@@ -136,14 +136,10 @@ def _placed(
     """The pretrained network with centers among its codes, or a saved training."""
     codes = encode_all(start.module, data)
     if not in_range(codes):
-        came = (
-            "that the network starts with" if start.pretrained else "after 'pretrain'"
-        )
-        advice = "" if start.pretrained else f" {_advice(ADVICE, net)}"
-        raise FloatingPointError(
-            f"The codes {came} are not finite, or their squares overflow.{advice}"
-        )
+        raise _out_of_range("codes", net, start)
     clusters = _first_clusters(codes, data, plan, start, saved)
+    if not decodes_in_range(start.module, clusters.centers):
+        raise _out_of_range("decoded centers", net, start)
     training = start_training(
         start.module,
         start.generator,
@@ -155,6 +151,14 @@ def _placed(
     if saved is not None:
         _thaw(training, saved)
     return training
+
+
+def _out_of_range(what: str, net: NetPlan, start: Start) -> FloatingPointError:
+    came = "that the network starts with" if start.pretrained else "after 'pretrain'"
+    advice = "" if start.pretrained else f" {_advice(ADVICE, net)}"
+    return FloatingPointError(
+        f"The {what} {came} are not finite, or their squares overflow.{advice}"
+    )
 
 
 def _fitted(training: Training, data: DeepData, plan: ClusterPlan) -> DeepFitted:
