@@ -86,9 +86,10 @@ class DeepCenteringClustering(
         Other encoders do not use it.
 
     code_activation : {"tanh", "linear"}, default="tanh"
-        What "dense" and "conv" make a code with. "tanh" bounds it, and so the scale of
-        every component: what is reconstructed does not depend on that, and clusters
-        do. Most papers have "linear", which leaves it free. AUGMENTED
+        What "dense" and "conv" make a code with; no other encoder uses it. "tanh"
+        bounds it, and so the scale of every component: what is reconstructed does not
+        depend on that, and clusters do. Most papers have "linear", which leaves it
+        free; it was ahead on images with `augment`, and after very few steps.
         ``centering="regularized"`` needs codes with bounds; an encoder of your own has
         to bound them itself.
 

@@ -141,6 +141,11 @@ def _check_passes(estimator, module, rows):
             f"flat rows (nn.Unflatten makes images of them): {error}"
         ) from error
     _check_made("encode", codes)
+    if not torch.allclose(module.encode(rows.clone()), codes, rtol=0.01):
+        raise ValueError(
+            "encode gives the same rows other codes each time, also out of training: "
+            "labels_ would not be what predict returns."
+        )
     if codes.shape != (len(rows), width):
         raise ValueError(
             f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} "

@@ -175,6 +175,13 @@ class Neighbourly(Constant):
         return self.encoder(rows)
 
 
+class Dropping(Constant):
+    """It drops features also out of training."""
+
+    def encode(self, rows):
+        return self.encoder(nn.functional.dropout(rows, 0.3))
+
+
 class Noting(Constant):
     """Its state is more than tensors."""
 
@@ -203,6 +210,7 @@ def frozen_encoder(n_features, n_components):
         (Constant, r"does not take rows of torch.float64, as X has them .* buffers"),
         (Penalised, "cannot be copied, and a fit keeps a copy"),
         (Locked, "cannot be copied, and a fit keeps a copy"),
+        (Dropping, "other codes each time, also out of training"),
         (Detached, "no gradient reaches what makes the codes"),
         (frozen_encoder, "no gradient reaches what makes the codes"),
     ],
