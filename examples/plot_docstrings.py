@@ -80,7 +80,8 @@ report("SoftKMeans, temperature 0.2", SoftKMeans(11, temperature=0.2), X)
 # ----------------
 # The first 50 singular vectors, with rows scaled to length 1. Now clusters stand out,
 # and the grown ones have the lower inertia and agree better. An autoencoder, on so few
-# texts, gains little: :class:`~skrbf.DeepCenteringClustering` agrees about as K-means.
+# texts, gains little: :class:`~skrbf.DeepCenteringClustering` agrees hardly better than
+# K-means.
 
 reduce = make_pipeline(TruncatedSVD(50, random_state=0), Normalizer(copy=False))
 Z = reduce.fit_transform(X)
