@@ -22,7 +22,6 @@ SMALL = {
     "learning_rate": 0.01,
 }
 SR_KMEANS = {
-    "code_activation": "tanh",
     "centering": "regularized",
     "assignment_update": "epoch",
     "center_update": "soft_mean",
