@@ -1,13 +1,14 @@
 """The systems of deep clustering as settings of DeepCenteringClustering, compared.
 
-For every data set and seed an autoencoder is pretrained once (``max_iter=0``: the
-baseline, AE + K-means), and every system starts from its weights. Accuracy (best
-one-to-one matching of labels and classes), normalised mutual information (arithmetic
-mean) and adjusted Rand index are in per cent, mean and standard deviation over the
-seeds; "gain" is the mean difference to the baseline of the same seed in accuracy, with
-its standard deviation. Classes are used for these numbers only. Seconds are the median
-time of one fit, without pretraining; of the baseline, with it. K-means is ``KMeans`` on
-the rows, with ten starts.
+For every data set and seed one autoencoder with bounded codes and one with linear
+codes is pretrained (``max_iter=0``: the baselines, AE + K-means), and every system
+starts from the weights of one of them. Accuracy (best one-to-one matching of labels
+and classes), normalised mutual information (arithmetic mean) and adjusted Rand index
+are in per cent, mean and standard deviation over the seeds; "gain" is the mean
+difference to the baseline of the same seed in accuracy, with its standard deviation.
+Classes are used for these numbers only. Seconds are the median time of one fit,
+without pretraining; of the baseline, with it. K-means is ``KMeans`` on the rows, with
+ten starts.
 
 Dense rows are float32, as they are in the files. ``--augment`` turns, shifts and zooms
 images a little, in pretraining and in clustering. Run as

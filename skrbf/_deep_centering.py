@@ -27,13 +27,7 @@ from skrbf._deep_settings import (
     net_plan,
     network,
 )
-from skrbf._estimator import (
-    EpochWatch,
-    TorchEstimator,
-    to_rows,
-    torch_modes,
-    warn,
-)
+from skrbf._estimator import EpochWatch, TorchEstimator, to_rows, torch_modes, warn
 from skrbf.engine import predict as prediction
 from skrbf.engine.centers import CENTER_RULES, kmeans
 from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
@@ -89,7 +83,7 @@ class DeepCenteringClustering(
         What "dense" and "conv" make a code with; no other encoder uses it. "tanh"
         bounds it, and so the scale of every component: what is reconstructed does not
         depend on that, and clusters do. Most papers have "linear", which leaves it
-        free; it was ahead on images with `augment`, and after very few steps.
+        free, and can be ahead with `augment` or after few steps.
         ``centering="regularized"`` needs codes with bounds; an encoder of your own has
         to bound them itself.
 
@@ -538,10 +532,9 @@ class DeepCenteringClustering(
         else:
             module, pretrained = build_module(self, X.shape[1], generator)
         module = module.to(data.rows.device, data.rows.dtype)
-        dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
+        batch = data.rows[: self.batch_size]
         with seeded(int(seed), data.rows.device):  # lazy layers draw at their first use
-            batch = data.rows[: self.batch_size]
-            check_module(self, module, batch, dtype, pretrained)
+            check_module(self, module, batch, host.dtype, pretrained)
         foreign = self.augment is not None or not isinstance(self.encoder, str)
         return data, Start(module, generator, pretrained, centers, foreign, None)
 

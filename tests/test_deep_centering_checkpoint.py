@@ -234,6 +234,8 @@ def test_equal_numbers_are_no_other_parameters(tmp_path):
         n_clusters=np.int64(3),
         hidden_layer_sizes=np.array([8]),
     ).fit(GOOD)
+    whole = net(augment=Interrupting(), **numbers).fit(GOOD)
+    assert_array_equal(est.cluster_centers_, whole.cluster_centers_)
 
 
 def test_where_a_fit_runs_and_what_it_prints_may_change(tmp_path, capsys):

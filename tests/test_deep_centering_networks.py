@@ -229,12 +229,12 @@ def test_a_module_that_cannot_be_copied():
 
 
 def test_networks_that_only_some_fits_refuse(tmp_path):
-    net(Constant).fit(X.astype(np.float32))
-    net(Neighbourly, batch_size=20).fit(X.astype(np.float32))
-    noting = net(Noting, warm_start=True, checkpoint=tmp_path / "state.pt")
-    noting.fit(X.astype(np.float32)).fit(X.astype(np.float32))
+    single = X.astype(np.float32)
+    noting = net(Noting, warm_start=True, checkpoint=tmp_path / "state.pt").fit(single)
+    for est in (noting, net(Constant), net(Neighbourly, batch_size=20)):
+        assert est.fit(single).n_iter_ == 3
     for encoder in (Detached, frozen_encoder):  # K-means on what it makes
-        net(encoder, max_iter=0).fit(X.astype(np.float32))
+        assert net(encoder, max_iter=0).fit(single).n_iter_ == 0
 
 
 class Making:

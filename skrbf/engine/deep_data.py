@@ -14,7 +14,7 @@ from skrbf.engine.scaling import TRAINING_DTYPE, Scaling, measure, scaled
 # Columns of temporaries of a row, beside its features, for the size of blocks. Layers
 # are wider, but a few hundred rows are needed to make up for reading their weights.
 WIDTH = 256
-_ENOUGH = 128
+_ENOUGH = 128  # rows, where more fit into the memory though not into a cache
 
 # Least weight, in units of their mean: gradients have it as a factor, and are squared.
 _LIGHTEST = torch.finfo(TRAINING_DTYPE).tiny ** 0.5
