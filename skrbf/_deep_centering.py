@@ -37,9 +37,9 @@ from skrbf.engine.deep_state import Report
 from skrbf.engine.encode import EncodedRows, make_encoder, reconstruction_errors
 from skrbf.engine.predict import Model
 from skrbf.engine.randomness import seeded
-from skrbf.engine.recluster import code_distances, encode_all
+from skrbf.engine.recluster import code_distances, encode_all, look
 from skrbf.engine.scaling import Scaling
-from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES, spread
+from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 
 # Multiply-adds of a row, in units of its features, for the choice of a device.
 _WORK = 5000
@@ -161,8 +161,9 @@ class DeepCenteringClustering(
         In an epoch after K-means, the linear and convolutional layers of the encoder
         but for the last and frozen ones are first moved by this share to a fresh draw,
         as that of the built-in encoders. The moments of Adam are forgotten, and K-means
-        runs again. Needs a `reinit_interval`, at best
-        of several epochs.
+        runs again. Needs a `reinit_interval` of several epochs, in which the network
+        recovers, and at best a `max_iter` that is a multiple of it: then the last reset
+        has as many.
 
     batch_size : int, default=256
         Rows of a batch.
@@ -267,8 +268,8 @@ class DeepCenteringClustering(
     losses are weighted. So a row with weight 2 is the same as the row twice, and the
     order of the rows has no effect, to the last bit.
 
-    A score or loss of one fit is not comparable with that of another `n_components`
-    or `clustering_weight`: neither chooses them.
+    A score or loss of one fit is not comparable with that of another: neither chooses
+    parameters.
 
     References
     ----------
@@ -405,7 +406,8 @@ class DeepCenteringClustering(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to cluster. Sparse ones are made dense, all of them.
+            Rows to cluster. Sparse ones are made dense, all of them: reduce text of
+            many words with :class:`~sklearn.decomposition.TruncatedSVD` first.
         y : Ignored
             For the scikit-learn convention.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -457,7 +459,7 @@ class DeepCenteringClustering(
             start = start._replace(saved=checkpoint.saved)
 
         def attributes(record, training):
-            present = _present(training, data, self.n_clusters)
+            present = _present(training, data, plan)
             return {
                 "n_features_in_": X.shape[1],
                 **self._state(X, data, training.module, *present),
@@ -466,9 +468,9 @@ class DeepCenteringClustering(
                 "history_": watch.history(),
             }
 
-        made = network(self)
+        made, net, plan = network(self), net_plan(self, data), cluster_plan(self)
         metadata = {"sample_weight": sample_weight}
-        most = self.max_iter + (0 if start.pretrained else self.pretrain_epochs)
+        most = plan.n_epochs + (0 if start.pretrained else net.pretrain_epochs)
         watch = EpochWatch(self, given, y, metadata, attributes, most)
         if checkpoint.saved is not None:
             watch.resume([Report(*each) for each in checkpoint.saved["records"]])
@@ -478,7 +480,6 @@ class DeepCenteringClustering(
             checkpoint.write(training, watch.records)
             return stop
 
-        net, plan = net_plan(self, data), cluster_plan(self)
         fitted = fit_deep(data, net, plan, start, on_epoch)
         written = {
             **self._state(
@@ -532,7 +533,7 @@ class DeepCenteringClustering(
         else:
             module, pretrained = build_module(self, X.shape[1], generator)
         module = module.to(data.rows.device, data.rows.dtype)
-        batch = data.rows[: self.batch_size]
+        batch = data.rows[: int(self.batch_size)]
         with seeded(int(seed), data.rows.device):  # lazy layers draw at their first use
             check_module(self, module, batch, host.dtype, pretrained)
         foreign = self.augment is not None or not isinstance(self.encoder, str)
@@ -603,6 +604,11 @@ class DeepCenteringClustering(
                 f"mean does: the error is {errors[-1]:.3g} times their variance. "
                 f"Train longer, or lower {to_lower}."
             )
+            if not isinstance(self.encoder, str):
+                messages[-1] += (
+                    " Rows are centered, and a decoder that ends in ReLU or a sigmoid "
+                    "makes no negative numbers."
+                )
             if isinstance(self.encoder, torch.nn.Module):
                 messages[-1] += " The module that is the encoder counts as pretrained."
         if n_found < self.n_clusters:
@@ -624,14 +630,9 @@ class DeepCenteringClustering(
         """The network, the codes of validated rows, and the model that labels them."""
         state = vars(self) if state is None else state
         compute = self._compute(X, _WORK, fitted=True)
-        encoder = make_encoder(
-            state["autoencoder_"],
-            compute.tensor(state["mean_"]),
-            compute.tensor(state["scale_"]),
-            compute,
-        )
+        encoder = _encoder(state, compute)
         centers = compute.tensor(state["cluster_centers_"])
-        codes = EncodedRows(to_rows(X, compute), encoder, centers.shape[1])
+        codes = EncodedRows(to_rows(X, compute), encoder)
         assignment = ASSIGNMENTS[state["_assignment"]]
         return encoder, codes, Model(centers, state["temperature_"], assignment)
 
@@ -761,12 +762,7 @@ class DeepCenteringClustering(
                 f"{self._n_features_out}."
             )
         compute = self._compute(codes, _WORK, fitted=True)
-        encoder = make_encoder(
-            self.autoencoder_,
-            compute.tensor(self.mean_),
-            compute.tensor(self.scale_),
-            compute,
-        )
+        encoder = _encoder(vars(self), compute)
         whole = np.empty((len(codes), len(self.mean_)), dtype=codes.dtype)
         with torch_modes():
             for start, stop, block in to_rows(codes, compute).blocks(WIDTH):
@@ -776,8 +772,9 @@ class DeepCenteringClustering(
     def score(self, X, y=None, sample_weight=None):
         """Minus the loss of rows: the higher, the better reconstructed and clustered.
 
-        Do not choose `clustering_weight` or `n_components` by it, which change what it
-        measures, or `n_clusters`, with which it grows.
+        It tells how well other rows are served by one fit. It ranks no two fits: most
+        parameters change what it measures, and the network of the better score often
+        has the worse clusters.
 
         Parameters
         ----------
@@ -801,7 +798,14 @@ class DeepCenteringClustering(
             for start, stop, errors, part in reconstruction_errors(codes.rows, encoder):
                 pulls = code_distances(model.centers, part).amin(0)
                 losses[start:stop] = (errors + unit * pulls).cpu().numpy()
-        return -float(losses @ weight / weight.sum())
+        # A row without weight may be of any size, and its loss infinite.
+        counts = weight > 0
+        return -float(losses[counts] @ weight[counts] / weight.sum())
+
+
+def _encoder(state, compute):
+    mean, scale = (compute.tensor(state[name]) for name in ("mean_", "scale_"))
+    return make_encoder(state["autoencoder_"], mean, scale, compute)
 
 
 def _weighty(labels, weight):
@@ -817,11 +821,11 @@ def _labels(codes, model, n_rows):
     return labels
 
 
-def _present(training, data, n_clusters):
+def _present(training, data, plan):
     """Centers, temperature and variance of the codes while a fit goes on."""
     view = training.view
-    if view is not None:
-        return training.clusters.centers, view.temperature, view.variance
-    codes = encode_all(training.module, data)
-    variance, _ = spread(codes.to(data.compute.accumulate), data.weight)
-    return kmeans(codes, data.weight, n_clusters, data.compute).centers, 0.0, variance
+    if view is None:  # in pretraining: as if it had ended
+        codes = encode_all(training.module, data)
+        found = kmeans(codes, data.weight, plan.n_clusters, data.compute)
+        view = look(codes, found, data, plan)
+    return view.centers, view.temperature, view.variance

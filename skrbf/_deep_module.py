@@ -80,8 +80,6 @@ def check_module(estimator, module, rows, dtype, pretrained):
             "it is frozen, or what encode returns is detached. For K-means on such "
             "codes set max_iter=0."
         )
-    if trained and min(estimator.batch_size, len(rows)) == 1:
-        _check_one_row(module)
     if not isinstance(estimator.encoder, str):
         _check_copies(module, rows, dtype, trained)
 
@@ -99,16 +97,6 @@ def _check_parts(module, trained):
         raise ValueError(
             "encoder has no parameters to train; for K-means on its codes pass it as a "
             "module, with max_iter=0."
-        )
-
-
-def _check_one_row(module):
-    """Raise where batches of one row cannot be normalised."""
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    if any(isinstance(layer, norms) for layer in module.modules()):
-        raise ValueError(
-            "encoder has layers that normalise a batch, which takes a batch_size "
-            "of 2 and as many distinct rows."
         )
 
 
@@ -179,8 +167,7 @@ def _check_copies(module, rows, dtype, trained):
     few = rows[:2]
     trial = _settled_copy(module, few)
     if trained:  # which may leave something in it
-        trial.train()
-        trial.decode(trial.encode(rows.clone()))
+        _check_training(trial.train(), rows.clone())
         trial = _settled_copy(trial.eval(), few)
     try:
         with torch.inference_mode():
@@ -191,6 +178,19 @@ def _check_copies(module, rows, dtype, trained):
             f"encoder does not take rows of {dtype}, as X has them and as it has to "
             "predict. Tensors that a network holds must be parameters or buffers; or "
             f"pass X as float32. {error}"
+        ) from error
+
+
+def _check_training(module, rows):
+    """Raise where a batch of one row cannot be normalised."""
+    try:
+        module.decode(module.encode(rows))
+    except ValueError as error:
+        if len(rows) > 1:
+            raise
+        raise ValueError(
+            "encoder cannot be trained on batches of one row; where it normalises a "
+            f"batch that takes a batch_size of 2 and as many distinct rows. {error}"
         ) from error
 
 

@@ -34,8 +34,8 @@ def net_plan(estimator, data):
         shape = None if shape is None else tuple(map(int, shape))
         augment = in_data_units(augment, data.scaling, shape, data.compute.device)
     return NetPlan(
-        estimator.pretrain_epochs,
-        estimator.batch_size,
+        int(estimator.pretrain_epochs),
+        int(estimator.batch_size),
         float(estimator.learning_rate),
         float(estimator.denoising),
         augment,
@@ -44,10 +44,10 @@ def net_plan(estimator, data):
 
 def cluster_plan(estimator):
     """How to cluster the codes."""
-    reset = estimator.weight_reset
+    interval, reset = estimator.reinit_interval, estimator.weight_reset
     return ClusterPlan(
-        n_epochs=estimator.max_iter,
-        n_clusters=estimator.n_clusters,
+        n_epochs=int(estimator.max_iter),
+        n_clusters=int(estimator.n_clusters),
         weight=float(estimator.clustering_weight),
         temperature=float(estimator.temperature),
         assignment=ASSIGNMENTS[estimator.assignment],
@@ -55,7 +55,7 @@ def cluster_plan(estimator):
         through_weights=bool(estimator.through_weights),
         once_per_epoch=estimator.assignment_update == "epoch",
         rule=CENTER_RULES[estimator.center_update],
-        reinit_interval=estimator.reinit_interval,
+        reinit_interval=None if interval is None else int(interval),
         regrow=estimator.reinit == "grow",
         weight_reset=None if reset is None else float(reset),
         tol=float(estimator.tol),
@@ -76,7 +76,7 @@ def check_parameters(estimator, n_features):
     if shape is not None and (
         len(shape) not in (2, 3)
         or not all(map(_is_count, shape))
-        or math.prod(shape) != n_features
+        or math.prod(map(int, shape)) != n_features
     ):
         raise ValueError(
             f"input_shape={shape!r} does not match the {n_features} features of X; "
@@ -142,16 +142,11 @@ def configuration(estimator, data, module, pretrained):
     pretrained : bool
         Whether its weights are not drawn in the fit.
     """
-    parameters = {
-        name: described(float(value) if _is_number(value) else value)
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in _FREE
-    }
+    names = estimator.get_params(deep=False).keys() - _FREE
+    parameters = {name: _told(estimator, name) for name in sorted(names)}
     ours = isinstance(estimator.encoder, str)  # the parameters tell its layers
-    sizes = map(int, estimator.hidden_layer_sizes)
     return {
         **parameters,
-        "hidden_layer_sizes": described(list(sizes)),
         "layers of the network": None if ours else described(layers(module)),
         "weights of the network": weights(module) if pretrained else "drawn",
         **fingerprints(data),
@@ -162,7 +157,15 @@ def network(estimator):
     """What the network of a fit was made from."""
     kind = estimator.encoder if isinstance(estimator.encoder, str) else None
     names = ("encoder", "n_components", *_NETWORK.get(kind, ()))
-    return {name: described(getattr(estimator, name)) for name in names}
+    return {name: _told(estimator, name) for name in names}
+
+
+def _told(estimator, name):
+    """A parameter as a text, the same for the same numbers in another type."""
+    value = getattr(estimator, name)
+    if name in ("hidden_layer_sizes", "input_shape") and value is not None:
+        value = [int(size) for size in value]
+    return described(float(value) if _is_number(value) else value)
 
 
 def check_same_network(estimator, before):

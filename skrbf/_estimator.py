@@ -33,6 +33,11 @@ class TorchEstimator(CallbackSupportMixin):
         """
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
+        if getattr(X, "ndim", 2) > 2:
+            raise ValueError(
+                f"X has shape {tuple(X.shape)}, and must have two dimensions: rows "
+                "stay flat, also those of images. Use X.reshape(len(X), -1)."
+            )
         return validate_data(
             self,
             X,
@@ -48,7 +53,7 @@ class TorchEstimator(CallbackSupportMixin):
         return Compute.resolve(
             self.device if device is None else device,
             torch.from_numpy(np.empty(0, dtype or X.dtype)).dtype,
-            work=X.shape[0] * X.shape[1] * n_clusters,
+            work=X.shape[0] * X.shape[1] * int(n_clusters),
             memory_bytes=get_config()["working_memory"] * _MIB,
             fall_back=fitted,
         )

@@ -522,18 +522,20 @@ class RBFNetClassifier(
 
     def _plan(self, data, generator):
         # By the rows after merging, or weights were no repetitions.
+        sizes = (self.max_iter, self.batch_size)
+        sizes = (None if size is None else int(size) for size in sizes)
         solver, max_iter, batch_size = rbf.plan_solver(
-            self.solver, self.max_iter, self.batch_size, len(data.task.rows)
+            self.solver, *sizes, len(data.task.rows)
         )
         return rbf.Plan(
-            min(self.n_centers, data.n_points),
+            min(int(self.n_centers), data.n_points),
             self.per_class,
             self.width,
             None if self.width_factor == "auto" else float(self.width_factor),
             solver,
             batch_size,
             self.learning_rate,
-            Stopping(max_iter, self.tol, self.n_iter_no_change),
+            Stopping(max_iter, self.tol, int(self.n_iter_no_change)),
             generator,
         )
 

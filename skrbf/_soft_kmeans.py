@@ -261,10 +261,10 @@ class SoftKMeans(
         given, metadata = X, {"sample_weight": sample_weight}
         X = self._validate(X, reset=True)
         problem = self._problem(X, sample_weight)
-        starts = starting_centers(
-            self.init, self.n_init, self.n_clusters, self.random_state, X, problem
-        )
         recipe, reference = self._recipe(problem)
+        starts = starting_centers(
+            self.init, self.n_init, recipe.n_clusters, self.random_state, X, problem
+        )
 
         def attributes(record, centers):
             return {
@@ -304,10 +304,10 @@ class SoftKMeans(
     def _recipe(self, problem):
         """What to fit, and the unit of its temperature."""
         recipe = Recipe(
-            self.n_clusters,
+            int(self.n_clusters),
             None if self.temperature == "auto" else float(self.temperature),
             ASSIGNMENTS[self.assignment],
-            self.max_iter,
+            int(self.max_iter),
             self.tol,
         )
         return recipe, 2.0 * largest_variance(problem)

@@ -188,6 +188,10 @@ def test_score_is_minus_the_loss(blobs, system):
     weight = np.arange(150.0)
     expected = -np.average(losses, weights=weight)
     assert est.score(X, sample_weight=weight) == pytest.approx(expected, rel=1e-4)
+    far = np.r_[X, X[:1] * 1e25].astype(np.float32)  # has no weight, so may be anywhere
+    assert est.score(far, sample_weight=np.r_[weight, 0]) == est.score(
+        far[:-1], sample_weight=weight
+    )
 
 
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
@@ -402,6 +406,16 @@ def test_convolutions():
     assert_array_equal(again.labels_, est.labels_)
 
 
+@pytest.mark.parametrize("encoder", ["dense", "conv"])
+def test_bounds_of_codes(encoder):
+    X, _ = stripes(60)
+    few = {"encoder": encoder, "input_shape": (6, 5), "max_iter": 0}
+    bounded = deep(3, **few).fit(X).transform(1e6 * X)
+    assert np.abs(bounded).max() <= 1
+    linear = deep(3, code_activation="linear", **few).fit(X).transform(1e6 * X)
+    assert np.abs(linear).max() > 1
+
+
 def test_augment_sees_batches_in_units_of_the_data(blobs):
     X, _ = blobs
     X, seen = 10 * X + 5, []
@@ -587,11 +601,32 @@ SCALARS = {
 }
 
 
-def test_numbers_of_numpy_are_numbers(blobs):
-    X, _ = blobs
-    est = deep(np.int64(4), **SCALARS).fit(X)
+@pytest.mark.parametrize("size", [np.int64, np.uint8])
+def test_numbers_of_numpy_are_numbers(blobs, size):
+    X = np.r_[blobs[0], blobs[0] + 0.1]  # more rows than the smallest type can count
+    assert len(X) > 255
+    est = deep(size(20), **SCALARS).fit(X)
     plain = {name: value.tolist() for name, value in SCALARS.items()}
-    assert_array_equal(est.transform(X), deep(4, **plain).fit(X).transform(X))
+    assert_array_equal(est.transform(X), deep(20, **plain).fit(X).transform(X))
+
+
+def test_small_integers_of_numpy_count_far():
+    """Products of theirs are larger than they can hold."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 256))
+    few = {"pretrain_epochs": np.uint8(150), "max_iter": np.uint8(129)}
+    shape = {"input_shape": tuple(np.array([16, 16], np.uint8)), "tol": 0.0}
+    est = deep(4, **few, **shape, reinit_interval=np.int8(2)).fit(X)
+    assert len(est.history_["loss"]) == 279
+
+
+def test_sizes_of_any_type_are_the_same_network(blobs):
+    X, _ = blobs
+    est = deep(hidden_layer_sizes=(16,), warm_start=True).fit(X)
+    for sizes in ([16], np.array([16]), (np.int64(16),)):
+        est.set_params(hidden_layer_sizes=sizes).fit(X)
+    with pytest.raises(ValueError, match="hidden_layer_sizes changed"):
+        est.set_params(hidden_layer_sizes=[17]).fit(X)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -22,6 +22,7 @@ KINDS = {
     "learned": {"center_update": "gradient"},
     "pretrain only": {"max_iter": 0},
     "reset": {"weight_reset": 0.2, "reinit_interval": 2},
+    "soft": {"temperature": 0.3},
 }
 all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
@@ -85,7 +86,12 @@ def test_each_epoch_shows_an_estimator_that_works(kind):
 @all_kinds
 @pytest.mark.parametrize("stop", [1, 4, 6])
 def test_a_callback_that_returns_true_stops(kind, stop):
-    est = net(**kind).set_callbacks(Steps(stop)).fit(X)
+    steps = Steps(stop)
+    est = net(**kind).set_callbacks(steps).fit(X)
+    last = steps.taken[-1]  # as if the fit had stopped there
+    assert last.temperature_ == est.temperature_
+    assert_array_equal(last.cluster_centers_, est.cluster_centers_)
+    assert_array_equal(last.predict_proba(X), est.predict_proba(X))
     assert len(est.history_["loss"]) == min(stop, 4 if "max_iter" in kind else 8)
     assert_array_equal(est.labels_, est.predict(X))
     assert_array_equal(np.unique(est.labels_), [0, 1, 2])

@@ -1,5 +1,6 @@
 """DeepCenteringClustering interrupted, and going on from its checkpoint."""
 
+import json
 import os
 import re
 import subprocess
@@ -274,6 +275,19 @@ def test_other_weights_are_another_fit(tmp_path):
         est.fit(GOOD, sample_weight=np.arange(1, 61))
 
 
+def test_weights_in_another_order_are_another_fit(tmp_path):
+    path, augment = tmp_path / "state.pt", Interrupting()
+    est = net(warm_start=True, max_iter=1).fit(GOOD)
+    est.set_params(augment=augment, checkpoint=path, max_iter=4)
+    augment.left = 3
+    weight = np.arange(1, 61)
+    with pytest.raises(KeyboardInterrupt):
+        est.fit(GOOD, sample_weight=weight)
+    augment.left = np.inf
+    with pytest.raises(ValueError, match="a fit with other sample_weight"):
+        est.fit(GOOD, sample_weight=weight[::-1])
+
+
 def test_an_interruption_while_it_is_written(tmp_path, monkeypatch):
     """The file of the epoch before is whole, and the fit goes on from it."""
     path, save, n_written = tmp_path / "state.pt", torch.save, 0
@@ -475,6 +489,17 @@ def test_a_checkpoint_without_all_its_parts(tmp_path):
             est.fit(GOOD)
     torch.save(whole, path)
     est.fit(GOOD)
+
+
+def test_a_checkpoint_of_another_version(tmp_path):
+    path = tmp_path / "state.pt"
+    est = interrupted(path)
+    whole = torch.load(path, weights_only=True)
+    was = json.loads(whole["configuration"])
+    was["layout"] = was["layout"].rpartition(" ")[0]  # reports had a field less
+    torch.save({**whole, "configuration": json.dumps(was)}, path)
+    with pytest.raises(ValueError, match="was written by another version of skrbf"):
+        est.fit(GOOD)
 
 
 def test_a_checkpoint_without_a_folder(tmp_path):

@@ -556,6 +556,7 @@ def test_a_network_that_says_nothing_of_the_rows_is_told_of(
             getattr(net(**few), name)(GOOD)
         assert seen[0].filename == __file__
     module = isinstance(given, nn.Module)
+    assert "makes no negative numbers" in str(seen[0].message)
     assert ("counts as pretrained" in str(seen[0].message)) == module
 
 
@@ -681,6 +682,19 @@ def test_codes_that_explode_in_the_last_step(activation):
         FloatingPointError, match="nan in step 1 of the phase 'cluster'"
     ):
         net(**params, learning_rate=1e18).fit(GOOD)
+
+
+@pytest.mark.parametrize("rate", [1e18, 1e30])
+def test_codes_that_explode_before_a_decoder_that_is_frozen(rate):
+    def frozen(n_features, n_components):
+        decoder = nn.Linear(n_components, n_features).requires_grad_(
+            requires_grad=False
+        )
+        return Autoencoder(nn.Linear(n_features, n_components), decoder)
+
+    once = {"pretrain_epochs": 0, "max_iter": 1, "batch_size": 500}
+    with pytest.raises(FloatingPointError, match="nan in step 1"):
+        net(encoder=frozen, learning_rate=rate, **once).fit(GOOD)
 
 
 @pytest.mark.parametrize("rate", [1e18, 1e30])

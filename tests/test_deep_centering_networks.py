@@ -79,10 +79,21 @@ def lazily_normalising(n_features, n_components):
 @pytest.mark.parametrize("given", [X, np.repeat(X[:1], 5, 0)], ids=["rows", "copies"])
 def test_a_batch_of_one_row_cannot_be_normalised(given, encoder):
     est = net(encoder, batch_size=1).set_params(n_clusters=1)
-    with pytest.raises(ValueError, match="which takes a batch_size of 2"):
+    with pytest.raises(ValueError, match="that takes a batch_size of 2"):
         est.fit(given)
     if len(np.unique(given, axis=0)) > 1:
         est.set_params(batch_size=2).fit(given)
+
+
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
+def test_one_image_has_pixels_enough_to_be_normalised():
+    def convolved(n_features, n_components):
+        layers = [nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 3, padding=1)]
+        layers += [nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(24, n_components)]
+        return Autoencoder(nn.Sequential(*layers), nn.Linear(n_components, n_features))
+
+    est = net(convolved, batch_size=1).fit(X)
+    assert est.autoencoder_.encoder[2].num_batches_tracked > len(X)
 
 
 @pytest.mark.filterwarnings("ignore:The reconstruction error has risen")

@@ -224,6 +224,21 @@ def test_the_same_seed_is_the_same_network(moons):
     assert_array_equal(full[0], full[2])
 
 
+@pytest.mark.filterwarnings("ignore:RBFNetClassifier did not converge")
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_small_integers_of_numpy_as_parameters(moons, solver):
+    X, y = moons
+    assert len(X) > 255
+    small = {"n_centers": np.uint8(20), "batch_size": np.uint8(64)}
+    small |= {"max_iter": np.int8(100), "n_iter_no_change": np.uint8(10)}
+    plain = {name: int(value) for name, value in small.items()}
+    est, other = (
+        RBFNetClassifier(**each, solver=solver, random_state=0).fit(X, y)
+        for each in (small, plain)
+    )
+    assert_array_equal(est.predict_proba(X), other.predict_proba(X))
+
+
 def test_scale_takes_units_away(moons):
     X, y = moons
     a, b = net().fit(X, y), net().fit(X * [1e3, 1e-3], y)

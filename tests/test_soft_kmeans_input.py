@@ -88,6 +88,18 @@ def test_integers_become_float64(make_data, dtype):
     assert_array_equal(est.cluster_centers_, with_float.cluster_centers_)
 
 
+def test_small_integers_of_numpy_as_parameters(make_data):
+    X = make_data("blobs")  # more rows than they can count
+    drawn = {"init": "k-means++", "random_state": 0}
+    small = {"n_init": np.int8(2), "max_iter": np.uint8(200)}
+    est = SoftKMeans(np.int8(20), **drawn, **small).fit(X)
+    plain = SoftKMeans(20, **drawn, n_init=2, max_iter=200).fit(X)
+    assert_array_equal(est.cluster_centers_, plain.cluster_centers_)
+    assert_array_equal(
+        SoftKMeans(np.uint8(20)).fit(X).labels_, SoftKMeans(20).fit(X).labels_
+    )
+
+
 @all_kinds
 def test_a_read_only_memory_map_is_fine_and_left_alone(make_data, tmp_path, kind):
     X = make_data("blobs")

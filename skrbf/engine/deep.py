@@ -68,8 +68,7 @@ def clustering(
         training.epoch += 1
         loss = error + plan.weight * (pull + drift)
         codes = encode_all(training.module, data)
-        sound = are_finite(training.clusters.centers, *training.module.parameters())
-        sound = sound and in_range(codes)
+        sound = in_range(codes)
         if not (sound and decodes_in_range(training.module, training.clusters.centers)):
             yield Step(training, math.nan)
         between_epochs(training, data, plan, codes)

@@ -20,10 +20,14 @@ class Encoder(NamedTuple):
     mean: Tensor  # (d,)
     scale: Tensor  # (d,)
 
+    def scaled(self, block: Tensor) -> Tensor:
+        """Rows (m, d), dense or CSR, as the network sees them."""
+        rows = block if block.layout == torch.strided else block.to_dense()
+        return (rows - self.mean) / self.scale
+
     def encode(self, block: Tensor) -> Tensor:
         """Codes (m, c) of rows (m, d), dense or CSR."""
-        rows = block if block.layout == torch.strided else block.to_dense()
-        return self.module.encode((rows - self.mean) / self.scale)
+        return self.module.encode(self.scaled(block))
 
     def decode(self, codes: Tensor) -> Tensor:
         """Rows (m, d), in units of the data, of codes (m, c)."""
@@ -31,24 +35,15 @@ class Encoder(NamedTuple):
 
 
 class EncodedRows(NamedTuple):
-    """The codes of rows, as rows: made block by block, never all at once."""
+    """The codes of rows: made block by block, never all at once."""
 
     rows: Rows
     encoder: Encoder
-    n_features: int
-    is_sparse: bool = False
-
-    @property
-    def n_rows(self) -> int:
-        return self.rows.n_rows
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
         wide = max(columns, WIDTH + self.rows.n_features)
         for start, stop, block in self.rows.blocks(wide):
             yield start, stop, self.encoder.encode(block)
-
-    def take(self, index: Tensor) -> Tensor:
-        return self.encoder.encode(self.rows.take(index))
 
 
 def make_encoder(
@@ -75,12 +70,7 @@ def reconstruction_errors(
     Errors (eq-reconstruction) are in units of the mean variance of the features.
     """
     for start, stop, block in rows.blocks(WIDTH + rows.n_features):
-        dense = block if block.layout == torch.strided else block.to_dense()
-        scaled = (dense - encoder.mean) / encoder.scale
+        scaled = encoder.scaled(block)
         codes = encoder.module.encode(scaled)
-        yield (
-            start,
-            stop,
-            (encoder.module.decode(codes) - scaled).square().mean(1),
-            codes,
-        )
+        errors = (encoder.module.decode(codes) - scaled).square().mean(1)
+        yield start, stop, errors, codes

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.problem import Problem
-from skrbf.engine.rows import Rows
+from skrbf.engine.rows import Blocks, Rows
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import (
     nearest,
@@ -35,7 +35,7 @@ class Scored(NamedTuple):
     objective: float  # free energy; the inertia at temperature 0
 
 
-def labels(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
+def labels(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, labels (m,)) of every block.
 
     The label is the first of the largest responsibilities, so that labels and
@@ -49,7 +49,7 @@ def labels(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
             yield start, stop, _label(block, model, measure)
 
 
-def responsibilities(rows: Rows, model: Model) -> Iterator[tuple[int, int, Tensor]]:
+def responsibilities(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, responsibilities (k, m)) of every block."""
     measure = _Measure(model)
     k = len(model.centers)

@@ -49,7 +49,7 @@ def between_epochs(
         clusters = plan.rule.after_epoch(clusters, parts)
     if is_due(training, plan):
         clusters = _reinitialized(codes, clusters, before.labels, data, plan)
-    _set_clusters(training, clusters, plan)
+    _set_clusters(training, clusters)
     training.view = look(codes, clusters, data, plan)
 
 
@@ -111,7 +111,7 @@ def end_with_kmeans(training: Training, data: DeepData, plan: ClusterPlan) -> No
         )
 
 
-def _set_clusters(training: Training, clusters: Clusters, plan: ClusterPlan) -> None:
+def _set_clusters(training: Training, clusters: Clusters) -> None:
     if training.learned is not None and clusters is not training.clusters:
         training.learned.data.copy_(clusters.centers)
         training.optimizer.state.pop(training.learned, None)
@@ -131,7 +131,7 @@ def reset(training: Training, data: DeepData, plan: ClusterPlan) -> None:
     codes = encode_all(training.module, data)
     before = training.view.labels
     clusters = _reinitialized(codes, training.clusters, before, data, plan)
-    _set_clusters(training, clusters, plan)
+    _set_clusters(training, clusters)
     training.view = look(codes, clusters, data, plan)
 
 

@@ -13,7 +13,14 @@ BlockRows = Callable[[int], int]
 _CACHED = 4
 
 
-class Rows(Protocol):
+class Blocks(Protocol):
+    """What prediction needs of a table."""
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Blocks (start, stop, rows) sized for ``columns`` temporaries a row."""
+
+
+class Rows(Blocks, Protocol):
     """What the loops need of a table of ``n_rows`` x ``n_features``."""
 
     @property
@@ -24,9 +31,6 @@ class Rows(Protocol):
 
     @property
     def is_sparse(self) -> bool: ...
-
-    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Blocks (start, stop, rows) sized for ``columns`` temporaries a row."""
 
     def take(self, index: Tensor) -> Tensor:
         """Some rows, in the order of ``index``, in one tensor."""

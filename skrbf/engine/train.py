@@ -15,7 +15,7 @@ State = TypeVar("State")
 
 
 class Step(NamedTuple, Generic[State]):
-    """Where an optimiser is after one iteration. It never changes a state it gave."""
+    """Where an optimiser is after one iteration."""
 
     state: State
     loss: float
@@ -120,7 +120,8 @@ def train(
     Parameters
     ----------
     steps : iterable of Step
-        Ends by itself where the optimiser can do no better.
+        Ends by itself where the optimiser can do no better, and never changes a state
+        that it gave.
     start : Step
         Where the optimiser started: what it gives back is never worse.
     phase : str

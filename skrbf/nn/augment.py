@@ -16,7 +16,7 @@ class RandomAffine(nn.Module):
     degrees : float, default=10.0
         Largest angle, either way.
     translate : float, default=0.1
-        Largest shift along each side, either way, as a share of it.
+        Largest shift along each side, either way, as a share of it below 1.
     zoom : float, default=0.1
         Largest change of size, either way, as a share below 1.
     input_shape : tuple of int, default=None
@@ -51,7 +51,7 @@ class RandomAffine(nn.Module):
         super().__init__()
         for name, value, most in (
             ("degrees", degrees, math.inf),
-            ("translate", translate, math.inf),
+            ("translate", translate, 1.0),
             ("zoom", zoom, 1.0),
         ):
             if not (isinstance(value, Real) and 0 <= value < most):

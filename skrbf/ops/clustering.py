@@ -170,7 +170,7 @@ def regularized_loss(
 CENTERING_LOSSES: dict[str, CenteringLoss] = {
     "distance": CenteringLoss(distance_loss, True),
     "centroid": CenteringLoss(centroid_loss, True),
-    "regularized": CenteringLoss(regularized_loss, False),  # the code itself is bounded
+    "regularized": CenteringLoss(regularized_loss, False),  # codes need bounds
 }
 
 

@@ -13,7 +13,8 @@ _MOST_NAMES = 10
 class CodesDisplay:
     """Codes of rows, and the centers among them, in the plane of largest variance.
 
-    It is recommended to use :meth:`from_estimator`.
+    It is recommended to use :meth:`from_estimator`. Up to ten clusters or classes have
+    colours of their own and a legend; of more, some share a colour.
 
     Parameters
     ----------

@@ -303,7 +303,7 @@ def test_codes_far_from_the_origin(data, module, clusters):
     assert far.label_change == plain.label_change
 
 
-def test_bounded_codes_have_no_drift(data, module, clusters):
+def test_the_regularized_loss_has_no_drift(data, module, clusters):
     regularized = CENTERING_LOSSES["regularized"]
     variance, _ = moments(encode_all(module, data), data.weight)
     training = one_epoch(module, data, clusters, began=9 * variance, loss=regularized)
@@ -421,6 +421,46 @@ def test_learned_centers_go_on_from_k_means_without_their_moments(
     assert torch.equal(parameters[-1], training.clusters.centers)
     assert parameters[-1] not in training.optimizer.state
     assert all(p in training.optimizer.state for p in parameters[:-1])
+
+
+def test_learned_centers_keep_their_moments_where_k_means_is_not_due(
+    data, module, clusters
+):
+    """Two epochs against a loop of plain torch."""
+    how = plan(rule=CENTER_RULES["gradient"])
+    training = started(module, data, clusters, how)
+    steps = clustering(training, data, NET, how)
+    net, centers = copy.deepcopy(module), clusters.centers.clone().requires_grad_()
+    adam = torch.optim.Adam([*net.parameters(), centers], RATE)
+    share = data.weight / data.weight.sum()
+    began, _ = moments(encode_all(module, data), data.weight)
+    for _ in range(2):
+        next(steps)
+        _, largest = moments(encode_all(net, data), data.weight)
+        h = net.encode(data.rows)
+        d, r = responsibilities(h, centers, 2 * 0.2 * largest)
+        pull = share @ (r.detach() * d).sum(1)
+        mean = share @ h
+        variance = share @ (h - mean).square().sum(1)
+        drift = ((variance / began).sqrt() - 1) ** 2
+        error = share @ (net.decode(h) - data.rows).square().mean(1)
+        adam.zero_grad()
+        (error + WEIGHT * (pull / began + drift)).backward()
+        adam.step()
+    assert_same(training, net)
+    assert_allclose(training.clusters.centers, centers.detach(), atol=1e-9)
+
+
+def test_learned_centers_are_those_of_k_means_after_a_reset(data, module, clusters):
+    how = plan(
+        rule=CENTER_RULES["gradient"], reinit_interval=3, weight_reset=0.3, regrow=True
+    )
+    training = started(module, data, clusters, how)
+    next(clustering(training, data, NET, how))
+    before = training.learned.detach().clone()
+    reset(training, data, how)
+    assert torch.equal(training.learned, training.clusters.centers)
+    assert not torch.allclose(training.learned, before, atol=0.01)
 
 
 def test_k_means_every_other_epoch(data, module, clusters):

@@ -149,6 +149,7 @@ def test_an_affine_map_that_is_none():
     for bad in (
         {"degrees": -1},
         {"translate": float("nan")},
+        {"translate": 1},  # a share, not pixels
         {"zoom": 1},
         {"zoom": "a"},
     ):
