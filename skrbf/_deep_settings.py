@@ -143,7 +143,7 @@ def configuration(estimator, data, module, pretrained):
         Whether its weights are not drawn in the fit.
     """
     names = estimator.get_params(deep=False).keys() - _FREE
-    parameters = {name: _told(estimator, name) for name in sorted(names)}
+    parameters = {name: _as_text(estimator, name) for name in sorted(names)}
     ours = isinstance(estimator.encoder, str)  # the parameters tell its layers
     return {
         **parameters,
@@ -157,10 +157,10 @@ def network(estimator):
     """What the network of a fit was made from."""
     kind = estimator.encoder if isinstance(estimator.encoder, str) else None
     names = ("encoder", "n_components", *_NETWORK.get(kind, ()))
-    return {name: _told(estimator, name) for name in names}
+    return {name: _as_text(estimator, name) for name in names}
 
 
-def _told(estimator, name):
+def _as_text(estimator, name):
     """A parameter as a text, the same for the same numbers in another type."""
     value = getattr(estimator, name)
     if name in ("hidden_layer_sizes", "input_shape") and value is not None:

@@ -68,8 +68,8 @@ def clustering(
         training.epoch += 1
         loss = error + plan.weight * (pull + drift)
         codes = encode_all(training.module, data)
-        sound = in_range(codes)
-        if not (sound and decodes_in_range(training.module, training.clusters.centers)):
+        centers = training.clusters.centers
+        if not (in_range(codes) and decodes_in_range(training.module, centers)):
             yield Step(training, math.nan)
         between_epochs(training, data, plan, codes)
         assert training.view is not None
