@@ -773,8 +773,8 @@ class DeepCenteringClustering(
         """Minus the loss of rows: the higher, the better reconstructed and clustered.
 
         It tells how well other rows are served by one fit. It ranks no two fits: most
-        parameters change what it measures, and the network of the better score often
-        has the worse clusters.
+        parameters change what it measures, and the fit of the better score can have
+        the worse clusters.
 
         Parameters
         ----------
