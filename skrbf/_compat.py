@@ -1,6 +1,5 @@
 """Every private or version-dependent name of scikit-learn, imported here only."""
 
-import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
@@ -17,31 +16,10 @@ __all__ = [
     "CallbackSupportMixin",
     "Interval",
     "StrOptions",
+    "_check_sample_weight",
     "_fit_context",
     "begin_callbacks",
-    "check_sample_weight",
 ]
-
-
-def check_sample_weight(sample_weight, X):
-    """Validated weights in the dtype of `X`, None where none are given."""
-    if sample_weight is None:
-        return None
-    weight = _check_sample_weight(
-        sample_weight, X, dtype=X.dtype, ensure_non_negative=True
-    )
-    if not np.any(weight):  # scikit-learn >= 1.9 has said so already
-        raise ValueError(
-            "Sample weights must contain at least one non-zero number; all are zero."
-        )
-    with np.errstate(over="ignore"):
-        total = weight.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        raise ValueError(
-            "sample_weight has values so large that their sum overflows; divide it by "
-            "a number."
-        )
-    return weight
 
 
 def begin_callbacks(estimator, X, y, metadata, most_steps):

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
+from skrbf._compat import Interval, StrOptions, _fit_context
 from skrbf._deep_module import build_module, check_module
 from skrbf._deep_settings import (
     check_parameters,
@@ -27,7 +27,15 @@ from skrbf._deep_settings import (
     net_plan,
     network,
 )
-from skrbf._estimator import EpochWatch, TorchEstimator, to_rows, torch_modes, warn
+from skrbf._estimator import (
+    EpochWatch,
+    TorchEstimator,
+    as_array,
+    check_sample_weight,
+    to_rows,
+    torch_modes,
+    warn,
+)
 from skrbf.engine import predict as prediction
 from skrbf.engine.centers import CENTER_RULES, kmeans
 from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
@@ -450,7 +458,7 @@ class DeepCenteringClustering(
     def _fit(self, X, y, sample_weight):
         given = X
         X = self._validate(X, reset=True)
-        weight = check_sample_weight(sample_weight, X)
+        weight, _ = check_sample_weight(sample_weight, X)
         data, start = self._start(X, weight)
         checkpoint = self._checkpoint(data, start)
         if checkpoint.saved is not None:
@@ -519,7 +527,7 @@ class DeepCenteringClustering(
         host = self._compute(X, 1, device="cpu")
         data = prepare_rows(
             to_rows(X.toarray() if issparse(X) else X, host),
-            None if weight is None else torch.from_numpy(weight.astype(np.float64)),
+            None if weight is None else torch.from_numpy(weight),
             self._scaling() if go_on else None,
             self._compute(X, _WORK, dtype=np.float32),
         )
@@ -753,9 +761,7 @@ class DeepCenteringClustering(
             If the codes have another width.
         """
         check_is_fitted(self)
-        if isinstance(X, torch.Tensor):
-            X = X.detach().cpu().numpy()
-        codes = check_array(X, dtype=[np.float64, np.float32], order="C")
+        codes = check_array(as_array(X, "X"), dtype=[np.float64, np.float32], order="C")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, and codes have "
@@ -790,8 +796,8 @@ class DeepCenteringClustering(
             centers, in variances of the codes.
         """
         X, encoder, codes, model = self._ready(X)
-        weight = check_sample_weight(sample_weight, X)
-        weight = np.ones(X.shape[0]) if weight is None else weight.astype(np.float64)
+        weight, _ = check_sample_weight(sample_weight, X)
+        weight = np.ones(X.shape[0]) if weight is None else weight
         unit = self._weight / self.code_variance_ if self.code_variance_ > 0 else 0.0
         losses = np.empty(X.shape[0])
         with torch_modes():

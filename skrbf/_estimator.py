@@ -8,9 +8,14 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn import get_config
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
-from skrbf._compat import CallbackSupportMixin, begin_callbacks
+from skrbf._compat import (
+    CallbackSupportMixin,
+    _check_sample_weight,
+    begin_callbacks,
+)
 from skrbf.engine.compute import Compute
 from skrbf.engine.deep_state import Report
 
@@ -31,14 +36,13 @@ class TorchEstimator(CallbackSupportMixin):
 
         With `y` as well, where it is given.
         """
-        if isinstance(X, torch.Tensor):
-            X = X.detach().cpu().numpy()
+        X, y = as_array(X, "X"), as_array(y, "y")
         if getattr(X, "ndim", 2) > 2:
             raise ValueError(
                 f"X has shape {tuple(X.shape)}, and must have two dimensions: rows "
                 "stay flat, also those of images. Use X.reshape(len(X), -1)."
             )
-        return validate_data(
+        checked = validate_data(
             self,
             X,
             y,
@@ -47,6 +51,9 @@ class TorchEstimator(CallbackSupportMixin):
             dtype=[np.float64, np.float32],
             order="C",
         )
+        if isinstance(checked, tuple):
+            return _canonical(checked[0]), checked[1]
+        return _canonical(checked)
 
     def _compute(self, X, n_clusters, *, fitted=False, device=None, dtype=None):
         """Device and dtype, those of the estimator and `X` by default, block size."""
@@ -96,10 +103,92 @@ def _is_ours(frame):
     return name.partition(".")[0] in ("skrbf", "sklearn")
 
 
+def as_array(given, name):
+    """Convert a tensor to an array of its numbers; anything else stays as it is.
+
+    Parameters
+    ----------
+    given : object
+    name : str
+        Of the argument, for errors.
+    """
+    if not isinstance(given, torch.Tensor):
+        return given
+    if given.layout != torch.strided or given.is_nested:
+        raise TypeError(
+            f"{name} is a tensor of layout {given.layout}; pass a dense tensor, or a "
+            "sparse matrix of scipy."
+        )
+    if given.device.type == "meta":
+        raise ValueError(f"{name} is a tensor on the meta device, without any numbers.")
+    given = given.detach().cpu().resolve_conj().resolve_neg()
+    if given.is_floating_point() and given.dtype not in _NUMPY_FLOATS:
+        given = given.float()
+    return given.numpy()
+
+
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
+
+
+def _canonical(X):
+    """Sum duplicate entries of a CSR matrix and sort them, in a copy where need be.
+
+    Torch and functions of stored entries that are not linear, such as squares, take
+    every entry for the value at its place.
+    """
+    if not sparse.issparse(X):
+        return X
+    kind = sparse.csr_array if isinstance(X, sparse.sparray) else sparse.csr_matrix
+    parts = (_contiguous(part) for part in (X.data, X.indices, X.indptr))
+    X = kind(tuple(parts), shape=X.shape)  # knows nothing of its format yet
+    X.check_format(full_check=True)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+        assert_all_finite(X.data, input_name="X")
+    return X
+
+
+def _contiguous(array):
+    return np.require(array, requirements=["C", "A"])
+
+
+def check_sample_weight(sample_weight, X):
+    """Check weights, and divide them by a power of two: only their ratios count.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_samples,), float64, or None
+        The largest is between 0.5 and 1. None where none are given.
+    exponent : int
+        The weights as given are 2^exponent times as large.
+
+    Raises
+    ------
+    ValueError
+        For weights that are negative, not finite, or all zero.
+    """
+    if sample_weight is None:
+        return None, 0
+    weight = _check_sample_weight(
+        as_array(sample_weight, "sample_weight"),
+        X,
+        dtype=np.float64,
+        ensure_non_negative=True,
+    )
+    assert_all_finite(weight, input_name="sample_weight")
+    if not np.any(weight):  # scikit-learn >= 1.9 has said so already
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number; all are zero."
+        )
+    exponent = int(np.frexp(weight.max())[1])
+    return np.ldexp(weight, -exponent), exponent
+
+
 def to_rows(X, compute):
     """The rows of a validated array or CSR matrix, shared with it, not copied."""
     if not sparse.issparse(X):
-        return compute.dense(from_numpy(X))
+        return compute.dense(from_numpy(_contiguous(X)))
     parts = [from_numpy(part) for part in (X.indptr, X.indices, X.data)]
     return compute.sparse(parts, X.shape[1])
 

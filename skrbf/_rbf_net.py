@@ -508,10 +508,11 @@ class RBFNetClassifier(
         return task.with_kernel(Units(*parts))
 
     def _target(self, X, labels, classes, sample_weight, n_units, alpha):
-        weight = row_weights(X, labels, classes, sample_weight, self.class_weight)
+        weight, unit = row_weights(X, labels, classes, sample_weight, self.class_weight)
         return Target(
             torch.from_numpy(labels.astype(np.int64)),
             None if weight is None else torch.from_numpy(weight),
+            unit,
             len(classes),
             ACTIVATIONS[self.assignment or "gaussian"],
             alpha,

@@ -5,7 +5,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from skrbf._compat import check_sample_weight
+from skrbf._estimator import check_sample_weight
+
+_LARGEST = np.finfo(np.float64).maxexp - 1  # of the exponents of float64
 
 
 def encoded(y, classes=None):
@@ -33,7 +35,7 @@ def encoded(y, classes=None):
 
 
 def row_weights(X, labels, classes, sample_weight, class_weight):
-    """Weight of each row by itself and by its class, float64; None where all are 1.
+    """Weight of each row by itself and by its class, and their unit.
 
     Parameters
     ----------
@@ -44,20 +46,27 @@ def row_weights(X, labels, classes, sample_weight, class_weight):
     sample_weight, class_weight : object
         As of :class:`skrbf.RBFNetClassifier`.
 
+    Returns
+    -------
+    weight : ndarray of shape (n_samples,), float64, or None
+        None where all are 1.
+    unit : float
+        A power of two that the weights as given are times as large.
+
     Raises
     ------
     ValueError
         For weights that no row is left with, or a class that is not there.
     """
-    weight = check_sample_weight(sample_weight, X)
-    weight = None if weight is None else weight.astype(np.float64)
+    weight, exponent = check_sample_weight(sample_weight, X)
+    unit = 2.0 ** min(exponent, _LARGEST)
     if class_weight is None:
-        return weight
+        return weight, unit
     factor = _class_factors(class_weight, classes, labels, weight)
     weight = factor[labels] * (1.0 if weight is None else weight)
     if not np.any(weight > 0):
         raise ValueError("class_weight leaves no row with a positive weight.")
-    return weight
+    return weight, unit
 
 
 def _class_factors(class_weight, classes, labels, weight):

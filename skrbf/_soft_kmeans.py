@@ -14,11 +14,19 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._compat import Interval, StrOptions, _fit_context, check_sample_weight
-from skrbf._estimator import TorchEstimator, Watch, to_rows, torch_modes, warn
+from skrbf._compat import Interval, StrOptions, _fit_context
+from skrbf._estimator import (
+    TorchEstimator,
+    Watch,
+    check_sample_weight,
+    to_rows,
+    torch_modes,
+    warn,
+)
 from skrbf._starts import starting_centers
 from skrbf.engine import predict as prediction
 from skrbf.engine.fit import Recipe, fit, largest_variance
+from skrbf.engine.limits import times_power
 from skrbf.engine.predict import Model
 from skrbf.engine.problem import make_problem
 from skrbf.engine.stream import absorb
@@ -260,7 +268,11 @@ class SoftKMeans(
     def _fit(self, X, y, sample_weight):
         given, metadata = X, {"sample_weight": sample_weight}
         X = self._validate(X, reset=True)
-        problem = self._problem(X, sample_weight)
+        if X.shape[0] < self.n_clusters:
+            raise ValueError(
+                f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
+            )
+        problem, weight_exponent = self._problem(X, sample_weight, self.n_clusters)
         recipe, reference = self._recipe(problem)
         starts = starting_centers(
             self.init, self.n_init, recipe.n_clusters, self.random_state, X, problem
@@ -275,31 +287,38 @@ class SoftKMeans(
             }
 
         watch = Watch(self, given, y, metadata, attributes)
-        fitted = fit(problem, recipe, starts, reference, watch)
-        written = self._attributes(fitted, reference, watch.history())
+
+        def on_step(record, centers):
+            objective = times_power(record.objective, weight_exponent)
+            return watch(record._replace(objective=objective), centers)
+
+        fitted = fit(problem, recipe, starts, reference, on_step)
+        reference = times_power(reference, 2 * problem.exponent)
+        written = {
+            **self._attributes(fitted, reference),
+            **self._scores(fitted.scored, fitted.scored.weight, weight_exponent),
+            "history_": watch.history(),
+        }
         if not watch.stopped:
             self._warn(fitted)
         watch.end({**written, "n_features_in_": X.shape[1]})
         vars(self).update(written)
         return self
 
-    def _problem(self, X, sample_weight):
-        weight = check_sample_weight(sample_weight, X)
-        if X.shape[0] < self.n_clusters:
-            raise ValueError(
-                f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
-            )
-        compute = self._compute(X, self.n_clusters)
+    def _problem(self, X, sample_weight, n_clusters):
+        """The rows and weights on their device, and the unit of the weights."""
+        weight, exponent = check_sample_weight(sample_weight, X)
+        compute = self._compute(X, n_clusters)
         if weight is not None:
             weight = compute.tensor(weight)
         problem = make_problem(to_rows(X, compute), weight, compute)
-        if not np.isfinite(problem.scatter):
-            wider = ", or pass float64" if X.dtype == np.float32 else ""
+        scatter = times_power(problem.scatter, 2 * problem.exponent + exponent)
+        if not np.isfinite([scatter, times_power(problem.mass, exponent)]).all():
             raise ValueError(
-                f"The squared distances in X are too large for {X.dtype}; "
-                f"scale X{wider}."
+                "sample_weight has values so large that sums with them overflow; "
+                "divide it by a number."
             )
-        return problem
+        return problem, exponent
 
     def _recipe(self, problem):
         """What to fit, and the unit of its temperature."""
@@ -312,13 +331,14 @@ class SoftKMeans(
         )
         return recipe, 2.0 * largest_variance(problem)
 
-    def _attributes(self, fitted, reference, history):
+    def _attributes(self, fitted, reference):
+        """What a fit leaves, but for the scores of its rows.
+
+        `reference` is the unit of the temperature, in squared units of the data.
+        """
         assignment = ASSIGNMENTS[self.assignment]
         return {
             "cluster_centers_": fitted.centers.cpu().numpy().copy(),
-            "labels_": fitted.scored.labels.cpu().numpy().copy(),
-            "inertia_": fitted.scored.inertia,
-            "objective_": fitted.scored.objective,
             "temperature_": fitted.temperature,
             "relative_temperature_": (
                 fitted.temperature / reference if reference > 0 else 0.0
@@ -327,10 +347,18 @@ class SoftKMeans(
             "critical_temperature_": critical_temperature(
                 reference / 2, self.n_clusters, assignment
             ),
-            "cluster_weight_": fitted.scored.weight.cpu().numpy().copy(),
             "n_iter_": fitted.n_iter,
-            "history_": history,
             "_assignment": self.assignment,  # what `predict` uses, whatever is set
+        }
+
+    @staticmethod
+    def _scores(scored, cluster_weight, weight_exponent):
+        """The scores of rows whose weights were divided by 2^weight_exponent."""
+        return {
+            "labels_": scored.labels.cpu().numpy().copy(),
+            "inertia_": times_power(scored.inertia, weight_exponent),
+            "objective_": times_power(scored.objective, weight_exponent),
+            "cluster_weight_": np.ldexp(cluster_weight.cpu().numpy(), weight_exponent),
         }
 
     def _warn(self, fitted):
@@ -406,29 +434,30 @@ class SoftKMeans(
 
     def _partial_fit(self, X, sample_weight):
         X = self._validate(X, reset=False)
-        weight = check_sample_weight(sample_weight, X)
-        compute = self._compute(X, self.cluster_centers_.shape[0])
-        weight = None if weight is None else compute.tensor(weight)
-        problem = make_problem(to_rows(X, compute), weight, compute)
+        problem, exponent = self._problem(X, sample_weight, self._n_features_out)
+        compute = problem.compute
         model = self._model(compute)
-        seen = torch.tensor(self.cluster_weight_, device=compute.device)
+        seen = np.ldexp(self.cluster_weight_, -exponent)
+        seen = torch.tensor(seen, device=compute.device)
         centers, mass = absorb(problem, model, seen)
-        model = model._replace(centers=centers)
-        scored = prediction.score(problem, model)
+        # Labels are those of the centers as they are kept.
+        centers = centers.cpu().numpy().astype(self.cluster_centers_.dtype)
+        model = model._replace(
+            centers=torch.from_numpy(centers).to(compute.device, problem.table.dtype)
+        )
+        scored = prediction.score(
+            problem.table, problem.weight, model, compute.accumulate
+        )
+        written = self._scores(scored, mass, exponent)
         fields = {
             "phase": "batch",
             "temperature": model.temperature,
-            "objective": scored.objective,
+            "objective": written["objective_"],
             "n_clusters": len(centers),
         }
         vars(self).update(
-            cluster_centers_=model.centers.cpu()
-            .numpy()
-            .astype(self.cluster_centers_.dtype),
-            labels_=scored.labels.cpu().numpy().copy(),
-            inertia_=scored.inertia,
-            objective_=scored.objective,
-            cluster_weight_=mass.cpu().numpy().copy(),
+            **written,
+            cluster_centers_=centers,
             n_iter_=self.n_iter_ + 1,
             history_={
                 name: [*values, fields[name]] for name, values in self.history_.items()
@@ -532,8 +561,9 @@ class SoftKMeans(
             Minus the weighted sum of squared distances to the nearest center.
         """
         X, rows, model = self._ready(X)
-        weight = check_sample_weight(sample_weight, X)
+        weight, exponent = check_sample_weight(sample_weight, X)
         compute = self._compute(X, self._n_features_out, fitted=True)
         weight = None if weight is None else compute.tensor(weight)
         with torch_modes():
-            return -prediction.distortion(rows, weight, model, compute.accumulate)
+            total = prediction.distortion(rows, weight, model, compute.accumulate)
+        return -times_power(total, exponent)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_array, check_random_state
 
+from skrbf._estimator import as_array, warn
 from skrbf.ops.seeding import kmeans_plusplus, random_rows
 
 
@@ -22,11 +23,17 @@ def starting_centers(init, n_init, n_clusters, random_state, X, problem):
     Returns
     -------
     list of Tensor of shape (n_clusters, n_features), or None
-        None where centers are to be grown.
+        In the unit of the problem. None where centers are to be grown.
     """
     if isinstance(init, str) and init == "grow":
         return None
     if not isinstance(init, str) and not callable(init):
+        if n_init not in ("auto", 1):
+            warn(
+                "init is an array of centers: there is one start, instead of n_init="
+                f"{n_init}.",
+                RuntimeWarning,
+            )
         return [_checked(init, n_clusters, X, problem)]
     random_state = check_random_state(random_state)
     if n_init == "auto":
@@ -45,23 +52,27 @@ def _drawn(init, n_clusters, random_state, problem):
     """Rows, drawn by "k-means++" or "random"."""
     seed = int(random_state.randint(np.iinfo(np.int32).max))
     generator = torch.Generator().manual_seed(seed)
-    weight, mean = problem.weight, problem.mean
+    weight, origin = problem.weight, problem.origin
     if init == "k-means++":
         accumulate = problem.compute.accumulate
         index = kmeans_plusplus(
-            problem.rows, weight, n_clusters, generator, mean, accumulate
+            problem.rows, weight, n_clusters, generator, origin, accumulate
         )
     else:
         weight = None if weight is None else weight.cpu()
         index = random_rows(problem.rows.n_rows, weight, n_clusters, generator)
-    rows = problem.rows.take(index.to(mean.device))
+    rows = problem.rows.take(index.to(origin.device))
     return rows if rows.layout == torch.strided else rows.to_dense()
 
 
 def _checked(centers, n_clusters, X, problem):
     """Centers from outside, of the right shape."""
     centers = check_array(
-        centers, dtype=X.dtype, order="C", copy=True, input_name="init"
+        as_array(centers, "init"),
+        dtype=X.dtype,
+        order="C",
+        copy=True,
+        input_name="init",
     )
     if centers.shape[0] != n_clusters:
         raise ValueError(
@@ -73,4 +84,4 @@ def _checked(centers, n_clusters, X, problem):
             f"The shape of the initial centers {centers.shape} does not match "
             f"the number of features of the data {X.shape[1]}."
         )
-    return problem.compute.tensor(centers)
+    return problem.compute.tensor(centers) * 2.0**-problem.exponent

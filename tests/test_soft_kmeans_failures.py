@@ -256,10 +256,3 @@ def test_ctrl_c_in_a_first_fit_leaves_nothing_fitted():
     assert set(vars(est)) == set(est.get_params())
     with pytest.raises(NotFittedError):
         est.predict(GOOD)
-
-
-@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1e25), ("float64", 1e200)])
-def test_squares_that_leave_the_range_of_the_dtype(make_data, dtype, scale):
-    X = (make_data("blobs") * scale).astype(dtype)
-    with pytest.raises(ValueError, match=f"too large for {dtype}"):
-        SoftKMeans(3).fit(X)

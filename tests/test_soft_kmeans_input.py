@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from sklearn import config_context
+from sklearn.cluster import KMeans
 
 from skrbf import SoftKMeans
 
@@ -221,3 +222,197 @@ def test_fit_predict_and_fit_transform(make_data):
     assert_array_equal(labels, est.labels_)
     assert_array_equal(r, est.transform(X))
     assert not np.allclose(r, SoftKMeans(4).fit_transform(X))
+
+
+def _edge_list(X, dtype):
+    """Columns of one table of numbers, as an edge list has them: strided."""
+    table = np.column_stack([np.zeros(X.nnz, dtype), X.indices, X.data]).astype(dtype)
+    return csr_array((X.data, table[:, 1].view(), X.indptr), shape=X.shape)
+
+
+def _record(X, dtype):
+    """Fields of a packed record: no multiple of their own size apart."""
+    packed = np.rec.fromarrays(
+        [X.indices.astype(np.int32), X.data], dtype=[("j", "i4"), ("w", X.dtype)]
+    )
+    return csr_array((packed["w"], packed["j"], X.indptr), shape=X.shape)
+
+
+def _reversed(X, dtype):
+    return csr_array(
+        (X.data[::-1].copy()[::-1], X.indices[::-1].copy()[::-1], X.indptr),
+        shape=X.shape,
+    )
+
+
+def _duplicates(X, dtype):
+    """Every entry stored as two halves, in no order."""
+    coo = X.tocoo()
+    order = np.random.default_rng(0).permutation(2 * X.nnz)
+    data = np.concatenate([coo.data / 2, coo.data / 2])[order]
+    rows, columns = (np.tile(part, 2)[order] for part in (coo.row, coo.col))
+    by_row = rows.argsort(kind="stable")
+    indptr = np.concatenate([[0], np.bincount(rows, minlength=X.shape[0]).cumsum()])
+    made = (data[by_row], columns[by_row], indptr)
+    return csr_array(made, shape=X.shape)
+
+
+def _unsorted(X, dtype):
+    parts = [X[[i]] for i in range(X.shape[0])]
+    indices = np.concatenate([part.indices[::-1] for part in parts])
+    data = np.concatenate([part.data[::-1] for part in parts])
+    return csr_array((data, indices, X.indptr), shape=X.shape)
+
+
+def _columns_with_duplicates(X, dtype):
+    by_column = csc_array(X)
+    indptr = 2 * by_column.indptr
+    data, rows = np.repeat(by_column.data / 2, 2), np.repeat(by_column.indices, 2)
+    return csc_array((data, rows, indptr), shape=X.shape)
+
+
+def _read_only(X, dtype):
+    made = csr_array(X, copy=True)
+    for part in (made.data, made.indices, made.indptr):
+        part.flags.writeable = False
+    return made
+
+
+STORED = [
+    _edge_list,
+    _record,
+    _reversed,
+    _duplicates,
+    _unsorted,
+    _columns_with_duplicates,
+    _read_only,
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("store", STORED)
+@all_kinds
+def test_a_sparse_matrix_counts_by_its_values(kind, store, index, dtype):
+    """However its entries are stored, and it is not written to."""
+    rng = np.random.default_rng(0)
+    dense = rng.integers(1, 9, (120, 12)) * (rng.random((120, 12)) < 0.3)
+    dense = (dense + 20 * np.eye(4)[rng.integers(4, size=120)].repeat(3, 1)).astype(
+        dtype
+    )
+    plain = csr_array(dense)
+    other = store(plain, index)
+    before = [part.copy() for part in (other.data, other.indices, other.indptr)]
+    expected, found = SoftKMeans(4, **kind).fit(plain), SoftKMeans(4, **kind).fit(other)
+    assert_array_equal(found.labels_, expected.labels_)
+    assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+    assert found.inertia_ == expected.inertia_
+    assert found.temperature_ == expected.temperature_
+    assert_array_equal(expected.transform(other), expected.transform(plain))
+    assert_array_equal(expected.predict(other), expected.labels_)
+    assert expected.score(other) == expected.score(plain)
+    expected.partial_fit(plain), found.partial_fit(other)
+    assert found.inertia_ == expected.inertia_
+    for part, was in zip(
+        (other.data, other.indices, other.indptr), before, strict=True
+    ):
+        assert_array_equal(part, was)
+
+
+def test_entries_out_of_the_matrix_are_an_error(make_data):
+    X = csr_array(make_data("blobs"))
+    X.indices[7] = 1000
+    with pytest.raises(ValueError, match="ind"):
+        SoftKMeans(3).fit(X)
+
+
+def test_duplicates_that_sum_to_infinity_are_an_error():
+    half = np.full(6, 1e308)
+    X = csr_array((half, np.zeros(6, int), [0, 2, 4, 6]), shape=(3, 2))
+    with pytest.raises(ValueError, match="infinity"):
+        SoftKMeans(2).fit(X)
+
+
+@pytest.mark.parametrize("shape", ["strided", "reversed", "field", "read-only"])
+def test_weights_however_they_lie_in_memory(make_data, shape):
+    X = make_data("blobs")
+    weight = np.random.default_rng(0).random(len(X))
+    packed = np.rec.fromarrays(
+        [np.zeros(len(X), np.int32), weight], dtype=[("i", "i4"), ("w", "f8")]
+    )
+    given = {
+        "strided": np.repeat(weight, 3)[::3],
+        "reversed": weight[::-1].copy()[::-1],
+        "field": packed["w"],
+        "read-only": weight.copy(),
+    }[shape]
+    given.flags.writeable = shape != "read-only"
+    expected = SoftKMeans(4).fit(X, sample_weight=weight)
+    found = SoftKMeans(4).fit(X, sample_weight=given)
+    assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_tensors_that_require_gradients(make_data, dtype):
+    X = torch.from_numpy(make_data("blobs")).to(dtype)
+    weight = torch.rand(len(X), generator=torch.Generator().manual_seed(0))
+    expected = SoftKMeans(4).fit(
+        X.to(torch.promote_types(dtype, torch.float32)).numpy(),
+        sample_weight=weight.numpy(),
+    )
+    found = SoftKMeans(4).fit(
+        X.clone().requires_grad_(), sample_weight=weight.clone().requires_grad_()
+    )
+    assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+    assert_array_equal(found.predict(X.clone().requires_grad_()), expected.labels_)
+    start = X[:4].clone().requires_grad_()
+    again = SoftKMeans(4, init=start, temperature=0).fit(X)
+    assert again.cluster_centers_.shape == (4, X.shape[1])
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (torch.Tensor.to_sparse_csr, TypeError, "of layout torch.sparse_csr"),
+        (torch.Tensor.to_sparse, TypeError, "of layout torch.sparse_coo"),
+        (lambda X: X.to("meta"), ValueError, "on the meta device"),
+    ],
+)
+def test_tensors_without_dense_numbers_are_refused(make_data, make, error, message):
+    X = torch.from_numpy(make_data("blobs"))
+    with pytest.raises(error, match=f"^X is a tensor {message}"):
+        SoftKMeans(3).fit(make(X))
+    weight = make(torch.ones(len(X), 1))
+    with pytest.raises(error, match=f"^sample_weight is a tensor {message}"):
+        SoftKMeans(3).fit(X, sample_weight=weight)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
+def test_messages_about_weights_name_them(make_data, value):
+    X = make_data("blobs")
+    some = np.ones(len(X))
+    some[3] = value
+    for weight in (some, value):
+        with pytest.raises(ValueError, match="sample_weight"):
+            SoftKMeans(3).fit(X, sample_weight=weight)
+
+
+def test_iterations_are_counted_as_by_kmeans(make_data):
+    """The one that confirms the labels is one of them."""
+    for name in ("blobs", "uniform", "aniso"):  # without ties
+        X = make_data(name)
+        for seed in range(5):
+            C = X[np.random.default_rng(seed).choice(len(X), 4, replace=False)]
+            theirs = KMeans(4, init=C, n_init=1, tol=0).fit(X)
+            ours = SoftKMeans(4, init=C, temperature=0).fit(X)
+            assert_array_equal(ours.labels_, theirs.labels_)
+            assert ours.n_iter_ == theirs.n_iter_
+
+
+def test_an_array_is_started_once_and_says_so(make_data):
+    X = make_data("blobs")
+    with pytest.warns(RuntimeWarning, match="instead of n_init=3"):
+        SoftKMeans(4, init=X[:4], n_init=3).fit(X)
+    SoftKMeans(4, init=X[:4], n_init=1).fit(X)
+    SoftKMeans(4, init=X[:4]).fit(X)

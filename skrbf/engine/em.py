@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.problem import Problem
+from skrbf.engine.problem import Problem, rounding
 from skrbf.ops import statistics
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import relative_distances
@@ -74,8 +74,8 @@ def em(
         stop = on_step(Record("descend", before, objective, len(centers)), centers)
         still = abs(temperature - before) <= max(tol, 64 * eps) * before
         enough = _near(problem, temperature, tol)
-        rounding = (64 * eps) ** 2 * float(centers.square().sum())
-        if stop or (still and shift <= max(enough, rounding)):
+        least = (64 * eps) ** 2 * float(centers.square().sum())
+        if stop or (still and shift <= max(enough, least)):
             return Soft(centers, temperature, objective, n_iter, True)
         if adapt and not is_soft(problem, temperature):
             return Soft(centers, 0.0, objective, n_iter, True)
@@ -141,14 +141,17 @@ def anneal(
     return centers
 
 
-# Two centers are as good as one where they are nearer than `tol` looks, but however
-# large that is, only up to this share.
-_SAME = 1e-4
+# Two centers are as good as one where they are nearer than `tol` looks. Slow iterations
+# end when two that meet are still some of their steps apart, so the squared distance
+# may be so many times as large; from the second share on, since no iteration goes on
+# below rounding, and up to the third.
+_STEPS_APART, _SAME_AT_LEAST, _SAME = 1000, 1e-9, 1e-4
 
 
 def merged(problem: Problem, centers: Tensor, temperature: float, tol: float) -> Tensor:
     """Each center at the first that is as near to it as `em` looks, or nearer."""
-    enough = _near(problem, temperature, min(tol, _SAME))
+    share = min(max(_STEPS_APART * tol, _SAME_AT_LEAST), _SAME)
+    enough = _near(problem, temperature, share)
     # By differences: products would leave rounding between a center and itself.
     exact = "donot_use_mm_for_euclid_dist"
     gap = torch.cdist(centers, centers, compute_mode=exact).square_()  # (k, k)
@@ -170,7 +173,7 @@ def expectation(
 
     def part(start: int, stop: int, block: Tensor) -> ClusterStatistics:
         # In a function, so that each block has the memory of the one before.
-        logits = relative_distances(centers, block, problem.mean, -1.0 / temperature)
+        logits = relative_distances(centers, block, problem.offset, -1.0 / temperature)
         r, value = assignment.function(logits, logits)  # (k, m), (m,)
         return statistics.soft_statistics(
             r,
@@ -182,7 +185,7 @@ def expectation(
 
     for block in problem.rows.blocks(len(centers)):
         whole = statistics.add(whole, part(*block))
-    free_energy = problem.scatter - temperature * whole.objective
+    free_energy = problem.total_square - temperature * whole.objective
     return whole._replace(objective=free_energy)
 
 
@@ -192,10 +195,20 @@ def self_consistent(problem: Problem, stats: ClusterStatistics) -> float:
     The weighted distortion about the new means, by the law of total variance.
     """
     weight = stats.weight[:, None]
-    mean = torch.where(weight > 0, stats.total / weight, problem.mean)  # (k, d)
-    between = float(stats.weight @ (mean - problem.mean).square_().sum(1))
-    within = max(problem.scatter - between, 0.0) / problem.mass
-    return noise_temperature(within / problem.rows.n_features)
+    mean = torch.where(weight > 0, stats.total / weight, problem.origin)  # (k, d)
+    between = float(stats.weight @ (mean - problem.origin).square_().sum(1))
+    return noise_level(problem, problem.total_square - between)
+
+
+# Of the rounding of the distortion: a distortion of less may be none.
+_SURE = 4
+
+
+def noise_level(problem: Problem, within: float) -> float:
+    """The temperature at a distortion, 0 where that may be rounding."""
+    if within <= _SURE * rounding(problem):
+        return 0.0
+    return noise_temperature(within / (problem.mass * problem.rows.n_features))
 
 
 def is_soft(problem: Problem, temperature: float) -> bool:

@@ -15,16 +15,18 @@ from skrbf.engine.em import (
     expectation,
     is_soft,
     merged,
+    noise_level,
 )
 from skrbf.engine.grow import grow
+from skrbf.engine.limits import times_power
 from skrbf.engine.lloyd import Descent, assign, lloyd, update
 from skrbf.engine.predict import Model, Scored, score
-from skrbf.engine.problem import Problem, about_mean
+from skrbf.engine.problem import Problem, about_origin, rounding, widened
 from skrbf.engine.repair import repair
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.axes import fixed_direction, leading_eigenpair
-from skrbf.ops.schedule import noise_temperature
-from skrbf.ops.statistics import label_totals
+from skrbf.ops.distances import paired_squared_distances
+from skrbf.ops.statistics import label_sums, label_totals, weight_sums
 
 _LANCZOS_STEPS = 40
 _FEW_FEATURES = 300
@@ -56,16 +58,20 @@ class Fitted(NamedTuple):
 def largest_variance(problem: Problem) -> float:
     """Leading eigenvalue of the weighted covariance.
 
-    By products with it only, where it is large or the rows are sparse.
+    By products with it only, where it is large or the rows are sparse. Otherwise in
+    double precision on the CPU: eigensolvers in single precision fail on tables with
+    constant features or few rows.
     """
     d = problem.rows.n_features
     if d <= _FEW_FEATURES and not problem.rows.is_sparse:
-        covariance = problem.mean.new_zeros((d, d))
+        covariance = torch.zeros((d, d), dtype=torch.float64, device="cpu")
         for start, stop, block in problem.rows.blocks(2 * d):
             shift = block - problem.mean  # (m, d)
             w = problem.weight_of(start, stop)
-            covariance += (shift if w is None else shift * w[:, None]).t() @ shift
-        return float(torch.linalg.eigvalsh(covariance)[-1]) / problem.mass
+            covariance += (
+                (shift if w is None else shift * w[:, None]).t() @ shift
+            ).cpu()
+        return max(float(torch.linalg.eigvalsh(covariance)[-1]), 0.0) / problem.mass
 
     def product(vector: Tensor) -> Tensor:
         total = torch.zeros_like(vector)
@@ -100,12 +106,88 @@ def fit(
         :func:`skrbf.engine.em.anneal`.
     reference : float
         ``2 lam``, the unit of `recipe.temperature`.
+
+    Notes
+    -----
+    What is found and what `on_step` sees is in the unit of the table, whatever that of
+    the problem is. Where the clusters are so narrow that rounding may have decided on
+    them, they are looked for again in double precision, about the loosest of them.
     """
-    whole, problem = problem, about_mean(problem)
-    back = whole.mean - problem.mean  # (d,)
+    told_to_stop = False
+
+    def watch(record: Record, centers: Tensor) -> bool:
+        nonlocal told_to_stop
+        told_to_stop = on_step(record, centers)
+        return told_to_stop
+
+    fitted = _fit(problem, recipe, starts, reference, watch)
+    if told_to_stop or not _is_doubtful(problem, fitted):
+        return fitted
+    wide = widened(problem, _loosest_mean(problem, fitted.scored.labels))
+    if starts is not None:
+        starts = [start.to(wide.mean) for start in starts]
+    again = _fit(wide, recipe, starts, reference, watch)
+    return _better(recipe, fitted, again)
+
+
+def _better(recipe: Recipe, first: Fitted, second: Fitted) -> Fitted:
+    if recipe.temperature is None:  # free energies of several temperatures: no order
+        return min(first, second, key=lambda fitted: fitted.scored.inertia)
+    return min(first, second, key=lambda fitted: fitted.scored.objective)
+
+
+# Of the rounding of the distortion: an inertia of less is not to be relied on.
+_DOUBTFUL = 1 << 5
+
+
+def _is_doubtful(problem: Problem, fitted: Fitted) -> bool:
+    """Tell whether rounding may have decided which rows belong together."""
+    inertia = times_power(fitted.scored.inertia, -2 * problem.exponent)
+    return 0 < inertia < _DOUBTFUL * rounding(problem)
+
+
+def _loosest_mean(problem: Problem, labels: Tensor) -> Tensor:
+    """Mean (d,) of the cluster with most of the inertia, in double precision.
+
+    Rows of a fill value have none, and the others need all digits about their own.
+    """
+    rows, labels = problem.rows.astype(problem.compute.accumulate), labels.long()
+    d, k = rows.n_features, int(labels.max()) + 1
+    total = torch.zeros((k, d + 1), dtype=rows.dtype, device=labels.device)
+    for start, stop, block in rows.blocks(2 * d):
+        sums = label_sums(block, labels[start:stop], problem.weight_of(start, stop), k)
+        total[:, 0] += sums[0]
+        total[:, 1:] += sums[1]
+    means = torch.where(total[:, :1] > 0, total[:, 1:] / total[:, :1], 0.0)
+    inertia = total.new_zeros(k)
+    for start, stop, block in rows.blocks(2 * d):
+        label = labels[start:stop]
+        each = paired_squared_distances(means, block, label, rows.dtype)
+        w = problem.weight_of(start, stop)
+        inertia += weight_sums(label, each if w is None else each * w, k)
+    return means[inertia.argmax()]
+
+
+def _fit(
+    problem: Problem,
+    recipe: Recipe,
+    starts: Sequence[Tensor] | None,
+    reference: float,
+    on_step: OnStep,
+) -> Fitted:
+    whole, problem = problem, about_origin(problem)
+    back = whole.origin - problem.origin  # (d,)
+    exponent = problem.exponent
+
+    def in_table(centers: Tensor) -> Tensor:
+        return (centers + back) * 2.0**exponent
 
     def on_moved(record: Record, centers: Tensor) -> bool:
-        return on_step(record, centers + back)
+        record = record._replace(
+            temperature=times_power(record.temperature, 2 * exponent),
+            objective=times_power(record.objective, 2 * exponent),
+        )
+        return on_step(record, in_table(centers))
 
     grown = starts is None
     if starts is None:
@@ -118,11 +200,17 @@ def fit(
         run = _descend(problem, recipe, start, reference, on_moved)
         if grown:
             run = run._replace(centers=_in_order(run.centers))
-        fits.append(_finished(whole, recipe, run._replace(centers=run.centers + back)))
+        run = run._replace(
+            centers=in_table(run.centers),
+            temperature=times_power(run.temperature, 2 * exponent),
+        )
+        fits.append(_finished(whole, recipe, run))
     if recipe.temperature is None:  # free energies of several temperatures: no order
         return min(fits, key=lambda fitted: fitted.scored.inertia)
     # What was annealed has to be better by more than where the iterations stopped.
-    margin = _LOWER * problem.scatter if grown else 0.0
+    margin = 0.0
+    if grown:
+        margin = _LOWER * times_power(problem.scatter, 2 * exponent)
     best = fits[0]
     for fitted in fits[1:]:
         if fitted.scored.objective < best.scored.objective - margin:
@@ -200,9 +288,7 @@ def _descend(
     adapt = recipe.temperature is None
     if recipe.temperature is None:
         hard = assign(problem, centers)
-        within = update(problem, hard)[1]
-        per_feature = within / (problem.mass * problem.rows.n_features)
-        temperature = noise_temperature(per_feature)
+        temperature = noise_level(problem, update(problem, hard)[1])
     else:
         temperature = recipe.temperature * reference
     if is_soft(problem, temperature):
@@ -258,8 +344,9 @@ def _in_order(centers: Tensor) -> Tensor:
 
 def _finished(problem: Problem, recipe: Recipe, run: _Run) -> Fitted:
     """Score the centers as `predict` will, those without a row moved to the end."""
-    centers = run.centers
-    scored = score(problem, Model(centers, run.temperature, recipe.assignment))
+    centers = run.centers.to(problem.table.dtype)  # as `predict` has them
+    model = Model(centers, run.temperature, recipe.assignment)
+    scored = score(problem.table, problem.weight, model, problem.compute.accumulate)
     used = scored.counts > 0  # (k,)
     if not bool(used[: int(used.sum())].all()):
         order = torch.argsort((~used).int(), stable=True)  # (k,)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.problem import Problem
+from skrbf.engine.problem import Problem, rounding
 from skrbf.ops.distances import nearest, relative_distances
 from skrbf.ops.statistics import label_sums
 
@@ -76,20 +76,20 @@ def nearest_center(
 def update(problem: Problem, partition: Partition) -> tuple[Tensor, float]:
     """Means of the clusters (eq-fixed-point), and the distortion about them.
 
-    The distortion is the scatter about the mean of all less that of the means, by the
-    law of total variance: O(k d), whatever the number of rows. An empty cluster keeps
-    its center.
+    The distortion is the sum of squares about the origin less that of the means, by
+    the law of total variance: O(k d), whatever the number of rows. An empty cluster
+    keeps its center.
     """
     mean = partition.total / partition.weight[:, None]  # (k, d)
     between = _between(problem, partition, mean)
     if not math.isfinite(between):
         mean = torch.where(partition.weight[:, None] > 0, mean, partition.centers)
         between = _between(problem, partition, mean)
-    return mean.to(partition.centers.dtype), max(problem.scatter - between, 0.0)
+    return mean.to(partition.centers.dtype), max(problem.total_square - between, 0.0)
 
 
 def _between(problem: Problem, partition: Partition, mean: Tensor) -> float:
-    """Scatter of the means."""
+    """Sum of the squares of the means about the origin."""
     shift = mean if problem.offset is None else mean - problem.offset  # (k, d)
     return float(partition.weight @ torch.linalg.vecdot(shift, shift))
 
@@ -122,7 +122,8 @@ def lloyd(
         before, last = partition, now
         partition = assign(problem, centers)
         if torch.equal(partition.labels, before.labels):
-            return Descent(partition, centers, now, n_iter, True)
+            # The assignment before the loop counts as well, as in KMeans.
+            return Descent(partition, centers, now, min(n_iter + 1, max_iter), True)
         partition = _filled(problem, partition)
         centers, now = update(problem, partition)
         descent = Descent(partition, centers, now, n_iter, False)
@@ -135,11 +136,6 @@ def lloyd(
         if slow or now - beat > _PATIENCE * (last - now):
             return descent
     return descent
-
-
-def rounding(problem: Problem) -> float:
-    """What the distortion may change by without a reason."""
-    return 4 * torch.finfo(problem.mean.dtype).eps * problem.scatter
 
 
 def _filled(problem: Problem, partition: Partition) -> Partition:

@@ -40,7 +40,7 @@ def place_centers(
         weight,
         n_centers,
         torch.Generator().manual_seed(_SEED),
-        problem.mean,
+        problem.origin,
         compute.accumulate,
     )
     start = problem.rows.take(index.to(rows.device))

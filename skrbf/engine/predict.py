@@ -1,12 +1,14 @@
 """Labels, responsibilities and scores of rows, block by block."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from skrbf.engine.problem import Problem
+from skrbf.engine.limits import has_room, times_power
+from skrbf.engine.problem import squares_about
 from skrbf.engine.rows import Blocks, Rows
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import (
@@ -15,6 +17,7 @@ from skrbf.ops.distances import (
     places,
     relative_distances,
 )
+from skrbf.ops.statistics import widest_float
 
 
 class Model(NamedTuple):
@@ -43,10 +46,7 @@ def labels(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     """
     measure = _Measure(model)
     for start, stop, block in rows.blocks(len(model.centers)):
-        if model.temperature == 0:
-            yield start, stop, nearest(measure(block))[1]
-        else:
-            yield start, stop, _label(block, model, measure)
+        yield start, stop, _label(block, measure)
 
 
 def responsibilities(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Tensor]]:
@@ -55,113 +55,225 @@ def responsibilities(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Ten
     k = len(model.centers)
     for start, stop, block in rows.blocks(k):
         if model.temperature == 0:
-            label = nearest(measure(block))[1]
+            label = _label(block, measure)
             yield start, stop, _one_hot(label, k, block.dtype)
         else:
-            yield start, stop, _soft(block, model, measure)[0]
+            yield start, stop, measure.soft(measure(block))[0]
 
 
 def distortion(
     rows: Rows, weight: Tensor | None, model: Model, dtype: torch.dtype
 ) -> float:
     """Weighted sum of squared distances of the rows to their nearest centers."""
-    measure = _Measure(model)
+    measure = _Measure(model._replace(temperature=0.0))
     total = 0.0
     for start, stop, block in rows.blocks(len(model.centers)):
-        label = nearest(measure(block))[1]
-        distance = paired_squared_distances(model.centers, block, label, dtype)
+        view = measure(block)
+        label = nearest(measure.every(view.distances))[1]
         w = None if weight is None else weight[start:stop]
-        total += float((distance if w is None else distance * w).sum())
+        total += view.inertia(label, w, dtype)
     return total
 
 
-def score(problem: Problem, model: Model) -> Scored:
-    """Labels, masses, inertia and objective of the rows of a fit."""
-    measure, dtype = _Measure(model), problem.compute.accumulate
-    offset = measure.offset
-    k = len(model.centers)
-    found, inertia, energy = problem.empty(torch.int32), 0.0, 0.0
-    mass = torch.zeros(k, dtype=dtype, device=offset.device)
+def score(
+    rows: Rows, weight: Tensor | None, model: Model, dtype: torch.dtype
+) -> Scored:
+    """Labels, masses, inertia and objective of the rows of a fit.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Of the sums.
+    """
+    measure, k, device = _Measure(model), len(model.centers), model.centers.device
+    found = torch.empty(rows.n_rows, dtype=torch.int32, device=device)
+    inertia, energy = 0.0, 0.0
+    mass = torch.zeros(k, dtype=dtype, device=device)
     counts = mass.new_zeros(k, dtype=torch.int64)
-    for start, stop, block in problem.rows.blocks(k):
-        w = problem.weight_of(start, stop)
+    for start, stop, block in rows.blocks(k):
+        w = None if weight is None else weight[start:stop]
+        view = measure(block)
         if model.temperature == 0:
-            label = nearest(measure(block))[1]
+            label = nearest(measure.every(view.distances))[1]
             r = _one_hot(label, k, block.dtype)
         else:
-            r, value = _soft(block, model, measure)
+            r, value = measure.soft(view)
             label = _largest(r)
-            # The value is relative to the offset: add ||x - offset||^2.
-            free = problem.square_about(offset, start, stop, block).to(dtype)
-            free -= model.temperature * value.to(dtype)
-            energy += float((free if w is None else free * w).sum())
+            energy += view.free_energy(value, model.temperature, w, dtype)
         mass += (r if w is None else r * w).sum(1)
-        distance = paired_squared_distances(model.centers, block, label, dtype)
-        inertia += float((distance if w is None else distance * w).sum())
+        inertia += view.inertia(label, w, dtype)
         found[start:stop] = label
         counts += torch.bincount(label, minlength=k)
     objective = energy if model.temperature > 0 else inertia
     return Scored(found, counts, mass, inertia, objective)
 
 
+class _View(NamedTuple):
+    """A block of rows beside the centers, in a unit with room for their distances."""
+
+    rows: Tensor  # (m, d) over 2^exponent
+    centers: Tensor  # (k, d) over 2^exponent
+    offset: Tensor | None  # (d,) that distances are relative to
+    distances: Tensor  # (u, m) to the distinct centers; over -T where T is not 0
+    exponent: int
+
+    def inertia(
+        self, label: Tensor, weight: Tensor | None, dtype: torch.dtype
+    ) -> float:
+        """Weighted squared distances to the centers that the labels name."""
+        each = paired_squared_distances(self.centers, self.rows, label, dtype)
+        return self._summed(each, weight)
+
+    def free_energy(
+        self,
+        value: Tensor,
+        temperature: float,
+        weight: Tensor | None,
+        dtype: torch.dtype,
+    ) -> float:
+        """Weighted free energies, from the values of the assignment map."""
+        # The value is relative to the offset: add ||x - offset||^2.
+        offset = (
+            torch.zeros_like(self.centers[0]) if self.offset is None else self.offset
+        )
+        each = squares_about(offset, self.rows).to(dtype)
+        each -= times_power(temperature, -2 * self.exponent) * value.to(dtype)
+        return self._summed(each, weight)
+
+    def _summed(self, each: Tensor, weight: Tensor | None) -> float:
+        total = float((each if weight is None else each * weight).sum())
+        return times_power(total, 2 * self.exponent)
+
+
 # Rows are moved to the centers where these lie so many times their spread away from 0.
 _FAR = 16
+# Entries of rows count as no larger than this part of the exponents of their dtype, in
+# the unit of the centers: products with centers stay finite, and rows so far away are
+# equally near to all of them.
+_REACH = 0.2
 
 
 class _Measure:
-    """Distances (k, m) of rows to the centers, the same for centers that are the same.
+    """Distances of rows to the centers, the same for centers that are the same.
 
     In one product their distances could differ by rounding, and with them the labels.
     """
 
     def __init__(self, model: Model) -> None:
         centers = model.centers
-        # A point amid the centers, the same in whatever order they stand.
-        self.offset = centers.median(0).values  # (d,)
-        spread = (centers - self.offset).abs().amax(0)  # (d,)
+        self.model = model
+        self.factor = -1.0 / model.temperature if model.temperature > 0 else 1.0
+        wide = centers.to(widest_float(centers.device))
+        self.offset, spread = _amid(wide)
+        self.plain = _has_room(spread, model.temperature, centers.dtype)
+        self.exponent = _unit(spread, model.temperature)
         self.far = bool((self.offset.abs() > _FAR * spread).any())
         self.centers = centers
         self.place: Tensor | None = None  # (k,) in the distinct centers
         self.first: Tensor | None = None  # of each distinct center in all
-        keys = torch.linalg.vecdot(centers, torch.cos(centers.amax(0)))  # (k,)
+        keys = torch.linalg.vecdot(wide, torch.cos(wide.amax(0)))  # (k,)
         if len(keys.unique()) < len(keys):
             self.centers, self.place = centers.unique(dim=0, return_inverse=True)
             number = torch.arange(len(centers), device=centers.device)
             self.first = number.new_full((len(self.centers),), len(centers))
             self.first.scatter_reduce_(0, self.place, number, "amin")
 
-    def distinct(self, block: Tensor, scale: float = 1.0) -> Tensor:
-        """Distances to the distinct centers."""
-        centers, offset = self.centers, self.offset
+    def __call__(self, block: Tensor) -> _View:
+        """The block beside the centers."""
+        if self.plain:
+            view = self._plain(block)
+            # Not so where rows are as large as numbers can be.
+            if math.isfinite(float(view.distances.sum())):
+                return view
+        return self._scaled(block)
+
+    def every(self, distances: Tensor) -> Tensor:
+        """Distances to all centers, from those to the distinct ones."""
+        return (
+            distances if self.place is None else distances.index_select(0, self.place)
+        )
+
+    def soft(self, view: _View) -> tuple[Tensor, Tensor]:
+        """Responsibilities (k, m), and values (m,) of the map."""
+        logits = self.every(view.distances)
+        return self.model.assignment.function(logits, logits)
+
+    def _plain(self, block: Tensor) -> _View:
+        offset = self.offset.to(block.dtype)
+        distinct, every = self.centers, self.model.centers
         if self.far and block.layout == torch.strided:
-            return relative_distances(
-                centers - offset, block - offset, torch.zeros_like(offset), scale
-            )
-        return relative_distances(centers, block, offset, scale)
+            distinct, every, block = distinct - offset, every - offset, block - offset
+            found = relative_distances(distinct, block, None, self.factor)
+            return _View(block, every, None, found, 0)
+        found = relative_distances(distinct, block, offset, self.factor)
+        return _View(block, every, offset, found, 0)
 
-    def __call__(self, block: Tensor, scale: float = 1.0) -> Tensor:
-        found = self.distinct(block, scale)
-        return found if self.place is None else found.index_select(0, self.place)
+    def _scaled(self, block: Tensor) -> _View:
+        """In double precision, in a unit and about a point amid the centers."""
+        offset, unit = self.offset, 2.0**-self.exponent
+        reach = 2.0 ** int(_REACH * math.frexp(torch.finfo(offset.dtype).max)[1])
+        distinct, every = (
+            (centers.to(offset.dtype) - offset) * unit
+            for centers in (self.centers, self.model.centers)
+        )
+        rows = block.to(offset.dtype)
+        origin: Tensor | None = None
+        if block.layout == torch.strided:
+            rows = ((rows - offset) * unit).clamp_(-reach, reach)
+        else:
+            origin = offset * unit
+            distinct, every = distinct + origin, every + origin
+            rows = rows * unit
+            rows.values().clamp_(-reach, reach)
+        factor = self.factor
+        if self.model.temperature > 0:
+            factor = -1.0 / times_power(self.model.temperature, -2 * self.exponent)
+        found = relative_distances(distinct, rows, origin, factor)
+        return _View(rows, every, origin, found, self.exponent)
 
 
-def _soft(block: Tensor, model: Model, measure: _Measure) -> tuple[Tensor, Tensor]:
-    logits = measure(block, -1.0 / model.temperature)  # (k, m)
-    return model.assignment.function(logits, logits)
+def _amid(centers: Tensor) -> tuple[Tensor, float]:
+    """A point (d,) amid the centers, and how far they reach from it.
+
+    The same in whatever order the centers stand. In whole steps of their reach: equal
+    distances stay equal then, where rounding would break the ties.
+    """
+    middle = centers.median(0).values  # (d,)
+    reach = float((centers / 2 - middle / 2).abs().amax()) * 2
+    if not 0 < reach < math.inf:
+        return middle, reach
+    step = 2.0 ** math.frexp(reach)[1]
+    offset = (middle / step).round() * step
+    return offset, float((centers - offset).abs().amax())
 
 
-def _label(block: Tensor, model: Model, measure: _Measure) -> Tensor:
+def _has_room(spread: float, temperature: float, dtype: torch.dtype) -> bool:
+    sizes = (spread * spread, temperature)
+    return all(has_room(size, dtype) for size in sizes if size > 0)
+
+
+def _unit(spread: float, temperature: float) -> int:
+    """The exponent of a power of two of about the size of the distances."""
+    size = max(spread, math.sqrt(temperature))
+    return min(max(math.frexp(size)[1], -1000), 1000) if 0 < size < math.inf else 0
+
+
+def _label(block: Tensor, measure: _Measure) -> Tensor:
     """The first of the largest responsibilities, without them where it is clear.
 
     Both maps rise with the logits. Only logits that differ by rounding may become one
     responsibility: then the first of them has the label.
     """
-    distances = measure.distinct(block, 1.0 / model.temperature)  # (k, m)
-    least = distances.amin(0)  # (m,)
-    slack = _ROUNDING * torch.finfo(least.dtype).eps
-    close = torch.le(distances, least + slack, out=distances)  # (k, m) zeros and ones
+    view = measure(block)
+    if measure.model.temperature == 0:
+        return nearest(measure.every(view.distances))[1]
+    logits = view.distances  # (k, m)
+    most = logits.amax(0)  # (m,)
+    slack = _ROUNDING * torch.finfo(most.dtype).eps
+    close = torch.ge(logits, most - slack, out=logits)  # (k, m) zeros and ones
     label, single = places(close)
     if not single:
-        return _largest(_soft(block, model, measure)[0])
+        return _largest(measure.soft(measure(block))[0])
     return label if measure.first is None else measure.first[label]
 
 

@@ -1,5 +1,6 @@
 """The rows of a fit, made ready to train on: merged, weighted, scaled, held out."""
 
+import sys
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ class Target(NamedTuple):
 
     labels: Tensor  # (n,) int64
     weight: Tensor | None  # (n,) float64
+    unit: float  # of the weights
     n_classes: int
     activation: Activation
     alpha: float  # beside the sum of the losses of rows
@@ -68,14 +70,14 @@ def prepare(
         labels = found.labels[here] if scaling else None
         scaling = measure(rows, found.number[here], found.weight[here], labels)
     device = target.compute.device
-    seen += found.total * float(found.weight[here].sum())
+    seen += target.unit * found.total * float(found.weight[here].sum())
     task = Task(
         scaled(rows, found.number, scaling).to(device),
         found.labels.to(device),
         found.weight.to(target.compute.dtype).to(device),
         target.n_classes,
         target.activation,
-        min(target.alpha / seen, _MOST_ALPHA),
+        min(target.alpha / max(seen, sys.float_info.min), _MOST_ALPHA),
         target.pull,
         target.smoothing,
         target.compute,

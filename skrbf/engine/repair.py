@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from skrbf.engine.lloyd import Descent, Partition, assign, lloyd, rounding
-from skrbf.engine.problem import Problem
+from skrbf.engine.lloyd import Descent, Partition, assign, lloyd
+from skrbf.engine.problem import Problem, rounding
 from skrbf.engine.race import best_of, spread_starts
 from skrbf.engine.split import Splits, split
 from skrbf.ops.distances import nearest, relative_distances

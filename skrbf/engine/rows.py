@@ -32,8 +32,14 @@ class Rows(Blocks, Protocol):
     @property
     def is_sparse(self) -> bool: ...
 
+    @property
+    def dtype(self) -> torch.dtype: ...
+
     def take(self, index: Tensor) -> Tensor:
         """Some rows, in the order of ``index``, in one tensor."""
+
+    def astype(self, dtype: torch.dtype) -> "Rows":
+        """The same rows in another precision, converted block by block."""
 
 
 class DenseRows(NamedTuple):
@@ -65,6 +71,9 @@ class DenseRows(NamedTuple):
     def take(self, index: Tensor) -> Tensor:
         rows = self.data.index_select(0, index.to(self.data.device))
         return rows.to(self.device, self.dtype)
+
+    def astype(self, dtype: torch.dtype) -> "DenseRows":
+        return self._replace(dtype=dtype)
 
 
 class SparseRows(NamedTuple):
@@ -105,6 +114,9 @@ class SparseRows(NamedTuple):
         where += torch.repeat_interleave(first - indptr[:-1], counts)
         return self._csr(indptr, self.indices[where], self.values[where])
 
+    def astype(self, dtype: torch.dtype) -> "SparseRows":
+        return self._replace(dtype=dtype)
+
     def _csr(self, indptr: Tensor, indices: Tensor, values: Tensor) -> Tensor:
         with warnings.catch_warnings():  # torch calls its CSR tensors "beta", once
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
@@ -137,8 +149,48 @@ class Moved(NamedTuple):
         for start, stop, block in self.rows.blocks(columns):
             yield start, stop, block - self.point
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.rows.dtype
+
     def take(self, index: Tensor) -> Tensor:
         return self.rows.take(index) - self.point
+
+    def astype(self, dtype: torch.dtype) -> "Moved":
+        return Moved(self.rows.astype(dtype), self.point.to(dtype))
+
+
+class Scaled(NamedTuple):
+    """Dense or sparse rows times a power of two, block by block."""
+
+    rows: Rows
+    factor: float
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
+
+    @property
+    def n_features(self) -> int:
+        return self.rows.n_features
+
+    @property
+    def is_sparse(self) -> bool:
+        return self.rows.is_sparse
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        for start, stop, block in self.rows.blocks(columns):
+            yield start, stop, block * self.factor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.rows.dtype
+
+    def take(self, index: Tensor) -> Tensor:
+        return self.rows.take(index) * self.factor
+
+    def astype(self, dtype: torch.dtype) -> "Scaled":
+        return Scaled(self.rows.astype(dtype), self.factor)
 
 
 def dense_rows(

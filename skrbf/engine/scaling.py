@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skrbf.engine.limits import check_variance
 from skrbf.engine.rows import DenseRows
 
 # Training needs no more digits than these once the data are centred and scaled.
@@ -42,39 +43,47 @@ def measure(
     Raises
     ------
     ValueError
-        For rows so large that their variance overflows, or so close to one another that
-        it underflows.
+        For rows so large that their differences overflow.
+
+    Notes
+    -----
+    Squares are those of features over a power of two of the size of their range: they
+    neither overflow nor underflow, and nothing is rounded.
     """
     weight = weight / weight.sum()
     total, lowest, highest = _totals(rows, index, weight, labels)
     # The rounding of a sum would leave a value in what is constant.
     mean = torch.where(lowest == highest, lowest, total.sum(0))  # (d,)
-    variance = torch.zeros_like(mean)
+    unit = _powers_of_two(highest / 2 - lowest / 2, common=labels is None)  # (d,)
+    variance = torch.zeros_like(mean)  # over the square of the unit, as what follows
     for part in _spans(rows, index):
         block = rows.take(index[part]).to(torch.float64)  # (m, d)
-        variance += weight[part] @ (block - mean).square()
-    if not bool(variance.isfinite().all()):
-        raise ValueError(
-            "X has values so large that their squares overflow; divide it by a number."
-        )
-    widest = float((highest - lowest).max())
-    if 0 < widest < torch.finfo(torch.float64).tiny ** 0.5:
-        raise ValueError(
-            "X has values so close that the squares of their differences underflow; "
-            "multiply it by a number."
-        )
-    rounding = (4.0 * torch.finfo(rows.dtype).eps * mean.abs()) ** 2
+        variance += weight[part] @ ((block - mean) / unit).square()
+    check_variance(float(variance.sum()), varies=False)
+    rounding = (4.0 * torch.finfo(rows.dtype).eps * (mean / unit).abs()) ** 2
     variance = torch.where(variance > rounding, variance, 0.0)
     if labels is None:
         # Constant features too: an augmentation may fill them, and what it makes of a
         # row must not be larger than the row. Nor must the rounding of a feature be.
         least = torch.where(variance > 0, 0.0, rounding.sqrt())
         common = variance.mean().sqrt()
-        return Scaling(mean, torch.where(common > 0, least.maximum(common), 1.0))
+        size = least.maximum(common) * unit
+        return Scaling(mean, torch.where(common > 0, size, 1.0))
     share = weight.new_zeros(len(total)).index_add_(0, labels, weight)  # (q,)
-    size = torch.maximum(variance.sqrt(), _RANGE * (highest - lowest))
-    size = size / _relevance(total, share, mean, variance).sqrt()
-    return Scaling(mean, torch.where(variance > 0, size, 1.0))
+    size = torch.maximum(variance.sqrt(), _RANGE * (highest / unit - lowest / unit))
+    there = share > 0
+    means = (total[there] / share[there, None] - mean) / unit  # (q, d)
+    size = size / _relevance(means, share[there], variance).sqrt()
+    return Scaling(mean, torch.where(variance > 0, size * unit, 1.0))
+
+
+def _powers_of_two(half_range: Tensor, *, common: bool) -> Tensor:
+    """Powers of two of about the size of each feature (d,), or of the largest."""
+    exponent = torch.frexp(half_range)[1].clamp(-1000, 1000)
+    varying = exponent[half_range > 0]
+    if common and len(varying):
+        exponent = varying.amax().expand(half_range.shape)
+    return torch.ldexp(torch.ones_like(half_range), exponent)
 
 
 def _totals(
@@ -95,11 +104,17 @@ def _totals(
     return total, lowest, highest
 
 
-def _relevance(total: Tensor, share: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    """How much each feature counts, 1 on average, by its correlation ratio (d,)."""
-    there = share > 0
-    means = total[there] / share[there, None]  # (q, d)
-    between = share[there] @ (means - mean).square()  # (d,)
+def _relevance(means: Tensor, share: Tensor, variance: Tensor) -> Tensor:
+    """How much each feature counts, 1 on average, by its correlation ratio (d,).
+
+    Parameters
+    ----------
+    means : Tensor of shape (q, d)
+        Of the classes, less that of all rows.
+    share : Tensor of shape (q,)
+        Of the classes in the weight.
+    """
+    between = share @ means.square()  # (d,)
     varies = variance > 0
     ratio = torch.where(varies, between / torch.where(varies, variance, 1.0), 0.0)
     counts = ratio + _EVEN * ratio[varies].mean().nan_to_num() + _LEAST

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.em import expectation
+from skrbf.engine.limits import has_room, times_power
 from skrbf.engine.lloyd import assign
 from skrbf.engine.predict import Model
-from skrbf.engine.problem import Problem
+from skrbf.engine.problem import Problem, widened
 
 
 def absorb(problem: Problem, model: Model, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,15 +25,32 @@ def absorb(problem: Problem, model: Model, seen: Tensor) -> tuple[Tensor, Tensor
     centers : Tensor of shape (k, d)
     seen : Tensor of shape (k,)
         With this batch.
+
+    Raises
+    ------
+    ValueError
+        If the batch is so far from the centers, in units of the temperature, that no
+        number tells how far.
     """
-    if model.temperature > 0:
-        batch = expectation(problem, model.centers, model.temperature, model.assignment)
+    temperature = times_power(model.temperature, -2 * problem.exponent)
+    if temperature > 0 and not has_room(temperature, problem.compute.dtype):
+        problem = widened(problem)
+    centers = model.centers.to(problem.mean) * 2.0**-problem.exponent
+    if temperature > 0:
+        batch = expectation(problem, centers, temperature, model.assignment)
         weight, total = batch.weight, batch.total
     else:
-        partition = assign(problem, model.centers)
+        partition = assign(problem, centers)
         weight, total = partition.weight, partition.total
     seen = seen.to(weight)
     mass = seen + weight  # (k,)
-    total = seen[:, None] * model.centers + total
-    centers = torch.where(mass[:, None] > 0, total / mass[:, None], model.centers)
-    return centers.to(model.centers.dtype), mass
+    # By shares: weights may be of any size.
+    share = (weight / mass)[:, None]  # (k, 1)
+    means = (1 - share) * centers + share * (total / weight[:, None])  # (k, d)
+    means = torch.where(weight[:, None] > 0, means, centers.to(means))
+    if not bool(means.isfinite().all()):
+        raise ValueError(
+            "X is so far from the centers of the batches before that the squared "
+            "distances, over the temperature, overflow; scale all batches alike."
+        )
+    return (means * 2.0**problem.exponent).to(model.centers.dtype), mass

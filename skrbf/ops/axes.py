@@ -79,9 +79,10 @@ def leading_eigenpair(
         # What is left may be rounding: then the space is complete, and zeros follow.
         basis[step] = torch.where(length > noise * size, vector / length, 0.0)
         images[step] = vector = product(basis[step])
-    projected = images @ basis.t()  # (s, s)
+    # Solvers in single precision fail on matrices of low rank.
+    projected = (images @ basis.t()).cpu().double()  # (s, s)
     values, vectors = torch.linalg.eigh((projected + projected.t()) / 2.0)
-    return _oriented(vectors[:, -1] @ basis, values[-1])
+    return _oriented(vectors[:, -1].to(basis) @ basis, values[-1].to(basis))
 
 
 def _generic(start: Tensor) -> Tensor:

@@ -318,7 +318,9 @@ def spread(codes: Tensor, weight: Tensor) -> tuple[float, float]:
     rounding = 8.0 * torch.finfo(codes.dtype).eps
     if total <= rounding**2 * float(mean @ mean):
         return 0.0, 0.0
-    return total, max(float(torch.linalg.eigvalsh(covariance)[-1]), 0.0)
+    # Solvers in single precision fail on covariances of low rank.
+    values = torch.linalg.eigvalsh(covariance.cpu().double())  # (c,)
+    return total, max(float(values[-1]), 0.0)
 
 
 def shrink_and_perturb(parameter: Tensor, fresh: Tensor, share: float) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from skrbf.engine.predict import Model, _label, _Measure, _soft
+from skrbf.engine.predict import Model, _label, _Measure
 from skrbf.ops import ASSIGNMENTS
 
 
@@ -18,5 +18,5 @@ def test_labels_without_memberships_are_those_of_the_largest(name, dtype):
         for temperature in (1e-3, 0.05, 1.0, 50.0, 1e5):
             model = Model(centers, temperature, ASSIGNMENTS[name])
             measure = _Measure(model)
-            r, _ = _soft(rows, model, measure)
-            assert torch.equal(_label(rows, model, measure), r.max(0)[1])
+            r, _ = measure.soft(measure(rows))
+            assert torch.equal(_label(rows, measure), r.max(0)[1])

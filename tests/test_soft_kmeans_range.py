@@ -1,0 +1,309 @@
+"""Numbers of any size: only their ratios count, and what leaves the range is told."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+
+from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
+
+KINDS = {
+    "softmax": {"temperature": 0.05},
+    "entmax15": {"temperature": 0.05, "assignment": "entmax15"},
+    "hard": {"temperature": 0},
+    "auto": {},
+    "k-means++": {"init": "k-means++", "random_state": 0},
+}
+all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+# Of float64: their squares are normal numbers, and those of the largest inertia finite.
+POWERS = st.integers(-495, 495)
+
+
+def blobs(seed=0, n_samples=80):
+    return make_blobs(n_samples, 3, centers=5, cluster_std=2.0, random_state=seed)[0]
+
+
+@all_kinds
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@settings(max_examples=10, deadline=None)
+@given(power=POWERS)
+def test_rows_times_a_power_of_two(kind, container, power):
+    """To the last bit: nothing is rounded, overflows or underflows."""
+    X = blobs()
+    plain = SoftKMeans(5, **kind).fit(container(X))
+    scaled = SoftKMeans(5, **kind).fit(container(np.ldexp(X, power)))
+    assert_array_equal(scaled.labels_, plain.labels_)
+    assert_array_equal(scaled.cluster_centers_, np.ldexp(plain.cluster_centers_, power))
+    assert scaled.temperature_ == np.ldexp(plain.temperature_, 2 * power)
+    assert scaled.critical_temperature_ == np.ldexp(
+        plain.critical_temperature_, 2 * power
+    )
+    assert scaled.relative_temperature_ == plain.relative_temperature_
+    assert_allclose(scaled.inertia_, np.ldexp(plain.inertia_, 2 * power), rtol=1e-12)
+    assert_allclose(
+        scaled.history_["objective"],
+        np.ldexp(plain.history_["objective"], 2 * power),
+        rtol=1e-10,
+    )
+    r = scaled.transform(container(np.ldexp(X, power)))
+    assert_allclose(r, plain.transform(container(X)), rtol=1e-10, atol=1e-14)
+
+
+@all_kinds
+@settings(max_examples=20, deadline=None)
+@given(power=st.integers(-120, 120))
+def test_single_precision_rows_of_any_size(kind, power):
+    """As those in double precision, from the least normal numbers to the largest."""
+    X = blobs().astype(np.float32)
+    if kind.get("assignment") == "entmax15":  # lies on the edge of a merger here
+        kind = {**kind, "temperature": 0.02}
+    expected = SoftKMeans(5, **kind).fit(X.astype(np.float64))
+    found = SoftKMeans(5, **kind).fit(np.ldexp(X, power))
+    assert_array_equal(found.labels_, expected.labels_)
+    assert found.cluster_centers_.dtype == np.float32
+    assert_allclose(
+        np.ldexp(found.cluster_centers_.astype(np.float64), -power),
+        expected.cluster_centers_,
+        rtol=1e-3,
+        atol=1e-3,
+    )
+    assert_array_equal(found.predict(np.ldexp(X, power)), found.labels_)
+
+
+@all_kinds
+@settings(max_examples=10, deadline=None)
+@given(power=st.integers(-1021, 1000))
+def test_weights_times_a_power_of_two(kind, power):
+    X = blobs()
+    weight = np.random.default_rng(0).integers(1, 4, len(X)).astype(float)
+    plain = SoftKMeans(5, **kind).fit(X, sample_weight=weight)
+    scaled = SoftKMeans(5, **kind).fit(X, sample_weight=np.ldexp(weight, power))
+    assert_array_equal(scaled.labels_, plain.labels_)
+    assert_array_equal(scaled.cluster_centers_, plain.cluster_centers_)
+    assert_array_equal(scaled.cluster_weight_, np.ldexp(plain.cluster_weight_, power))
+    assert scaled.inertia_ == np.ldexp(plain.inertia_, power)
+    assert scaled.score(X, sample_weight=np.ldexp(weight, power)) == np.ldexp(
+        plain.score(X, sample_weight=weight), power
+    )
+
+
+def test_weights_below_single_precision(make_data):
+    """They are brought to one size before they take the precision of the rows."""
+    X = make_data("blobs").astype(np.float32)
+    weight = np.linspace(1, 2, len(X))
+    plain = SoftKMeans(4).fit(X, sample_weight=weight)
+    scaled = SoftKMeans(4).fit(X, sample_weight=weight * 2.0**-900)
+    assert_array_equal(scaled.labels_, plain.labels_)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_feature_beside_tiny_ones(dtype):
+    """The scale is that of the differences, not of the numbers."""
+    X = blobs().astype(dtype)
+    tiny = 2.0**-100 if dtype is np.float32 else 2.0**-400
+    table = np.column_stack([tiny * X, np.full(len(X), 0.75)]).astype(dtype)
+    expected = SoftKMeans(5).fit(X.astype(np.float64))
+    assert_array_equal(SoftKMeans(5).fit(table).labels_, expected.labels_)
+
+
+@pytest.mark.parametrize("power", [-700, -540, 520, 700])
+def test_squares_that_leave_float64_are_an_error(power):
+    X = np.ldexp(blobs(), power)
+    for temperature in (0, 0.1, "auto"):
+        est = SoftKMeans(3, temperature=temperature)
+        with pytest.raises(ValueError, match=r"X has values so (large|close) that"):
+            est.fit(X)
+        assert set(vars(est)) == set(est.get_params())
+
+
+def test_weighted_sums_that_leave_float64_are_an_error():
+    X = blobs()
+    with pytest.raises(ValueError, match="sample_weight has values so large"):
+        SoftKMeans(3).fit(X, sample_weight=np.full(len(X), 1e307))
+
+
+@pytest.mark.parametrize("power", [-900, -300, 300, 900])
+def test_networks_take_rows_of_any_size(power):
+    """Rows are scaled before anything is squared."""
+    X, y = make_blobs(80, 3, centers=3, random_state=1)
+    args = {"max_iter": 3, "random_state": 0}
+    plain = RBFNetClassifier(6, **args).fit(X, y)
+    scaled = RBFNetClassifier(6, **args).fit(np.ldexp(X, power), y)
+    assert_array_equal(scaled.predict_proba(np.ldexp(X, power)), plain.predict_proba(X))
+    args |= {"n_components": 2, "hidden_layer_sizes": (8,), "pretrain_epochs": 3}
+    plain = DeepCenteringClustering(3, **args).fit(X)
+    scaled = DeepCenteringClustering(3, **args).fit(np.ldexp(X, power))
+    assert_array_equal(scaled.labels_, plain.labels_)
+
+
+@pytest.mark.parametrize("power", [-1000, 1000])
+def test_networks_take_weights_of_any_size(power):
+    X, y = make_blobs(80, 3, centers=3, random_state=1)
+    weight = np.random.default_rng(0).integers(1, 4, 80).astype(float)
+    args = {"max_iter": 3, "random_state": 0}
+    for est, target in (
+        (RBFNetClassifier(6, alpha=0.0, **args), y),
+        (
+            DeepCenteringClustering(
+                3, n_components=2, hidden_layer_sizes=(8,), pretrain_epochs=3, **args
+            ),
+            None,
+        ),
+    ):
+        expected = est.fit(X, target, sample_weight=weight).transform(X)
+        found = est.fit(X, target, sample_weight=np.ldexp(weight, power)).transform(X)
+        assert_array_equal(found, expected)
+
+
+def quality(X, est):
+    centers = est.cluster_centers_.astype(np.float64)
+    return ((X[:, None] - centers) ** 2).sum(2).min(1).sum()
+
+
+@pytest.mark.parametrize("temperature", [0, "auto"])
+@pytest.mark.parametrize("value", [-99999.0, 999999.0, 1e12, -3e38])
+@pytest.mark.parametrize("n_rows", [1, 15, 150, 400])
+def test_a_sentinel_in_single_precision(value, n_rows, temperature):
+    """Rows of a fill value do not cost the others their digits."""
+    X = make_blobs(600, 4, centers=6, random_state=3)[0]
+    chosen = np.random.default_rng(0).choice(600, n_rows, replace=False)
+    Z = X.astype(np.float32)
+    Z[chosen] = value
+    rest = np.delete(X, chosen, axis=0)
+    best = KMeans(6, n_init=10, random_state=0).fit(rest)
+    est = SoftKMeans(7, temperature=temperature).fit(Z)
+    assert quality(rest, est) < 1.01 * best.inertia_
+    assert len(set(est.labels_[chosen])) == 1
+    assert_array_equal(est.predict(Z), est.labels_)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")  # sklearn's
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("far", [False, True])
+@all_kinds
+def test_rows_of_the_largest_numbers_at_prediction(kind, far, dtype):
+    """Memberships are finite, and those of the other rows do not change."""
+    X = (blobs() + 1e4 * far).astype(dtype)
+    est = SoftKMeans(5, **kind).fit(X)
+    big = np.finfo(dtype).max
+    odd = np.array([[big] * 3, [-big] * 3, [big, -big, 0], [0, 0, -big]], dtype)
+    both = np.concatenate([X, odd])
+    for container in (np.asarray, csr_array):
+        r = est.transform(container(both))
+        assert r.dtype == dtype
+        assert np.isfinite(r).all()
+        assert_allclose(r.sum(1), 1, rtol=1e-5)
+        labels = est.predict(container(both))
+        assert_array_equal(labels, r.argmax(1))
+    assert_array_equal(labels[: len(X)], est.labels_)
+    assert not np.isnan(est.score(both))
+
+
+@all_kinds
+def test_partial_fit_takes_what_fit_takes(kind):
+    X = blobs().astype(np.float32)
+    est = SoftKMeans(5, **kind).fit(X)
+    batch = np.concatenate([X[:9], np.full((1, 3), 1e30, np.float32)])
+    est.partial_fit(batch)
+    assert np.isfinite(est.inertia_)
+    assert np.isfinite(est.cluster_centers_).all()
+    assert_array_equal(est.predict(batch), est.labels_)
+    before = {name: np.copy(value) for name, value in vars(est).items()}
+    with pytest.raises(ValueError, match="X has values so large"):
+        est.partial_fit(np.array([[1e300] * 3, [-1e300] * 3]))
+    for name, value in vars(est).items():
+        assert_array_equal(before[name], value)
+
+
+@pytest.mark.parametrize("power", [-300, 300])
+def test_a_stream_of_any_scale(power):
+    X, weight = blobs(n_samples=200), np.linspace(1, 2, 200)
+    plain, scaled = SoftKMeans(5), SoftKMeans(5)
+    for part in np.array_split(np.arange(200), 4):
+        plain.partial_fit(X[part], sample_weight=weight[part])
+        scaled.partial_fit(
+            np.ldexp(X[part], power), sample_weight=np.ldexp(weight[part], -power)
+        )
+    assert_allclose(
+        np.ldexp(scaled.cluster_centers_, -power), plain.cluster_centers_, rtol=1e-12
+    )
+    assert_array_equal(scaled.labels_, plain.labels_)
+
+
+LOW_RANK = {
+    "equal": lambda rng: rng.normal(size=(1, 300)).repeat(4, axis=0),
+    "one-hot": lambda rng: np.eye(250)[rng.integers(250, size=30)],
+    "bits": lambda rng: rng.integers(0, 2, (20, 256)),
+    "relu": lambda rng: rng.normal(size=(12, 200)).clip(0) * (rng.random(200) < 0.1),
+    "hashed": lambda rng: np.eye(256)[rng.zipf(1.5, (20, 5)) % 256].sum(1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", LOW_RANK.values(), ids=LOW_RANK.keys())
+def test_tables_of_low_rank(make, dtype):
+    """Eigensolvers in single precision fail on some of them."""
+    for seed in range(5):
+        X = make(np.random.default_rng(seed)).astype(dtype)
+        for temperature in (0, "auto", 0.1):
+            est = SoftKMeans(3, temperature=temperature).fit(X)
+            wide = SoftKMeans(3, temperature=temperature).fit(X.astype(float))
+            assert_allclose(
+                est.critical_temperature_, wide.critical_temperature_, rtol=1e-4
+            )
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_integers_tie_for_the_first_center(container, dtype):
+    """Distances that are equal stay equal: the lowest index has the row."""
+    n_ties = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        X = rng.integers(0, 5, (30, 2)) + rng.integers(-30, 30)
+        C = X[rng.choice(30, 3, replace=False)]
+        distances = ((X[:, None] - C) ** 2).sum(2)
+        expected = distances.argmin(1)
+        if len(set(expected)) < 3:
+            continue
+        n_ties += (distances == distances.min(1)[:, None]).sum() - 30
+        X, C = X.astype(dtype), C.astype(dtype)
+        est = SoftKMeans(3, init=C, temperature=0, max_iter=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one iteration does not converge
+            est.fit(container(X))
+        means = np.stack([X[expected == j].mean(0) for j in range(3)])
+        assert_allclose(est.cluster_centers_, means, rtol=1e-5)
+        est.cluster_centers_ = C
+        assert_array_equal(est.predict(container(X)), expected)
+    assert n_ties > 100
+
+
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+def test_no_tolerance_ends_with_the_clusters_of_a_small_one(make_data, assignment):
+    X = make_data("iris")
+    found = {}
+    for tol in (1e-8, 1e-12, 0):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # clusters merge
+            est = SoftKMeans(
+                8,
+                temperature=0.5,
+                assignment=assignment,
+                tol=tol,
+                init="k-means++",
+                random_state=0,
+                max_iter=3000,
+            ).fit(X)
+        alone = [est.predict(row[None])[0] for row in X]
+        assert_array_equal(alone, est.labels_)
+        found[tol] = est.labels_
+    assert_array_equal(found[0], found[1e-12])
+    assert_array_equal(found[0], found[1e-8])
