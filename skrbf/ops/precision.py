@@ -63,7 +63,7 @@ def _is_reduced(arguments: Iterable[Any]) -> bool:
         if isinstance(argument, Tensor):
             if argument.dtype in _HALF:
                 return True
-            device = argument.device  # one for all
+            device = argument.device if device is None else device
         elif isinstance(argument, tuple) and _is_reduced(argument):
             return True
     return device is not None and _autocasts(device)
