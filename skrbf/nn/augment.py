@@ -7,6 +7,8 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
+from skrbf.ops.precision import full_precision
+
 
 class RandomAffine(nn.Module):
     """Turn, shift and zoom each image of a batch at random.
@@ -32,7 +34,7 @@ class RandomAffine(nn.Module):
     Notes
     -----
     What comes in at the border is the color of the border. Draws from torch's own
-    generator.
+    generator. Half precision is computed in float32; autocast changes nothing.
 
     Examples
     --------
@@ -91,22 +93,11 @@ class RandomAffine(nn.Module):
                 f"{given}; give RandomAffine, or the estimator that it is for, the "
                 "input_shape of the rows: (height, width) or (channels, height, width)."
             )
-        n, shape = len(images), (1,) * (3 - len(shape)) + tuple(shape)
-        whole = images.reshape(n, *shape)  # (n, channels, height, width)
-        drawn = 2.0 * torch.rand(4, n, dtype=whole.dtype, device=whole.device) - 1.0
-        angle = drawn[0] * math.radians(self.degrees)
-        size = 1.0 + drawn[1] * self.zoom
-        cos, sin = angle.cos() / size, angle.sin() / size  # (n,)
-        ratio = shape[1] / shape[2]  # coordinates run from -1 to 1 along both sides
-        shift = 2.0 * self.translate * drawn[2:]  # (2, n)
-        places = torch.stack(
-            [cos, -sin * ratio, shift[0], sin / ratio, cos, shift[1]], 1
-        ).reshape(n, 2, 3)
-        grid = nn.functional.affine_grid(places, list(whole.shape), align_corners=False)
-        made = nn.functional.grid_sample(
-            whole, grid, padding_mode="border", align_corners=False
-        )
-        return made.reshape(images.shape)
+        if len(images) == 0:  # of which affine_grid makes an error
+            return images
+        whole = images.reshape(len(images), *(1,) * (3 - len(shape)), *shape)
+        most = (math.radians(self.degrees), self.translate, self.zoom)
+        return _moved(whole, *most).reshape(images.shape)
 
     def extra_repr(self) -> str:
         """Settings, for ``repr``."""
@@ -114,3 +105,22 @@ class RandomAffine(nn.Module):
             f"degrees={self.degrees}, translate={self.translate}, zoom={self.zoom}, "
             f"input_shape={self.input_shape}"
         )
+
+
+@full_precision
+def _moved(images: Tensor, radians: float, translate: float, zoom: float) -> Tensor:
+    """Images (n, channels, height, width), each moved by what is drawn for it."""
+    n, _, height, width = images.shape
+    drawn = 2.0 * torch.rand(4, n, dtype=images.dtype, device=images.device) - 1.0
+    angle = drawn[0] * radians
+    size = 1.0 + drawn[1] * zoom
+    cos, sin = angle.cos() / size, angle.sin() / size  # (n,)
+    ratio = height / width  # coordinates run from -1 to 1 along both sides
+    shift = 2.0 * translate * drawn[2:]  # (2, n)
+    places = torch.stack(
+        [cos, -sin * ratio, shift[0], sin / ratio, cos, shift[1]], 1
+    ).reshape(n, 2, 3)
+    grid = nn.functional.affine_grid(places, list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(
+        images, grid, padding_mode="border", align_corners=False
+    )

@@ -1,9 +1,27 @@
 """Radial basis functions, as a layer and as a network for models of your own."""
 
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from skrbf.nn._arguments import checked_centers, flat_rows, holds
+from skrbf.ops.precision import full_precision
 from skrbf.ops.rbf import ACTIVATIONS, Units, exponents
+
+
+@full_precision
+def _activations(
+    units: Units, rows: Tensor, function: Callable[[Tensor], Tensor]
+) -> Tensor:
+    return function(exponents(units, rows))  # (k, n)
+
+
+@full_precision
+def _output(activations: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return nn.functional.linear(activations, weight, bias)  # (..., q)
 
 
 class RBFLayer(nn.Module):
@@ -25,15 +43,21 @@ class RBFLayer(nn.Module):
 
     Raises
     ------
+    TypeError
+        If `centers` is not a tensor of floating point numbers, or `widths` are not
+        numbers.
     ValueError
-        If `centers` is not a matrix, `widths` are not positive or of another shape, or
-        `assignment` is not known.
+        If `centers` is not a finite matrix, `widths` are not positive or of another
+        shape, or `assignment` is not known.
 
     Notes
     -----
     O(n k d) a batch, and no tensor larger than the activations. Inputs should be
     centred and of a size near 1, as after a batch normalisation. Unless each unit and
     feature has a width of its own, a scale for each feature is learned as well.
+
+    Rows are given the precision of the centers, which is that of the result. Half
+    precision is computed in float32 and then rounded; autocast changes nothing.
 
     Examples
     --------
@@ -53,30 +77,18 @@ class RBFLayer(nn.Module):
         assignment: str | None = None,
     ) -> None:
         super().__init__()
-        if centers.ndim != 2:
-            raise ValueError(
-                f"centers must be a matrix, got a tensor of shape {centers.shape}."
-            )
+        centers = checked_centers(centers)
         if assignment is not None and assignment not in ACTIVATIONS:
             raise ValueError(
                 f"assignment must be None or one of {sorted(ACTIVATIONS)}, got "
                 f"{assignment!r}."
             )
-        k, d = centers.shape
-        start = torch.as_tensor(widths, dtype=centers.dtype, device=centers.device)
-        start = start.reshape(1, 1) if start.ndim == 0 else start
-        if start.shape not in {(1, 1), (k, 1), (k, d)}:
-            raise ValueError(
-                f"widths must be a number or of shape {(k, 1)} or {(k, d)}, got "
-                f"{tuple(start.shape)}."
-            )
-        if not bool((start > 0).all()):
-            raise ValueError("widths must be positive.")
+        start = _checked_widths(widths, centers)
         self.assignment = assignment
         self.centers = nn.Parameter(centers.detach().clone())  # (k, d)
         self.log_widths = nn.Parameter(start.detach().log())
-        scales = torch.zeros(d, dtype=centers.dtype, device=centers.device)
-        if start.shape == (k, d) and d > 1:
+        scales = torch.zeros_like(self.centers.detach()[0])  # (d,)
+        if start.shape == centers.shape and centers.shape[1] > 1:
             self.register_buffer("log_scales", scales)
         else:
             self.log_scales = nn.Parameter(scales)
@@ -96,11 +108,18 @@ class RBFLayer(nn.Module):
         Returns
         -------
         Tensor of shape (..., n_centers)
+
+        Raises
+        ------
+        TypeError
+            If `rows` is not a tensor.
+        ValueError
+            If the rows have another number of features than the centers.
         """
-        flat = rows.reshape(-1, rows.shape[-1])  # (n, d)
+        flat = flat_rows(rows, self.centers)  # (n, d)
         activation = ACTIVATIONS[self.assignment or "gaussian"]
-        phi = activation.function(exponents(self.units, flat))  # (k, n)
-        return phi.t().reshape(*rows.shape[:-1], -1)  # (..., k)
+        phi = _activations(self.units, flat, activation.function)  # (k, n)
+        return phi.t().reshape(*rows.shape[:-1], len(self.centers))  # (..., k)
 
     def extra_repr(self) -> str:
         """Shape and settings, for ``repr``."""
@@ -124,6 +143,8 @@ class RBFNetwork(nn.Module):
     ------
     TypeError
         If `units` is not an :class:`RBFLayer`.
+    ValueError
+        If `n_outputs` is not a positive integer.
 
     Examples
     --------
@@ -137,6 +158,11 @@ class RBFNetwork(nn.Module):
         super().__init__()
         if not isinstance(units, RBFLayer):
             raise TypeError(f"units must be an RBFLayer, got {type(units).__name__}.")
+        if not isinstance(n_outputs, Integral | int) or n_outputs < 1:
+            raise ValueError(
+                f"n_outputs must be a positive integer, got {n_outputs!r}."
+            )
+        n_outputs = int(n_outputs)
         self.units = units
         like = units.centers
         n_centers = like.shape[0]
@@ -156,4 +182,27 @@ class RBFNetwork(nn.Module):
         -------
         Tensor of shape (..., n_outputs)
         """
-        return nn.functional.linear(self.units(rows), self.weight, self.bias)
+        return _output(self.units(rows), self.weight, self.bias)
+
+
+def _checked_widths(widths: Any, centers: Tensor) -> Tensor:
+    """Positive widths as a matrix of the precision of the centers."""
+    k, d = centers.shape
+    try:
+        made = torch.as_tensor(widths, dtype=centers.dtype, device=centers.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            "widths must be a positive number or a tensor of such, got "
+            f"{type(widths).__name__}."
+        ) from error
+    made = made.reshape(1, 1) if made.ndim == 0 else made
+    if made.shape not in {(1, 1), (k, 1), (k, d)}:
+        raise ValueError(
+            f"widths must be a number or of shape {(k, 1)} or {(k, d)}, got "
+            f"{tuple(made.shape)}."
+        )
+    if not holds((made > 0) & made.isfinite()):
+        raise ValueError(
+            "widths must be positive, finite and not 0 in the precision of the centers."
+        )
+    return made

@@ -1,12 +1,15 @@
 """A soft assignment to centers, as a layer: a normalised RBF layer."""
 
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.nn._arguments import checked_centers, flat_rows, holds
+from skrbf.ops.assignment import ASSIGNMENTS, AssignmentFunction
 from skrbf.ops.distances import squared_distances
+from skrbf.ops.precision import full_precision
 
 
 class SoftAssignment(nn.Module):
@@ -22,7 +25,8 @@ class SoftAssignment(nn.Module):
         Where the centers start, such as ``torch.from_numpy(est.cluster_centers_)`` of a
         fitted :class:`skrbf.SoftKMeans`. Copied; they are a parameter of the layer.
     temperature : float, default=1.0
-        `T`, positive, in squared units of the input; such as ``est.temperature_``.
+        `T`, positive, in squared units of the input; such as ``est.temperature_``. A
+        buffer of the layer; ``layer.temperature = 0.5`` sets it anew.
     assignment : {"softmax", "entmax15"}, default="softmax"
 
     Raises
@@ -30,12 +34,15 @@ class SoftAssignment(nn.Module):
     TypeError
         If `centers` is not a tensor of floating point numbers.
     ValueError
-        If `temperature` is not positive, `centers` is not a matrix, or `assignment` is
-        not known.
+        If `temperature` is not positive, `centers` is not a finite matrix, or
+        `assignment` is not known.
 
     Notes
     -----
     O(n k d) a batch, and no tensor larger than the responsibilities.
+
+    Rows are given the precision of the centers, which is that of the result. Half
+    precision is computed in float32 and then rounded; autocast changes nothing.
 
     Examples
     --------
@@ -52,30 +59,20 @@ class SoftAssignment(nn.Module):
         self, centers: Tensor, temperature: float = 1.0, assignment: str = "softmax"
     ) -> None:
         super().__init__()
-        if not (isinstance(centers, Tensor) and centers.is_floating_point()):
-            raise TypeError(
-                "centers must be a tensor of floating point numbers, such as "
-                f"torch.from_numpy(array); got {type(centers).__name__}"
-                f"{' of ' + str(centers.dtype) if hasattr(centers, 'dtype') else ''}."
-            )
-        if centers.ndim != 2:
-            raise ValueError(
-                f"centers must be a matrix, got a tensor of shape {centers.shape}."
-            )
-        if not isinstance(temperature, Real | float) or not temperature > 0:
-            raise ValueError(
-                f"temperature must be a positive number, got {temperature!r}."
-            )
+        centers = checked_centers(centers)
         if assignment not in ASSIGNMENTS:
             raise ValueError(
                 f"assignment must be one of {sorted(ASSIGNMENTS)}, got {assignment!r}."
             )
         self.assignment = assignment
         self.centers = nn.Parameter(centers.detach().clone())  # (k, d)
-        self.register_buffer(
-            "temperature",
-            torch.tensor(temperature, dtype=centers.dtype, device=centers.device),
-        )
+        self.register_buffer("temperature", self._as_temperature(temperature))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Of itself a buffer takes nothing but tensors, and those unseen.
+        if name == "temperature" and not isinstance(value, nn.Parameter):
+            value = self._as_temperature(value)
+        super().__setattr__(name, value)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Responsibilities.
@@ -91,19 +88,19 @@ class SoftAssignment(nn.Module):
 
         Raises
         ------
+        TypeError
+            If `rows` is not a tensor.
         ValueError
             If the rows have another number of features than the centers.
         """
-        n_clusters, n_features = self.centers.shape
-        if rows.shape[-1:] != (n_features,):
-            raise ValueError(
-                f"rows must have {n_features} features along their last axis, as the "
-                f"centers do; got a tensor of shape {tuple(rows.shape)}."
-            )
-        flat = rows.reshape(-1, n_features)  # (n, d)
-        logits = squared_distances(self.centers, flat) / -self.temperature  # (k, n)
-        responsibilities, _ = ASSIGNMENTS[self.assignment].function(logits)
-        return responsibilities.t().reshape(*rows.shape[:-1], n_clusters)  # (..., k)
+        flat = flat_rows(rows, self.centers)  # (n, d)
+        # A conversion to half precision may have rounded it to 0.
+        limits = torch.finfo(self.temperature.dtype)
+        temperature = self.temperature.clamp_min(limits.tiny * limits.eps)
+        responsibilities = _responsibilities(
+            self.centers, flat, temperature, ASSIGNMENTS[self.assignment].function
+        )  # (k, n)
+        return responsibilities.t().reshape(*rows.shape[:-1], len(self.centers))
 
     def extra_repr(self) -> str:
         """Shape and settings, for ``repr``."""
@@ -112,3 +109,23 @@ class SoftAssignment(nn.Module):
             f"n_features={n_features}, n_clusters={n_clusters}, "
             f"temperature={float(self.temperature):.4g}, assignment={self.assignment!r}"
         )
+
+    def _as_temperature(self, value: Any) -> Tensor:
+        """A positive number as a tensor like the centers."""
+        like = self.centers
+        if isinstance(value, Real) or (isinstance(value, Tensor) and value.ndim == 0):
+            made = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+            if holds((made > 0) & made.isfinite()):
+                return made
+        raise ValueError(
+            "temperature must be a positive number, finite and not 0 in the precision "
+            f"of the centers; got {value!r}."
+        )
+
+
+@full_precision
+def _responsibilities(
+    centers: Tensor, rows: Tensor, temperature: Tensor, function: AssignmentFunction
+) -> Tensor:
+    logits = squared_distances(centers, rows) / -temperature  # (k, n)
+    return function(logits)[0]  # (k, n)

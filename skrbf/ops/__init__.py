@@ -1,7 +1,8 @@
 """Pure functions on tensors: distances, assignments, statistics, schedules, losses.
 
 Nothing here holds state, chooses a device, checks its arguments or reads a file. Blocks
-are ``(k, n)``: clusters on the leading axis, the rows of a chunk trailing.
+are ``(k, n)``: clusters on the leading axis, the rows of a chunk trailing. Half
+precision is computed in float32, its results are rounded, and autocast changes nothing.
 """
 
 from skrbf.ops.assignment import (

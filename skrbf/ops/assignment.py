@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from skrbf.ops.precision import full_precision
+
 
 class AssignmentFunction(Protocol):
     """What `softmax` and `entmax15` have in common."""
@@ -44,6 +46,7 @@ class Assignment(NamedTuple):
     critical_factor: Callable[[int], float]
 
 
+@full_precision
 def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     r"""Softmax over the clusters, and the log-partition function.
 
@@ -84,6 +87,7 @@ def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     return responsibilities, value
 
 
+@full_precision
 def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     r"""Sparse entmax-1.5 over the clusters, exact, and the value of its problem.
 
@@ -134,6 +138,7 @@ def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]
     return responsibilities, value
 
 
+@full_precision
 def softmax_jacobian_product(responsibilities: Tensor, vectors: Tensor) -> Tensor:
     r"""Jacobian of `softmax` times a vector per row: :math:`r (v - r \cdot v)`.
 
@@ -161,6 +166,7 @@ def softmax_jacobian_product(responsibilities: Tensor, vectors: Tensor) -> Tenso
     return weighted - responsibilities * weighted.sum(0)
 
 
+@full_precision
 def entmax15_jacobian_product(responsibilities: Tensor, vectors: Tensor) -> Tensor:
     r"""Jacobian of `entmax15` times a vector per row.
 
@@ -195,6 +201,7 @@ def entmax15_jacobian_product(responsibilities: Tensor, vectors: Tensor) -> Tens
     return weighted - root * (weighted.sum(0) / root.sum(0))
 
 
+@full_precision
 def one_hot_rows(logits: Tensor) -> Tensor:
     r"""Rows whose entmax-1.5 responsibilities are certainly one-hot.
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from skrbf.ops.precision import full_precision
+
 
 def fixed_direction(like: Tensor) -> Tensor:
     r"""A direction that no covariance and no symmetry of data single out.
@@ -42,7 +44,7 @@ def leading_eigenpair(
         negative. It may run over chunks, or machines.
     start : Tensor of shape (d,)
         A guess, such as a column of the covariance. May be orthogonal to the answer,
-        and may be zero.
+        and may be zero. Vectors that the product is given have its dtype.
     n_steps : int
         Number of products.
 
@@ -66,7 +68,18 @@ def leading_eigenpair(
     >>> round(float(value), 4)
     3.0
     """
-    n_steps = min(n_steps, start.shape[0])
+    dtype = start.dtype
+
+    def wide_product(vector: Tensor) -> Tensor:
+        return product(vector.to(dtype)).to(vector.dtype)
+
+    return _lanczos(wide_product, start, min(n_steps, start.shape[0]))
+
+
+@full_precision
+def _lanczos(
+    product: Callable[[Tensor], Tensor], start: Tensor, n_steps: int
+) -> tuple[Tensor, Tensor]:
     noise = 64.0 * torch.finfo(start.dtype).eps
     basis = start.new_zeros(n_steps, start.shape[0])  # (s, d)
     images = torch.zeros_like(basis)  # (s, d)

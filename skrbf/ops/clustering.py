@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import squared_norms
+from skrbf.ops.precision import full_precision
 from skrbf.ops.statistics import weighted_sums
 
 
@@ -31,6 +32,7 @@ class CenteringLoss(NamedTuple):
     holds_scale: bool
 
 
+@full_precision
 def assign_codes(
     distances: Tensor, temperature: float, assignment: Assignment
 ) -> Tensor:
@@ -65,6 +67,7 @@ def assign_codes(
     return hard.scatter_(0, distances.argmin(0, keepdim=True), 1.0)  # (k, n)
 
 
+@full_precision
 def distance_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
@@ -99,6 +102,7 @@ def distance_loss(
     return (responsibilities * distances).sum(0)  # (n,)
 
 
+@full_precision
 def centroid_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
@@ -132,6 +136,7 @@ def centroid_loss(
     return squared_norms(codes - responsibilities.t() @ centers)  # (n,)
 
 
+@full_precision
 def regularized_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
@@ -174,6 +179,7 @@ CENTERING_LOSSES: dict[str, CenteringLoss] = {
 }
 
 
+@full_precision
 def scale_drift(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Tensor:
     r"""How far the scale of codes has drifted (:eq:`eq-scale-drift`).
 
@@ -209,6 +215,7 @@ def scale_drift(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Tens
     return torch.where(positive, scale - 1.0, -1.0).square()
 
 
+@full_precision
 def variance_share(weight: Tensor) -> Tensor:
     r"""What part of a variance rows have about their own mean, on average.
 
@@ -233,6 +240,7 @@ def variance_share(weight: Tensor) -> Tensor:
     return (share * (1.0 - share)).sum()
 
 
+@full_precision
 def running_means(
     centers: Tensor,
     mass: Tensor,
@@ -280,6 +288,7 @@ def running_means(
     return (centers.to(mass) + step).to(centers), total
 
 
+@full_precision
 def spread(codes: Tensor, weight: Tensor) -> tuple[float, float]:
     r"""Total variance of codes, and the largest along any direction.
 
@@ -323,6 +332,7 @@ def spread(codes: Tensor, weight: Tensor) -> tuple[float, float]:
     return total, max(float(values[-1]), 0.0)
 
 
+@full_precision
 def shrink_and_perturb(parameter: Tensor, fresh: Tensor, share: float) -> Tensor:
     r"""Part of the way from a parameter to a fresh draw: :math:`(1 - a) w + a w_0`.
 

@@ -7,6 +7,8 @@ runs over the leading axis, which torch vectorises well also for small ``k``.
 import torch
 from torch import Tensor
 
+from skrbf.ops.precision import full_precision
+
 # For no more vectors all products with them are faster than to copy, for each row, the
 # one that is its own. The products of a block of rows then take as many columns.
 FEW_VECTORS = 20
@@ -19,6 +21,7 @@ _FEW = 1 << 14
 _MANY = 200
 
 
+@full_precision
 def inner_products(centers: Tensor, rows: Tensor) -> Tensor:
     """Inner products of every centre with every row.
 
@@ -51,6 +54,7 @@ def inner_products(centers: Tensor, rows: Tensor) -> Tensor:
     return (rows @ centers.t()).t()  # (k, n)
 
 
+@full_precision
 def paired_products(vectors: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
     """Inner product of each row with the one vector that its label names.
 
@@ -82,6 +86,7 @@ def paired_products(vectors: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
     return inner_products(vectors, rows).gather(0, labels[None])[0]  # (n,)
 
 
+@full_precision
 def squared_norms(rows: Tensor) -> Tensor:
     """Squared Euclidean norm of every row.
 
@@ -111,6 +116,7 @@ def squared_norms(rows: Tensor) -> Tensor:
     return torch.segment_reduce(stored, "sum", lengths=lengths, unsafe=True)  # (n,)
 
 
+@full_precision
 def relative_distances(
     centers: Tensor,
     rows: Tensor,
@@ -176,6 +182,7 @@ def relative_distances(
     ).t()  # (k, n)
 
 
+@full_precision
 def distance_factors(
     centers: Tensor, offset: Tensor | None = None, scale: float = 1.0
 ) -> Tensor:
@@ -240,6 +247,7 @@ def _shifted(centers: Tensor, offset: Tensor | None) -> tuple[Tensor, Tensor]:
     return shifted, torch.linalg.vecdot(shifted, centers + offset)
 
 
+@full_precision
 def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
     """The smallest entry of each column, and the first place where it stands.
 
@@ -278,6 +286,7 @@ def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
     return value, place
 
 
+@full_precision
 def places(met: Tensor) -> tuple[Tensor, bool]:
     """Where the one stands in each column of zeros and ones.
 
@@ -311,6 +320,7 @@ def places(met: Tensor) -> tuple[Tensor, bool]:
     return sums.sub_(k).long(), single
 
 
+@full_precision
 def squared_distances(
     centers: Tensor, rows: Tensor, offset: Tensor | None = None
 ) -> Tensor:
@@ -349,6 +359,7 @@ def squared_distances(
     return (relative_distances(centers, rows, offset) + constant).clamp_min(0.0)
 
 
+@full_precision
 def paired_squared_distances(
     centers: Tensor,
     rows: Tensor,

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from skrbf.ops.precision import full_precision
+
 _ODD = -7046029254386353131  # the golden ratio of 2^64, as a signed number
 _SHIFT, _SHIFT_AGAIN = 32, 29
 # Of a projection: values are whole numbers of 2^-20 up to 2^36 of them, and directions
@@ -12,6 +14,7 @@ _STEPS, _MOST_STEPS, _DIRECTION_SHIFT = 2.0**20, 2.0**36, 50
 _AT_ONCE = 1 << 20
 
 
+@full_precision
 def row_keys(rows: Tensor) -> Tensor:
     """A number for each row that depends on its values only, not on its place.
 

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from skrbf.ops.assignment import ASSIGNMENTS, Assignment
 from skrbf.ops.distances import squared_distances
+from skrbf.ops.precision import full_precision
 from skrbf.ops.statistics import weighted_sums
 
 _SOFTMAX = ASSIGNMENTS["softmax"]
 
 
+@full_precision
 def free_energy(
     distances: Tensor,
     temperature: float,
@@ -56,6 +58,7 @@ def free_energy(
     return -temperature * _weighted_sum(value, sample_weight)
 
 
+@full_precision
 def weighted_distortion(
     distances: Tensor,
     temperature: float,
@@ -93,6 +96,7 @@ def weighted_distortion(
     return _weighted_sum((responsibilities * distances).sum(0), sample_weight)
 
 
+@full_precision
 def hard_distortion(distances: Tensor, sample_weight: Tensor | None = None) -> Tensor:
     r"""Distortion of K-means: :math:`\sum_i w_i \min_k d_{ik}`.
 
@@ -118,6 +122,7 @@ def hard_distortion(distances: Tensor, sample_weight: Tensor | None = None) -> T
     return _weighted_sum(distances.amin(0), sample_weight)
 
 
+@full_precision
 def free_energy_gradient(
     centers: Tensor,
     rows: Tensor,
@@ -160,6 +165,7 @@ def free_energy_gradient(
     return _pull(responsibilities, centers, rows, sample_weight)
 
 
+@full_precision
 def weighted_distortion_gradient(
     centers: Tensor,
     rows: Tensor,

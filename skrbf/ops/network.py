@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skrbf.ops.precision import full_precision
 from skrbf.ops.rbf import Activation, Units, exponents, exponents_gradient
 from skrbf.ops.statistics import widest_float
 
@@ -26,6 +27,7 @@ class Network(NamedTuple):
     bias: Tensor
 
 
+@full_precision
 def logits(network: Network, activations: Tensor) -> Tensor:
     r"""Linear output :math:`f_i = V \phi_i + b` (:eq:`eq-network`).
 
@@ -45,6 +47,7 @@ def logits(network: Network, activations: Tensor) -> Tensor:
     return torch.addmm(network.bias[:, None], network.weight, activations)  # (q, n)
 
 
+@full_precision
 def cross_entropy(
     logits: Tensor, labels: Tensor, weight: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
@@ -91,6 +94,7 @@ def cross_entropy(
     return loss, residuals * weight
 
 
+@full_precision
 def output_gradient(residuals: Tensor, activations: Tensor) -> tuple[Tensor, Tensor]:
     r"""Gradient of the cross-entropy by the output (:eq:`eq-output-gradient`).
 
@@ -111,6 +115,7 @@ def output_gradient(residuals: Tensor, activations: Tensor) -> tuple[Tensor, Ten
     return residuals @ activations.t(), residuals.sum(1)
 
 
+@full_precision
 def network_gradient(
     network: Network,
     activation: Activation,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skrbf.ops.assignment import ASSIGNMENTS, Assignment
 from skrbf.ops.distances import squared_distances
+from skrbf.ops.precision import full_precision
 
 
 class Units(NamedTuple):
@@ -53,6 +54,7 @@ class Activation(NamedTuple):
     jacobian_product: Callable[[Tensor, Tensor], Tensor]
 
 
+@full_precision
 def precisions(units: Units) -> Tensor:
     r"""Inverse squared widths :math:`1 / \sigma_{kj}^2` (:eq:`eq-widths`).
 
@@ -80,6 +82,7 @@ def precisions(units: Units) -> Tensor:
     return (by_width * by_scale).expand(units.centers.shape)  # (k, d)
 
 
+@full_precision
 def exponents(units: Units, rows: Tensor) -> Tensor:
     r"""Exponents :math:`z_{ik}` of all units for all rows (:eq:`eq-exponent`).
 
@@ -122,6 +125,7 @@ def exponents(units: Units, rows: Tensor) -> Tensor:
     return z.clamp_max(0.0)
 
 
+@full_precision
 def exponents_gradient(
     units: Units, rows: Tensor, exponents: Tensor, weights: Tensor
 ) -> Units:
@@ -170,6 +174,7 @@ def exponents_gradient(
     return Units(by_center, by_width, by_scale * spread)
 
 
+@full_precision
 def gaussian(exponents: Tensor) -> Tensor:
     r"""Gaussian activations :math:`\exp z_{ik}`, 1 at the centre (:eq:`eq-gaussian`).
 
@@ -198,6 +203,7 @@ def gaussian(exponents: Tensor) -> Tensor:
     return torch.nn.functional.threshold(near, math.exp(cut + 0.01), 0.0)
 
 
+@full_precision
 def gaussian_jacobian_product(activations: Tensor, vectors: Tensor) -> Tensor:
     r"""Jacobian of `gaussian` times a vector per row: :math:`\phi v`.
 
@@ -222,6 +228,7 @@ def gaussian_jacobian_product(activations: Tensor, vectors: Tensor) -> Tensor:
     return activations * vectors
 
 
+@full_precision
 def neighbour_widths(centers: Tensor, n_neighbours: int = 1) -> Tensor:
     r"""Root mean squared distance of each centre to its nearest others.
 

@@ -3,7 +3,10 @@ r"""Ridge regression, judged on rows that it has not seen."""
 import torch
 from torch import Tensor
 
+from skrbf.ops.precision import full_precision
 
+
+@full_precision
 def leave_one_out(
     features: Tensor, targets: Tensor, weight: Tensor, penalties: Tensor
 ) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skrbf.ops.distances import relative_distances, squared_distances, squared_norms
+from skrbf.ops.precision import full_precision
 from skrbf.ops.statistics import running_sums, widest_float
 
 # Powers of the reciprocals of the golden ratio and of the plastic number.
@@ -76,6 +77,7 @@ def random_rows(
     return order.repeat(math.ceil(n_clusters / order.shape[0]))[:n_clusters]  # (k,)
 
 
+@full_precision
 def kmeans_plusplus(
     rows: RowSource,
     sample_weight: Tensor | None,
@@ -154,6 +156,7 @@ def kmeans_plusplus(
     return chosen
 
 
+@full_precision
 def spread_rows(
     rows: Tensor, sample_weight: Tensor, n_clusters: int, n_sets: int
 ) -> Tensor:

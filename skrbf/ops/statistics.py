@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skrbf.ops.precision import full_precision
+
 # Products with so few columns are faster the other way round where the numbers of a row
 # lie side by side, and several times slower where those of a cluster do.
 _NARROW = 15
@@ -95,6 +97,7 @@ def centers(statistics: ClusterStatistics, fallback: Tensor) -> Tensor:
     return torch.where(filled[:, None], means, fallback)  # (k, d)
 
 
+@full_precision
 def weighted_sums(responsibilities: Tensor, rows: Tensor) -> Tensor:
     """Sum of the rows for every cluster, weighted by the responsibilities.
 
@@ -125,6 +128,7 @@ def weighted_sums(responsibilities: Tensor, rows: Tensor) -> Tensor:
     return (rows.t() @ responsibilities.t()).t()  # (k, d)
 
 
+@full_precision
 def label_sums(
     rows: Tensor, labels: Tensor, weight: Tensor | None, k: int
 ) -> tuple[Tensor, Tensor]:
@@ -165,6 +169,7 @@ def label_sums(
     return share.sum(1), weighted_sums(share, rows)
 
 
+@full_precision
 def weight_sums(labels: Tensor, weight: Tensor | None, k: int) -> Tensor:
     """Sums of weights by label, added in one order on every device.
 
@@ -188,11 +193,13 @@ def weight_sums(labels: Tensor, weight: Tensor | None, k: int) -> Tensor:
     >>> weight_sums(torch.tensor([0, 2, 2]), torch.tensor([1.0, 0.5, 2.0]), 3)
     tensor([1.0000, 0.0000, 2.5000])
     """
-    if weight is not None:
-        weight = weight.cpu()
-    return torch.bincount(labels.cpu(), weight, k).to(labels.device)
+    if weight is None:
+        return torch.bincount(labels.cpu(), minlength=k).to(labels.device)
+    sums = torch.bincount(labels.cpu(), weight.cpu(), k)
+    return sums.to(labels.device, weight.dtype)  # counts where there are no rows
 
 
+@full_precision
 def running_sums(
     values: Tensor, dim: int = 0, dtype: torch.dtype | None = None
 ) -> Tensor:
@@ -230,6 +237,7 @@ def widest_float(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+@full_precision
 def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) -> Tensor:
     """Sums of weighted rows by label: `label_sums` without those of the weights.
 
@@ -263,6 +271,7 @@ def label_totals(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) ->
     return totals[:, :d] if padded else totals
 
 
+@full_precision
 def one_hot_totals(
     rows: Tensor, labels: Tensor, weight: Tensor | None, k: int
 ) -> Tensor:
@@ -314,6 +323,7 @@ def _one_hot(rows: Tensor, labels: Tensor, weight: Tensor | None, k: int) -> Ten
     return share.scatter_(0, labels[None], 1.0 if weight is None else weight[None])
 
 
+@full_precision
 def soft_statistics(
     responsibilities: Tensor,
     rows: Tensor,

@@ -49,7 +49,7 @@ def test_it_learns(rows):
     labels = (rows.square().sum(1) > 2.5).long()
     net = RBFNetwork(RBFLayer(rows[:8]), 2)
     assert not net(rows).any()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.2)
     for _ in range(300):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(rows), labels).backward()

@@ -1,0 +1,488 @@
+"""Half precision, autocast and empty batches: the same for all functions."""
+
+import inspect
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skrbf import ops
+from skrbf.ops import ACTIVATIONS, ASSIGNMENTS, ClusterStatistics, Network, Units
+from skrbf.ops.precision import full_precision
+
+K, D, N, Q = 5, 3, 12, 4
+HALF = [torch.float16, torch.bfloat16]
+half = pytest.mark.parametrize("dtype", HALF, ids=str)
+laws = settings(max_examples=30, deadline=None, derandomize=True)
+
+
+def draws(n, seed=0):
+    """Arguments by their name: numbers that all precisions have."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator).bfloat16().float()
+
+    return {
+        "rows": draw(n, D),
+        "centers": draw(K, D),
+        "z": -draw(K, n).abs(),
+        "distances": draw(K, n).abs(),
+        "vectors": draw(K, n),
+        "r": draw(K, n).softmax(0).bfloat16().float(),
+        "weight": (draw(n).abs() + 0.125).bfloat16().float(),
+        "out": draw(Q, n),
+        "log_widths": draw(K, 1) / 8,
+        "log_all_widths": draw(K, D) / 8,
+        "log_scales": draw(D) / 8,
+        "output": draw(Q, K),
+        "bias": draw(Q),
+        "mass": draw(K).abs(),
+        "features": draw(2, n),
+    }
+
+
+def units(a):
+    return Units(a["centers"], a["log_widths"], a["log_scales"])
+
+
+def units_per_feature(a):
+    return Units(a["centers"], a["log_all_widths"], a["log_scales"])
+
+
+def labels(a, k=K):
+    return torch.arange(len(a["rows"])) % k
+
+
+def network(a):
+    return Network(units(a), a["output"], a["bias"])
+
+
+def each(function, *names):
+    return lambda a: function(*(a[name] for name in names))
+
+
+class Table:
+    def __init__(self, rows):
+        self.rows, self.n_rows = rows, len(rows)
+
+    def blocks(self, columns):
+        yield 0, self.n_rows, self.rows
+
+    def take(self, index):
+        return self.rows[index]
+
+
+# What is differentiable, and what is not or has a gradient of its own beside it.
+SLOPED = {
+    "inner_products": each(ops.inner_products, "centers", "rows"),
+    "paired_products": lambda a: ops.paired_products(
+        a["centers"], a["rows"], labels(a)
+    ),
+    "squared_norms": each(ops.squared_norms, "rows"),
+    "squared_distances": each(ops.squared_distances, "centers", "rows"),
+    "squared_distances of an offset": lambda a: ops.squared_distances(
+        a["centers"], a["rows"], a["log_scales"]
+    ),
+    "relative_distances": lambda a: ops.relative_distances(
+        a["centers"], a["rows"], offset=a["log_scales"], scale=-0.5
+    ),
+    "relative_distances of many centers": lambda a: ops.relative_distances(
+        a["centers"].repeat(50, 1), a["rows"]
+    ),
+    "distance_factors": each(ops.distance_factors, "centers"),
+    "with_ones": each(ops.with_ones, "rows"),
+    "paired_squared_distances": lambda a: ops.paired_squared_distances(
+        a["centers"], a["rows"], labels(a)
+    ),
+    "softmax": each(ops.softmax, "z"),
+    "entmax15": each(ops.entmax15, "z"),
+    "softmax_jacobian_product": each(ops.softmax_jacobian_product, "r", "vectors"),
+    "entmax15_jacobian_product": each(ops.entmax15_jacobian_product, "r", "vectors"),
+    "gaussian": each(ops.gaussian, "z"),
+    "gaussian_jacobian_product": each(ops.gaussian_jacobian_product, "z", "vectors"),
+    "precisions": lambda a: ops.precisions(units(a)),
+    "exponents": lambda a: ops.exponents(units(a), a["rows"]),
+    "exponents, a width per feature": lambda a: ops.exponents(
+        units_per_feature(a), a["rows"]
+    ),
+    "logits": lambda a: ops.logits(network(a), a["vectors"]),
+    "output_gradient": each(ops.output_gradient, "out", "vectors"),
+    "leave_one_out": lambda a: ops.leave_one_out(
+        a["features"], a["out"], a["weight"] / 16, a["weight"].new_tensor([1.0, 4.0])
+    ),
+    "weighted_sums": each(ops.weighted_sums, "r", "rows"),
+    "soft_statistics": lambda a: ops.soft_statistics(
+        a["r"], a["rows"], a["weight"], a["out"][0]
+    ),
+    "label_sums": lambda a: ops.label_sums(a["rows"], labels(a), a["weight"], K)[1],
+    "label_totals": lambda a: ops.label_totals(a["rows"], labels(a), a["weight"], K),
+    "one_hot_totals": lambda a: ops.one_hot_totals(a["rows"], labels(a), None, K),
+    "running_sums": each(ops.running_sums, "rows"),
+    "running_means": each(ops.running_means, "centers", "mass", "rows", "r", "weight"),
+    "scale_drift": lambda a: ops.scale_drift(a["rows"], a["weight"], 2.0),
+    "variance_share": each(ops.variance_share, "weight"),
+    "shrink_and_perturb": lambda a: ops.shrink_and_perturb(a["rows"], a["rows"], 0.25),
+    "hard_distortion": each(ops.hard_distortion, "distances", "weight"),
+    "add": lambda a: ops.add(
+        ClusterStatistics(a["mass"], a["centers"], a["bias"][0]),
+        ClusterStatistics(a["mass"], a["centers"], a["bias"][0]),
+    ),
+    "centers": lambda a: ops.centers(
+        ClusterStatistics(a["mass"], a["centers"], a["bias"][0]), a["centers"]
+    ),
+    **{
+        name: lambda a, loss=loss: loss.function(
+            a["rows"], a["centers"], a["distances"], a["r"]
+        )
+        for name, loss in ops.CENTERING_LOSSES.items()
+    },
+    **{
+        f"{function.__name__} by {name}": lambda a, f=function, m=assignment: f(
+            a["distances"], 2.0, a["weight"], m
+        )
+        for function in (ops.free_energy, ops.weighted_distortion)
+        for name, assignment in ASSIGNMENTS.items()
+    },
+    **{
+        f"assign_codes by {name}": lambda a, m=assignment: ops.assign_codes(
+            a["distances"], 2.0, m
+        )
+        for name, assignment in ASSIGNMENTS.items()
+    },
+}
+FLAT = {
+    "one_hot_rows": each(ops.one_hot_rows, "z"),
+    "nearest": lambda a: ops.nearest(a["distances"].clone()),
+    "places": lambda a: ops.places(
+        torch.nn.functional.one_hot(labels(a), K).t().to(a["rows"])
+    ),
+    "assign_codes": lambda a: ops.assign_codes(
+        a["distances"], 0.0, ASSIGNMENTS["softmax"]
+    ),
+    "weight_sums": lambda a: ops.weight_sums(labels(a), a["weight"], K),
+    "fixed_direction": each(ops.fixed_direction, "rows"),
+    "neighbour_widths": lambda a: ops.neighbour_widths(a["centers"], n_neighbours=2),
+    "exponents_gradient": lambda a: ops.exponents_gradient(
+        units(a), a["rows"], a["z"], a["vectors"]
+    ),
+    "exponents_gradient, a width per feature": lambda a: ops.exponents_gradient(
+        units_per_feature(a), a["rows"], a["z"], a["vectors"]
+    ),
+    "cross_entropy": lambda a: ops.cross_entropy(
+        a["out"], labels(a, Q), a["weight"], smoothing=0.125
+    ),
+    "row_keys": each(ops.row_keys, "rows"),
+    "row_projections": each(ops.row_projections, "rows"),
+    "spread": lambda a: torch.tensor(
+        ops.spread(a["rows"], a["weight"]), dtype=torch.float64
+    ),
+    **{
+        f"{function.__name__} by {name}": lambda a, f=function, m=assignment: f(
+            a["centers"], a["rows"], 2.0, a["weight"], assignment=m
+        )
+        for function in (ops.free_energy_gradient, ops.weighted_distortion_gradient)
+        for name, assignment in ASSIGNMENTS.items()
+    },
+    **{
+        f"network_gradient by {name}": lambda a, m=activation: ops.network_gradient(
+            network(a), m, a["rows"], labels(a, Q), a["weight"]
+        )
+        for name, activation in ACTIVATIONS.items()
+    },
+    **{
+        f"unit_kernel by {name}": lambda a, m=activation: ops.unit_kernel(units(a), m)
+        for name, activation in ACTIVATIONS.items()
+    },
+}
+# Of rows that there must be.
+CHOOSING = {
+    "kmeans_plusplus": lambda a: ops.kmeans_plusplus(
+        Table(a["rows"]), a["weight"], 4, torch.Generator().manual_seed(0), a["rows"][0]
+    ),
+    "spread_rows": lambda a: ops.spread_rows(a["rows"], a["weight"], 4, 2),
+    "random_rows": lambda a: ops.random_rows(
+        len(a["rows"]), a["weight"], 4, torch.Generator().manual_seed(0)
+    ),
+}
+ALL = {**SLOPED, **FLAT, **CHOOSING}
+
+
+def tensors(result):
+    if isinstance(result, torch.Tensor):
+        return [result]
+    parts = result if isinstance(result, tuple) else ()
+    return [one for part in parts for one in tensors(part)]
+
+
+def loss(results):
+    """A number that depends on all results, with slopes that all precisions have."""
+    return sum(
+        (one.double() * (torch.arange(one.numel()) % 4 + 1).view(one.shape)).sum()
+        for one in results
+        if one.requires_grad
+    )
+
+
+def close(found, expected, dtype):
+    """Equal to what float32 gives, rounded: but for one more rounding of that."""
+    eps = torch.finfo(dtype).eps
+    exact = found.dtype not in HALF
+    torch.testing.assert_close(
+        found.double(),
+        expected.to(found.dtype).double(),
+        rtol=1e-5 if exact else 2 * eps,
+        atol=1e-6 if exact else 2 * torch.finfo(torch.float16).tiny,
+    )
+
+
+def slopes(function, arguments):
+    leaves = {name: one.clone().requires_grad_() for name, one in arguments.items()}
+    results = tensors(function(leaves))
+    loss(results).backward()
+    return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+
+
+def test_every_function_is_tried():
+    functions = {
+        name
+        for name in ops.__all__
+        if inspect.isfunction(inspect.unwrap(getattr(ops, name)))
+    }
+    tried = {name.split(" ")[0].rstrip(",") for name in ALL}
+    of_numbers = {
+        "critical_temperature",
+        "gamma_bound",
+        "geometric_temperatures",
+        "noise_temperature",
+        "widest_float",
+    }
+    losses = {f"{name}_loss" for name in ops.CENTERING_LOSSES}
+    assert functions - tried - of_numbers - losses == {"leading_eigenpair"}
+
+
+@half
+@pytest.mark.parametrize("name", ALL)
+def test_half_precision_is_that_of_single_rounded(name, dtype):
+    arguments = draws(N)
+    expected = tensors(ALL[name](arguments))
+    cast = {key: one.to(dtype) for key, one in arguments.items()}
+    found = tensors(ALL[name](cast))
+    assert found
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == (dtype if other.dtype == torch.float32 else other.dtype)
+        assert one.isfinite().all()
+        close(one, other, dtype)
+
+
+@half
+@pytest.mark.parametrize("name", SLOPED)
+def test_half_precision_has_the_gradients_of_single_rounded(name, dtype):
+    arguments = draws(N)
+    expected = slopes(SLOPED[name], arguments)
+    cast = {key: one.to(dtype) for key, one in arguments.items()}
+    found = slopes(SLOPED[name], cast)
+    assert found.keys() == expected.keys() != set()
+    for key, slope in found.items():
+        assert slope.dtype == dtype
+        size = 1 + expected[key].abs().max()
+        eps = torch.finfo(dtype).eps
+        assert (slope.float() - expected[key]).abs().max() <= 4 * eps * size
+
+
+@half
+@pytest.mark.parametrize("name", ALL)
+def test_autocast_changes_nothing(name, dtype):
+    arguments = draws(N)
+    expected = tensors(ALL[name](arguments))
+    with torch.autocast("cpu", dtype=dtype):
+        found = tensors(ALL[name](arguments))
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
+@half
+@pytest.mark.parametrize("backward_inside", [False, True])
+@pytest.mark.parametrize("name", SLOPED)
+def test_gradients_under_autocast(name, dtype, backward_inside):
+    arguments = draws(N)
+    leaves = {key: one.clone().requires_grad_() for key, one in arguments.items()}
+    expected = slopes(SLOPED[name], arguments)
+    with torch.autocast("cpu", dtype=dtype):
+        value = loss(tensors(SLOPED[name](leaves)))
+        if backward_inside:
+            value.backward()
+    if not backward_inside:
+        value.backward()
+    for key, slope in expected.items():
+        if backward_inside:  # torch itself rounds some products then
+            size = 1 + max(other.abs().max() for other in expected.values())
+            eps = torch.finfo(dtype).eps
+            assert (leaves[key].grad - slope).abs().max() <= 16 * eps * size
+        else:
+            assert torch.equal(leaves[key].grad, slope)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, *HALF], ids=str)
+@pytest.mark.parametrize("name", [*SLOPED, *FLAT])
+def test_a_batch_may_be_empty(name, dtype):
+    function = {**SLOPED, **FLAT}[name]
+    full = tensors(function({key: one.to(dtype) for key, one in draws(N).items()}))
+    leaves = {
+        key: one.to(dtype).requires_grad_(name in SLOPED)
+        for key, one in draws(0).items()
+    }
+    results = tensors(function(leaves))
+    for one, like in zip(results, full, strict=True):
+        assert one.shape == tuple(0 if side == N else side for side in like.shape)
+        assert one.dtype == like.dtype
+        assert one.isfinite().all()
+    if name in SLOPED:
+        loss(results).backward()
+        for leaf in leaves.values():
+            assert leaf.grad is None or leaf.grad.isfinite().all()
+
+
+@half
+@pytest.mark.parametrize("name", ["softmax", "entmax15", "gaussian"])
+@given(
+    k=st.integers(1, 40),
+    n=st.integers(0, 5),
+    size=st.floats(-3, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+@laws
+def test_maps_of_logits_of_any_size(dtype, name, k, n, size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    z = -(torch.randn(k, n, generator=generator).abs() * 10.0**size).to(dtype)
+    wide, narrow = z.float().requires_grad_(), z.clone().requires_grad_()
+    function = {"gaussian": ops.gaussian, **vars(ops)}[name]
+    expected, found = tensors(function(wide)), tensors(function(narrow))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other.to(dtype))
+    for results in (expected, found):
+        loss(results).backward()
+    close(narrow.grad, wide.grad, dtype)
+
+
+@half
+@pytest.mark.parametrize("name", ["softmax", "entmax15"])
+def test_out_is_written_to_in_half_precision(dtype, name):
+    z = draws(N)["z"].to(dtype)
+    expected, expected_value = getattr(ops, name)(z)
+    other = torch.empty_like(z)
+    assert getattr(ops, name)(z, out=other)[0] is other
+    assert torch.equal(other, expected)
+    found, value = getattr(ops, name)(z, z)
+    assert found is z
+    assert torch.equal(z, expected)
+    assert torch.equal(value, expected_value)
+
+
+@half
+@pytest.mark.parametrize(
+    "function",
+    [
+        ops.inner_products,
+        ops.squared_distances,
+        ops.relative_distances,
+        lambda centers, rows: ops.weighted_sums(centers[:, :1].expand(-1, 60), rows),
+        lambda centers, rows: ops.label_totals(rows, torch.arange(60) % 4, None, 4),
+        lambda centers, rows: ops.squared_norms(rows),
+    ],
+)
+def test_sparse_rows_in_half_precision(csr, sparse_array, dtype, function):
+    array = torch.from_numpy(sparse_array).to(dtype).float()
+    centers = array[:4]
+    expected = function(centers, csr(array.numpy()))
+    rows = csr(array.numpy()).to(dtype)
+    assert rows.dtype == dtype
+    close(function(centers.to(dtype), rows), expected, dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        assert torch.equal(function(centers, csr(array.numpy())), expected)
+
+
+@half
+def test_sums_are_longer_than_half_precision_can_count(dtype):
+    """More rows and clusters than half precision has whole numbers."""
+    n = 5000
+    rows = torch.ones(n, 1, dtype=dtype)
+    chosen = torch.arange(n) % 2
+    weights, totals = ops.label_sums(rows, chosen, rows[:, 0], 2)
+    assert weights.tolist() == [2500.0, 2500.0] or dtype == torch.bfloat16
+    assert torch.equal(weights, torch.full((2,), 2500.0).to(dtype))
+    assert torch.equal(totals[:, 0], weights)
+    labels = torch.arange(n).flip(0)
+    met = torch.zeros(n, n, dtype=dtype).scatter_(0, labels[None], 1.0)
+    place, single = ops.places(met)
+    assert single
+    assert torch.equal(place, labels)
+    assert torch.equal(ops.nearest(1 - met)[1], labels)
+
+
+@half
+def test_a_result_has_the_dtype_that_is_asked_for(dtype):
+    a = {key: one.to(dtype) for key, one in draws(N).items()}
+    for accumulate in (torch.float32, torch.float64):
+        found = ops.soft_statistics(
+            a["r"], a["rows"], a["weight"], a["out"][0], accumulate=accumulate
+        )
+        assert isinstance(found, ClusterStatistics)
+        assert {part.dtype for part in found} == {accumulate}
+        found = ops.paired_squared_distances(
+            a["centers"], a["rows"], labels(a), accumulate
+        )
+        assert found.dtype == accumulate
+        assert ops.running_sums(a["rows"], 0, accumulate).dtype == accumulate
+
+
+@half
+def test_mixed_precision_is_the_greater(dtype):
+    """Such as codes from a network under autocast, with centers in float32."""
+    a = draws(N)
+    expected = ops.squared_distances(a["centers"], a["rows"])
+    found = ops.squared_distances(a["centers"], a["rows"].to(dtype))
+    assert torch.equal(found, expected)
+    mass = a["mass"].double()
+    cast = [a[name].to(dtype) for name in ("centers", "rows", "r", "weight")]
+    centers, total = ops.running_means(cast[0], mass, *cast[1:])
+    assert (centers.dtype, total.dtype) == (dtype, torch.float64)
+
+
+@half
+def test_leading_eigenpair_in_half_precision(dtype):
+    covariance = torch.tensor([[4.0, 1.0], [1.0, 2.0]])
+    expected, value = ops.leading_eigenpair(
+        lambda v: covariance @ v, covariance[:, 0], 2
+    )
+    cast = covariance.to(dtype)
+    vector, found = ops.leading_eigenpair(lambda v: cast @ v, cast[:, 0], 2)
+    assert vector.dtype == found.dtype == dtype
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(vector.float(), expected, rtol=0, atol=4 * eps)
+    torch.testing.assert_close(found.float(), value, rtol=4 * eps, atol=0)
+
+
+def test_other_precisions_pass_through():
+    """The very same arguments and result, so the same bits, at hardly any cost."""
+    seen = []
+
+    @full_precision
+    def function(*args, **options):
+        seen.append((args, options))
+        return seen
+
+    for dtype in (torch.float32, torch.float64, torch.int64):
+        for device in ("cpu", "meta"):
+            one = torch.zeros(2, dtype=dtype, device=device)
+            pair = (one, [one])
+            assert function(one, pair, 2, option=one) is seen
+            args, options = seen.pop()
+            assert args[0] is options["option"] is one
+            assert args[1] is pair
+    assert function() is seen
+    meta = full_precision(torch.square)(torch.ones(2, device="meta").half())
+    assert meta.dtype == torch.float16
