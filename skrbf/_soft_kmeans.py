@@ -90,7 +90,8 @@ class SoftKMeans(
 
     n_init : "auto" or int, default="auto"
         Number of starts, of which the best is kept. "auto" is 10 for "random" and
-        callables, else 1. An array and "grow" are started once.
+        callables, else 1. An array and "grow" are started once; an array with another
+        number is warned of, as by KMeans.
 
     max_iter : int, default=300
         Most iterations of one start. Those of growth and repair come before and are not
@@ -146,7 +147,8 @@ class SoftKMeans(
         Sum of weighted responsibilities of each cluster.
 
     n_iter_ : int
-        Iterations of the best start, after growth and repair: often 1 at temperature 0.
+        Iterations of the best start, after growth and repair. At temperature 0 they are
+        counted as by KMeans, with the one that confirms the labels.
 
     history_ : dict of lists
         For every step its "phase" ("grow", "repair", "anneal", "descend"),
@@ -169,6 +171,12 @@ class SoftKMeans(
     cache of the processor and ``sklearn.config_context(working_memory=...)``, never all
     of them. Growth costs as much as a few iterations where splits are balanced, repair
     as much as the moves that are tried.
+
+    Rows and weights may be of any size: single precision is computed in double where
+    squares would leave its range, and double precision is divided by a power of two.
+    Only rows whose variance is no number of float64 are refused. Where the clusters are
+    so narrow beside the spread of all rows that rounding may have decided on them, as
+    with a fill value among the rows, they are found again in double precision.
 
     References
     ----------

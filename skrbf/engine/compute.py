@@ -1,10 +1,14 @@
 """Where and how a computation runs: device, dtype, block size. Knows no algorithm."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import joblib
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from skrbf.engine.rows import Rows, dense_rows, sparse_rows
@@ -12,6 +16,10 @@ from skrbf.engine.rows import Rows, dense_rows, sparse_rows
 # "auto" moves to an accelerator only above this many multiply-adds per pass,
 # n_samples * n_features * n_clusters: below it launches and copies dominate.
 _WORTH_AN_ACCELERATOR = 50_000_000
+
+# A thread more only for so many multiply-adds of a pass: with fewer, threads wait for
+# one another, many times longer than they compute where other programs use the cores.
+_WORTH_A_THREAD = 1 << 23
 
 # A block of responsibilities, in bytes for each thread: about what the caches of a core
 # hold. Passes are faster over smaller blocks, products over larger ones. With many
@@ -37,6 +45,8 @@ class Compute:
         Of one block of responsibilities: what is fast, within the memory.
     most_bytes : int
         Upper limit of a block that has to be larger.
+    work : int
+        Multiply-adds of one pass over the data.
     why : str
         The reason for the device, for a person to read.
     """
@@ -46,6 +56,7 @@ class Compute:
     accumulate: torch.dtype
     block_bytes: int
     most_bytes: int
+    work: int
     why: str
 
     @classmethod
@@ -85,10 +96,28 @@ class Compute:
             accumulate = torch.float64
         fast = _ACCELERATOR_BYTES
         if chosen.type == "cpu":
-            fast = _CACHE_BYTES * min(torch.get_num_threads(), _MOST_THREADS)
+            fast = _CACHE_BYTES * min(_threads_for(work), _MOST_THREADS)
         # A block lives beside a few temporaries of its own size.
         most = max(1, int(memory_bytes) // 8)
-        return cls(chosen, dtype, accumulate, min(fast, most), most, why)
+        return cls(chosen, dtype, accumulate, min(fast, most), most, work, why)
+
+    @contextmanager
+    def limited_threads(self, work: int | None = None) -> Iterator[None]:
+        """Within, the calling thread computes with as many threads as the work is worth.
+
+        Other threads, and the numbers that a user has set, stay as they are.
+
+        Parameters
+        ----------
+        work : int, optional
+            Multiply-adds that are done at a time, if not those of a pass over the data.
+        """
+        threads = _threads_for(self.work if work is None else work)
+        if self.device.type != "cpu" or threads == torch.get_num_threads():
+            yield
+            return
+        with _openmp().limit(limits=threads):
+            yield
 
     def tensor(self, array: Any) -> Tensor:
         """A small numpy array as a tensor of this dtype on this device."""
@@ -110,6 +139,24 @@ class Compute:
         size = torch.finfo(self.dtype).bits // 8 * max(1, columns)  # of a row, in bytes
         enough = min(at_least, self.most_bytes // size)
         return max(1, self.block_bytes // size, enough)
+
+
+def _threads_for(work: int) -> int:
+    """Threads that gain time, of those that the process may use."""
+    most = min(torch.get_num_threads(), _usable_cpus())
+    return max(1, min(most, work // _WORTH_A_THREAD))
+
+
+@functools.cache
+def _usable_cpus() -> int:
+    """CPUs within the affinity and the quota of the process."""
+    return int(joblib.cpu_count())
+
+
+@functools.cache
+def _openmp() -> ThreadpoolController:
+    """The OpenMP libraries of the process: their limits are those of one thread."""
+    return ThreadpoolController().select(user_api="openmp")
 
 
 def _available() -> list[str]:

@@ -57,7 +57,7 @@ def full_precision(
 
 
 def _is_reduced(arguments: Iterable[Any]) -> bool:
-    """Whether there is half precision, or autocast would bring it in."""
+    """Tell whether there is half precision, or autocast would bring it in."""
     device = None
     for argument in arguments:
         if isinstance(argument, Tensor):
