@@ -422,8 +422,8 @@ class RBFNetClassifier(
         data = prepare(
             self._host_rows(X),
             self._target(X, labels, classes, sample_weight, self.n_centers, alpha),
-            self._scaling() if go_on else self.scale,
-            (self.validation_fraction, generator) if self.early_stopping else None,
+            self._scaling() if go_on else None,
+            self._validation(generator),
         )
         plan = self._plan(data, generator)
 
@@ -496,6 +496,10 @@ class RBFNetClassifier(
         )
         return self
 
+    def _validation(self, generator):
+        fraction = float(self.validation_fraction)
+        return (fraction, generator) if self.early_stopping else None
+
     def _first_alpha(self, go_on):
         """The penalty to begin with: "auto" goes up from there, or stays as it was."""
         if self.alpha != "auto":
@@ -518,6 +522,7 @@ class RBFNetClassifier(
             float(self.pull),
             float(self.label_smoothing),
             self._compute(np.empty(X.shape, np.float32), n_units),
+            bool(self.scale),
         )
 
     def _plan(self, data, generator):
@@ -529,13 +534,13 @@ class RBFNetClassifier(
         )
         return rbf.Plan(
             min(int(self.n_centers), data.n_points),
-            self.per_class,
+            bool(self.per_class),
             self.width,
             None if self.width_factor == "auto" else float(self.width_factor),
             solver,
             batch_size,
-            self.learning_rate,
-            Stopping(max_iter, self.tol, int(self.n_iter_no_change)),
+            float(self.learning_rate),
+            Stopping(max_iter, float(self.tol), int(self.n_iter_no_change)),
             generator,
         )
 
