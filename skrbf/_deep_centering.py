@@ -27,7 +27,14 @@ from skrbf._deep_settings import (
     net_plan,
     network,
 )
-from skrbf._estimator import EpochWatch, TorchEstimator, to_rows, torch_modes, warn
+from skrbf._estimator import (
+    EpochWatch,
+    TorchEstimator,
+    scaling_tensors,
+    to_rows,
+    torch_modes,
+    warn,
+)
 from skrbf.engine import predict as prediction
 from skrbf.engine.centers import CENTER_RULES, kmeans
 from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
@@ -804,7 +811,7 @@ class DeepCenteringClustering(
 
 
 def _encoder(state, compute):
-    mean, scale = (compute.tensor(state[name]) for name in ("mean_", "scale_"))
+    mean, scale = scaling_tensors(state["mean_"], state["scale_"], compute)
     return make_encoder(state["autoencoder_"], mean, scale, compute)
 
 

@@ -5,7 +5,7 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._estimator import to_rows, torch_modes
+from skrbf._estimator import scaling_tensors, to_rows, torch_modes
 from skrbf.engine import rbf_predict
 from skrbf.engine.network import from_parts
 from skrbf.ops.rbf import ACTIVATIONS
@@ -36,8 +36,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         model = rbf_predict.RBFModel(
             self._network(like),
             ACTIVATIONS[self._structure["assignment"] or "gaussian"],
-            compute.tensor(self.mean_),
-            compute.tensor(self.scale_),
+            *scaling_tensors(self.mean_, self.scale_, compute),
         )
         return X, to_rows(X, compute), model
 

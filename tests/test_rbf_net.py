@@ -103,8 +103,8 @@ def test_the_methods_agree(moons, kind, n_classes, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
-@pytest.mark.parametrize("alpha", [0.1, 1e4, 1e7])
-@pytest.mark.parametrize("n_classes", [2, 3, 50, 500])
+@pytest.mark.parametrize("alpha", [0.1, 1e4])
+@pytest.mark.parametrize("n_classes", [2, 50, 500])
 def test_the_methods_agree_where_rounding_makes_ties(
     n_classes, alpha, assignment, dtype
 ):
