@@ -365,6 +365,13 @@ class RBFNetClassifier(
             other classes, features, `n_centers`, `assignment` or `width` than before.
         FloatingPointError
             If the loss becomes NaN or infinite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If joint training has diverged, so that what is kept is the network from
+            before it; if "lbfgs" could go on after `max_iter`; or if no row activates
+            any unit.
         """
         with self._unchanged_on_error(), torch_modes():
             go_on = self.warm_start and hasattr(self, "classes_")
@@ -447,7 +454,7 @@ class RBFNetClassifier(
                 least, alpha = alpha, chosen_alpha(task, start)
                 task = task._replace(alpha=task.alpha * (alpha / least))
         trained = rbf.fit(task, data.held_out, plan, start, watch)
-        self._warn(trained, plan, is_stream)
+        self._warn(trained, plan, factor, is_stream)
         written = {
             **attributes(None, trained.state),
             **self._described(data, trained.state),
@@ -600,7 +607,7 @@ class RBFNetClassifier(
             "intercept_": bias.cpu().numpy().astype(dtype),
         }
 
-    def _warn(self, trained, plan, is_stream):
+    def _warn(self, trained, plan, factor, is_stream):
         if is_stream and plan.n_centers < self.n_centers:
             warn(
                 f"The first batch has room for {plan.n_centers} units of n_centers="
@@ -613,5 +620,13 @@ class RBFNetClassifier(
                 "RBFNetClassifier did not converge in "
                 f"max_iter={plan.stopping.max_iter} iterations; increase max_iter, or "
                 "tol.",
+                ConvergenceWarning,
+            )
+        if trained.diverged:
+            warn(
+                "Joint training of RBFNetClassifier has diverged: its loss stayed "
+                f"above the {trained.loss:.4g} that it started from, and fit keeps the "
+                "network from before it. Lower learning_rate, or set width_factor to "
+                f"a smaller number than {factor:.3g}.",
                 ConvergenceWarning,
             )

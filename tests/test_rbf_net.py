@@ -358,6 +358,7 @@ def test_early_stopping(moons):
     assert len(scores) == len(est.loss_curve_)
 
 
+@pytest.mark.filterwarnings("ignore:Joint training of RBFNetClassifier has diverged")
 def test_warm_start_goes_on(moons):
     X, y = moons
     est = net(warm_start=True, max_iter=1).fit(X, y)
