@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, _get_feature_names
 
 try:  # scikit-learn >= 1.9
     from sklearn.callback import CallbackSupportMixin
@@ -20,7 +20,13 @@ __all__ = [
     "_fit_context",
     "begin_callbacks",
     "check_sample_weight",
+    "feature_names",
 ]
+
+
+def feature_names(X):
+    """Names of the columns of a frame if all are strings, else None."""
+    return _get_feature_names(X)
 
 
 def check_sample_weight(sample_weight, X):

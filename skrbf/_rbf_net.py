@@ -96,6 +96,9 @@ class RBFNetClassifier(
         is the one of 0.1, 0.3, 1 and 3 with which a kernel ridge regression on the
         units best predicts the rows that it leaves out, as for `width_factor`. A fit
         that goes on, by `warm_start` or :meth:`partial_fit`, keeps the one there is.
+        The losses in that sum are weighted: where `sample_weight` sums to 1, the same
+        penalty is a number smaller by the number of rows, and those of "auto" are too
+        large by as much.
 
     pull : float, default=1.0
         Penalty on half the mean squared shift of the coordinates of the centers from
