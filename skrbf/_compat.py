@@ -2,7 +2,7 @@
 
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, _get_feature_names
 
 try:  # scikit-learn >= 1.9
     from sklearn.callback import CallbackSupportMixin
@@ -19,7 +19,13 @@ __all__ = [
     "_check_sample_weight",
     "_fit_context",
     "begin_callbacks",
+    "feature_names",
 ]
+
+
+def feature_names(X):
+    """Return the names of the columns of a frame if all are strings, else None."""
+    return _get_feature_names(X)
 
 
 def begin_callbacks(estimator, X, y, metadata, most_steps):

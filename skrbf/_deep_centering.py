@@ -18,7 +18,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf._compat import Interval, StrOptions, _fit_context
-from skrbf._deep_module import build_module, check_module
+from skrbf._deep_module import build_module, check_module, warn_of_untrained
 from skrbf._deep_settings import (
     check_parameters,
     check_same_network,
@@ -32,6 +32,7 @@ from skrbf._estimator import (
     TorchEstimator,
     as_array,
     check_sample_weight,
+    scaling_tensors,
     to_rows,
     torch_modes,
     warn,
@@ -104,7 +105,9 @@ class DeepCenteringClustering(
           :class:`torch.nn.Module` with the methods `encode` and `decode`, see
           :class:`skrbf.nn.Autoencoder`.
         - A module is taken as pretrained, and copied: such as `autoencoder_` of a fit
-          to the same rows with ``max_iter=0``.
+          to the same rows with ``max_iter=0``. One that is not trained needs a
+          callable that makes it, for example
+          ``lambda n_features, n_components: MyAE(n_features, n_components)``.
 
     input_shape : tuple of int, default=None
         Shape of a row as an image, (height, width) or (channels, height, width), for
@@ -430,10 +433,11 @@ class DeepCenteringClustering(
         ValueError
             For rows that are not finite numbers, fewer rows than clusters, weights that
             are negative or all zero, an `input_shape` of another size than a row, an
-            encoder whose codes have another width than `n_components`, a warm start
-            with another network, a network without parameters to train, a
-            `weight_reset` without `reinit_interval`, a checkpoint of another fit or of
-            more than `max_iter` epochs, or a device that is not there.
+            encoder that raises an error where it is called or whose codes have another
+            width than `n_components`, a warm start with another network, a network
+            without parameters to train, a `weight_reset` without `reinit_interval`, a
+            checkpoint of another fit or of more than `max_iter` epochs, or a device
+            that is not there.
         FileNotFoundError, IsADirectoryError, PermissionError
             If the folder of `checkpoint` is not there, `checkpoint` is one, or it may
             not be written.
@@ -447,8 +451,9 @@ class DeepCenteringClustering(
             a tenth above its lowest, or at 1, that of the mean, or more; or if a
             cluster has no row.
         UserWarning
-            If the channels of `input_shape` seem to come last, or if `max_iter` ends
-            before the first weight reset.
+            If the channels of `input_shape` seem to come last, if `max_iter` ends
+            before the first weight reset, or if a module that is taken as pretrained
+            reconstructs rows hardly better than their mean does.
         """
         with self._unchanged_on_error(), torch_modes(inference=False):
             checkpoint = self._fit(X, y, sample_weight)
@@ -544,6 +549,8 @@ class DeepCenteringClustering(
         batch = data.rows[: int(self.batch_size)]
         with seeded(int(seed), data.rows.device):  # lazy layers draw at their first use
             check_module(self, module, batch, host.dtype, pretrained)
+        if pretrained and not go_on:
+            warn_of_untrained(self, module, data)
         foreign = self.augment is not None or not isinstance(self.encoder, str)
         return data, Start(module, generator, pretrained, centers, foreign, None)
 
@@ -617,8 +624,6 @@ class DeepCenteringClustering(
                     " Rows are centered, and a decoder that ends in ReLU or a sigmoid "
                     "makes no negative numbers."
                 )
-            if isinstance(self.encoder, torch.nn.Module):
-                messages[-1] += " The module that is the encoder counts as pretrained."
         if n_found < self.n_clusters:
             messages.append(
                 f"Number of distinct clusters ({n_found}) found smaller than "
@@ -810,7 +815,7 @@ class DeepCenteringClustering(
 
 
 def _encoder(state, compute):
-    mean, scale = (compute.tensor(state[name]) for name in ("mean_", "scale_"))
+    mean, scale = scaling_tensors(state["mean_"], state["scale_"], compute)
     return make_encoder(state["autoencoder_"], mean, scale, compute)
 
 

@@ -5,10 +5,15 @@ import copy
 import torch
 from torch import nn
 
+from skrbf._estimator import warn
+from skrbf.engine.deep_fit import first_error
 from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import reset_layers
 from skrbf.nn import ConvAutoencoder, DenseAutoencoder
 
+# Reconstruction error, over that of the mean, that a trained network stays below. Drawn
+# at random networks of two layers and more come to 0.91 to 1.3 on scikit-learn's data.
+_UNTRAINED = 0.9
 # Largest entry that passes for a bounded code.
 _BOUND = 100.0
 
@@ -40,12 +45,42 @@ def build_module(estimator, n_features, generator):
     else:  # its layers draw on the CPU, from torch's own generator, which is put back
         seed = int(torch.randint(2**31, (1,), generator=generator, device="cpu"))
         with seeded(seed, torch.device("cpu")), torch.device("cpu"):
-            module = kind(n_features, width)
+            module = _called(kind, n_features, width)
         if not isinstance(module, nn.Module):
             raise ValueError(
                 f"encoder returned {type(module)}, which is not a torch.nn.Module."
             )
     return module, False
+
+
+def _called(make, n_features, width):
+    """What a factory makes, or an error that says how it was called."""
+    try:
+        return make(n_features, width)
+    except Exception as error:
+        raise ValueError(
+            "encoder was called as encoder(n_features, n_components), with the numbers "
+            f"encoder({n_features}, {width}), and raised {type(error).__name__}: "
+            f"{error}"
+        ) from error
+
+
+def warn_of_untrained(estimator, module, data):
+    """Warn where a module that is taken as trained says nothing of the rows."""
+    if not any(each.requires_grad for each in module.parameters()):
+        return  # frozen on purpose
+    error = first_error(module, data)
+    if error > _UNTRAINED:
+        name = type(estimator.encoder).__name__
+        warn(
+            "encoder is a module, so it is taken as trained and not pretrained, but it "
+            "reconstructs the rows hardly better than their mean does: the error is "
+            f"{error:.3g} times theirs. For a network that is not trained pass a "
+            "function that makes it, such as encoder=lambda n_features, n_components: "
+            f"{name}(...). One that is trained gets rows less mean_ and divided by "
+            "scale_.",
+            UserWarning,
+        )
 
 
 def check_module(estimator, module, rows, dtype, pretrained):

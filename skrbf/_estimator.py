@@ -42,15 +42,18 @@ class TorchEstimator(CallbackSupportMixin):
                 f"X has shape {tuple(X.shape)}, and must have two dimensions: rows "
                 "stay flat, also those of images. Use X.reshape(len(X), -1)."
             )
-        checked = validate_data(
-            self,
-            X,
-            y,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            order="C",
-        )
+        # scikit-learn sums X to find NaN, and the largest numbers of both signs are
+        # no number in sum: it looks closer then.
+        with np.errstate(invalid="ignore"):
+            checked = validate_data(
+                self,
+                X,
+                y,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                order="C",
+            )
         if isinstance(checked, tuple):
             return _canonical(checked[0]), checked[1]
         return _canonical(checked)
@@ -191,6 +194,17 @@ def to_rows(X, compute):
         return compute.dense(from_numpy(_contiguous(X)))
     parts = [from_numpy(part) for part in (X.indptr, X.indices, X.data)]
     return compute.sparse(parts, X.shape[1])
+
+
+def scaling_tensors(mean, scale, compute):
+    """What rows are centered and divided by, in their dtype and on their device."""
+    parts = compute.tensor(mean), compute.tensor(scale)
+    if not all(bool(part.isfinite().all()) for part in parts) or not parts[1].all():
+        raise ValueError(
+            f"The estimator was fitted to numbers of a size that {parts[0].dtype}, the "
+            "dtype of X, cannot hold; pass X as float64."
+        )
+    return parts
 
 
 def from_numpy(array):

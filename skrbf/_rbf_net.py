@@ -96,6 +96,9 @@ class RBFNetClassifier(
         is the one of 0.1, 0.3, 1 and 3 with which a kernel ridge regression on the
         units best predicts the rows that it leaves out, as for `width_factor`. A fit
         that goes on, by `warm_start` or :meth:`partial_fit`, keeps the one there is.
+        The losses in that sum are weighted: where `sample_weight` sums to 1, the same
+        penalty is a number smaller by the number of rows, and those of "auto" are too
+        large by as much.
 
     pull : float, default=1.0
         Penalty on half the mean squared shift of the coordinates of the centers from
@@ -365,6 +368,13 @@ class RBFNetClassifier(
             other classes, features, `n_centers`, `assignment` or `width` than before.
         FloatingPointError
             If the loss becomes NaN or infinite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If joint training has diverged, so that what is kept is the network from
+            before it; if "lbfgs" could go on after `max_iter`; or if no row activates
+            any unit.
         """
         with self._unchanged_on_error(), torch_modes():
             go_on = self.warm_start and hasattr(self, "classes_")
@@ -422,8 +432,8 @@ class RBFNetClassifier(
         data = prepare(
             self._host_rows(X),
             self._target(X, labels, classes, sample_weight, self.n_centers, alpha),
-            self._scaling() if go_on else self.scale,
-            (self.validation_fraction, generator) if self.early_stopping else None,
+            self._scaling() if go_on else None,
+            self._validation(generator),
         )
         plan = self._plan(data, generator)
 
@@ -447,7 +457,7 @@ class RBFNetClassifier(
                 least, alpha = alpha, chosen_alpha(task, start)
                 task = task._replace(alpha=task.alpha * (alpha / least))
         trained = rbf.fit(task, data.held_out, plan, start, watch)
-        self._warn(trained, plan, is_stream)
+        self._warn(trained, plan, factor, is_stream)
         written = {
             **attributes(None, trained.state),
             **self._described(data, trained.state),
@@ -496,6 +506,10 @@ class RBFNetClassifier(
         )
         return self
 
+    def _validation(self, generator):
+        fraction = float(self.validation_fraction)
+        return (fraction, generator) if self.early_stopping else None
+
     def _first_alpha(self, go_on):
         """The penalty to begin with: "auto" goes up from there, or stays as it was."""
         if self.alpha != "auto":
@@ -519,6 +533,7 @@ class RBFNetClassifier(
             float(self.pull),
             float(self.label_smoothing),
             self._compute(np.empty(X.shape, np.float32), n_units),
+            bool(self.scale),
         )
 
     def _plan(self, data, generator):
@@ -530,13 +545,13 @@ class RBFNetClassifier(
         )
         return rbf.Plan(
             min(int(self.n_centers), data.n_points),
-            self.per_class,
+            bool(self.per_class),
             self.width,
             None if self.width_factor == "auto" else float(self.width_factor),
             solver,
             batch_size,
-            self.learning_rate,
-            Stopping(max_iter, self.tol, int(self.n_iter_no_change)),
+            float(self.learning_rate),
+            Stopping(max_iter, float(self.tol), int(self.n_iter_no_change)),
             generator,
         )
 
@@ -596,7 +611,7 @@ class RBFNetClassifier(
             "intercept_": bias.cpu().numpy().astype(dtype),
         }
 
-    def _warn(self, trained, plan, is_stream):
+    def _warn(self, trained, plan, factor, is_stream):
         if is_stream and plan.n_centers < self.n_centers:
             warn(
                 f"The first batch has room for {plan.n_centers} units of n_centers="
@@ -609,5 +624,13 @@ class RBFNetClassifier(
                 "RBFNetClassifier did not converge in "
                 f"max_iter={plan.stopping.max_iter} iterations; increase max_iter, or "
                 "tol.",
+                ConvergenceWarning,
+            )
+        if trained.diverged:
+            warn(
+                "Joint training of RBFNetClassifier has diverged: its loss stayed "
+                f"above the {trained.loss:.4g} that it started from, and fit keeps the "
+                "network from before it. Lower learning_rate, or set width_factor to "
+                f"a smaller number than {factor:.3g}.",
                 ConvergenceWarning,
             )

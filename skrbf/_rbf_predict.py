@@ -5,7 +5,7 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._estimator import to_rows, torch_modes
+from skrbf._estimator import scaling_tensors, to_rows, torch_modes
 from skrbf.engine import rbf_predict
 from skrbf.engine.network import from_parts
 from skrbf.ops.rbf import ACTIVATIONS
@@ -14,7 +14,9 @@ from skrbf.ops.rbf import ACTIVATIONS
 class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of :class:`RBFNetClassifier` that predict.
 
-    All of them follow from the same logits, so they always agree.
+    All of them follow from the same logits, so they always agree: also where rounding
+    leaves nothing of the lead of a class, the class that is predicted has the first of
+    the largest probabilities.
     """
 
     @property
@@ -34,8 +36,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         model = rbf_predict.RBFModel(
             self._network(like),
             ACTIVATIONS[self._structure["assignment"] or "gaussian"],
-            compute.tensor(self.mean_),
-            compute.tensor(self.scale_),
+            *scaling_tensors(self.mean_, self.scale_, compute),
         )
         return X, to_rows(X, compute), model
 
@@ -96,8 +97,9 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         log_probabilities : ndarray of shape (n_samples, n_classes)
         """
         f = self._logits(X)
+        label = f.argmax(axis=1)
         f -= f.max(axis=1, keepdims=True)
-        return f - np.log(np.exp(f).sum(axis=1, keepdims=True))
+        return _led(f - np.log(np.exp(f).sum(axis=1, keepdims=True)), label)
 
     def predict_proba(self, X):
         """Probabilities of the classes, in the order of `classes_`.
@@ -111,7 +113,10 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         probabilities : ndarray of shape (n_samples, n_classes)
             Rows sum to 1. Far from all units they are those of `intercept_`.
         """
-        return np.exp(self.predict_log_proba(X))
+        f = self._logits(X)
+        label = f.argmax(axis=1)
+        p = np.exp(f - f.max(axis=1, keepdims=True))
+        return _led(p / p.sum(axis=1, keepdims=True), label)
 
     def transform(self, X):
         """Activations of the units.
@@ -127,3 +132,15 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         check_is_fitted(self)
         return self._collected(X, rbf_predict.activations, self._n_features_out)
+
+
+def _led(values, label):
+    """Values (rows, classes) of which that of the label is the first of the largest.
+
+    They rise with the logits, but for rounding: where that has made one before it as
+    large, it is the next larger number.
+    """
+    lost = np.flatnonzero(values.argmax(axis=1) != label)
+    largest = values[lost].max(axis=1)
+    values[lost, label[lost]] = np.nextafter(largest, np.inf, dtype=values.dtype)
+    return values

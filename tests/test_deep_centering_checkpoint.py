@@ -517,6 +517,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
     assert not seen
 
 
+@pytest.mark.filterwarnings("ignore:encoder is a module")
 def test_a_checkpoint_knows_the_weights_it_started_from(tmp_path):
     path, augment = tmp_path / "state.pt", Interrupting()
     a, b = (net(max_iter=0, random_state=s).fit(GOOD).autoencoder_ for s in (0, 1))

@@ -13,7 +13,7 @@ from torch import nn
 
 from skrbf import DeepCenteringClustering
 from skrbf.engine import deep_fit, recluster
-from skrbf.nn import Autoencoder, RandomAffine
+from skrbf.nn import Autoencoder, ConvAutoencoder, DenseAutoencoder, RandomAffine
 
 RNG = np.random.default_rng(0)
 GOOD = RNG.normal(size=(60, 6)) + 4 * (np.arange(60) % 3)[:, None]
@@ -181,6 +181,7 @@ def in_place(before, behind):
     return make
 
 
+@pytest.mark.filterwarnings("ignore:encoder is a module")
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -239,6 +240,7 @@ class NoParts(nn.Module):
         return codes @ self.layer.weight
 
 
+@pytest.mark.filterwarnings("ignore:encoder is a module")
 def test_what_a_network_needs():
     assert net(encoder=NoParts()).fit(GOOD).transform(GOOD).shape == (60, 2)
     with pytest.raises(ValueError, match="weight_reset needs an autoencoder with a"):
@@ -246,6 +248,7 @@ def test_what_a_network_needs():
 
 
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
+@pytest.mark.filterwarnings("ignore:encoder is a module")
 def test_a_network_that_somebody_holds_is_not_trained():
     torch.manual_seed(0)
     held = Small()
@@ -256,6 +259,7 @@ def test_a_network_that_somebody_holds_is_not_trained():
 
 
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
+@pytest.mark.filterwarnings("ignore:encoder is a module")
 def test_networks_of_many_kinds():
     def normed(d, c):
         layer = nn.utils.parametrizations.weight_norm(nn.Linear(d, c))
@@ -537,12 +541,9 @@ def test_a_reconstruction_that_gets_worse_is_told_of():
     assert errors[-1] > errors[0]
 
 
-@pytest.mark.parametrize("given", [poor, poor(6, 2)])
-def test_a_network_that_says_nothing_of_the_rows_is_told_of(
-    fitted, fitted_state, given
-):
+def test_a_network_that_says_nothing_of_the_rows_is_told_of(fitted, fitted_state):
     before = fitted_state(fitted)
-    few = {"encoder": given, "pretrain_epochs": 1, "max_iter": 1, "learning_rate": 1e-9}
+    few = {"encoder": poor, "pretrain_epochs": 1, "max_iter": 1, "learning_rate": 1e-9}
     fitted.set_params(**few)
     message = (
         r"rows no better than their mean does: the error is 2 times their .* longer"
@@ -555,9 +556,93 @@ def test_a_network_that_says_nothing_of_the_rows_is_told_of(
         with pytest.warns(ConvergenceWarning, match=message) as seen:
             getattr(net(**few), name)(GOOD)
         assert seen[0].filename == __file__
-    module = isinstance(given, nn.Module)
     assert "makes no negative numbers" in str(seen[0].message)
-    assert ("counts as pretrained" in str(seen[0].message)) == module
+
+
+def plain(n_features, n_components):
+    torch.manual_seed(0)
+    return Autoencoder(
+        nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+    )
+
+
+UNTRAINED = [
+    plain,
+    poor,
+    lambda d, c: ConvAutoencoder((2, 3), c, channels=(4, 4, 4)),
+    lambda d, c: DenseAutoencoder(d, c, (8, 8)),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("make", UNTRAINED)
+def test_a_module_that_is_not_trained_is_told_of(fitted, fitted_state, make):
+    told = r"taken as trained.* not trained pass a function .*encoder=lambda n_features"
+    before = fitted_state(fitted)
+    module = make(6, 2)
+    with pytest.raises(UserWarning, match=told):  # an error in these tests
+        fitted.set_params(encoder=module).fit(GOOD)
+    assert fitted_state(fitted.set_params(encoder="dense")) == before
+    with pytest.warns(UserWarning, match=told) as seen:
+        net(encoder=module, max_iter=1).fit(GOOD)
+    assert seen[0].filename == __file__
+    assert f"n_components: {type(module).__name__}(...)" in str(seen[0].message)
+    net(encoder=make).fit(GOOD)  # which trains it
+
+
+@pytest.mark.parametrize("encoder", [plain, "dense"])
+def test_a_module_that_is_trained_is_not_told_of(encoder):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6))
+    for factor in (1.0, 1e3):
+        first = net(encoder=encoder, pretrain_epochs=60, max_iter=0).fit(factor * X)
+        for rows in (X, X[:50], 1e4 + X):
+            est = net(encoder=first.autoencoder_, warm_start=True, max_iter=1)
+            est.fit(factor * rows).fit(factor * rows)
+
+
+class Strict(Autoencoder):
+    def __init__(self, n_features, n_components):
+        super().__init__(
+            nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+        )
+
+
+class Keyed(Autoencoder):
+    def __init__(self, *, width):
+        super().__init__(nn.Linear(6, width), nn.Linear(width, 6))
+
+
+def failing(n_features, n_components):
+    raise KeyError("no weights")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "raised"),
+    [
+        (Keyed, TypeError),
+        (Small, TypeError),
+        (lambda: Small(), TypeError),
+        (lambda n_features: Small(), TypeError),
+        (lambda a, b, c: Small(), TypeError),
+        (lambda a, b: nn.Linear("six", b), TypeError),
+        (failing, KeyError),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
+def test_a_factory_that_fails_is_told_how_it_was_called(
+    fitted, fitted_state, encoder, raised
+):
+    before = fitted_state(fitted)
+    message = (
+        r"encoder\(n_features, n_components\), with the numbers encoder\(6, 2\), and "
+        f"raised {raised.__name__}: "
+    )
+    with pytest.raises(ValueError, match=message) as told:
+        fitted.set_params(encoder=encoder).fit(GOOD)
+    assert isinstance(told.value.__cause__, raised)
+    assert fitted_state(fitted.set_params(encoder="dense")) == before
+    assert net(encoder=Strict).fit(GOOD).autoencoder_.encoder.out_features == 2
 
 
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")

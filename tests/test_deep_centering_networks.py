@@ -96,6 +96,7 @@ def test_one_image_has_pixels_enough_to_be_normalised():
     assert est.autoencoder_.encoder[2].num_batches_tracked > len(X)
 
 
+@pytest.mark.filterwarnings("ignore:encoder is a module")
 @pytest.mark.filterwarnings("ignore:The reconstruction error has risen")
 def test_frozen_weights_are_not_reset():
     module = Autoencoder(

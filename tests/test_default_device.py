@@ -133,6 +133,7 @@ def outcome(how, est, tmp_path):
     return told
 
 
+@pytest.mark.filterwarnings("ignore:encoder is a module")
 @pytest.mark.parametrize(("how", "est"), CASES.values(), ids=CASES.keys())
 def test_the_default_device_changes_nothing(how, est, tmp_path):
     before = outcome(how, est, tmp_path)

@@ -101,6 +101,32 @@ def test_the_methods_agree(moons, kind, n_classes, dtype):
     assert est.classes_.dtype == y.dtype
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+@pytest.mark.parametrize("alpha", [0.1, 1e4])
+@pytest.mark.parametrize("n_classes", [2, 50, 500])
+def test_the_methods_agree_where_rounding_makes_ties(
+    n_classes, alpha, assignment, dtype
+):
+    """Under a strong penalty all classes are about equally probable."""
+    rng = np.random.default_rng(n_classes)
+    X = rng.normal(size=(1000, 4)).astype(dtype)
+    y = np.arange(1000) % n_classes
+    est = net(alpha=alpha, assignment=assignment, max_iter=0).fit(X, y)
+    Z = np.concatenate([X, 1e3 * X, 0.01 * X, np.zeros((3, 4)), est.centers_])
+    Z = Z.astype(dtype)
+    decision, predicted = est.decision_function(Z), est.predict(Z)
+    if n_classes == 2:
+        decision = np.column_stack([np.zeros(len(Z)), decision])
+    proba, logs = est.predict_proba(Z), est.predict_log_proba(Z)
+    for found in (decision, proba, logs):
+        assert_array_equal(est.classes_[found.argmax(axis=1)], predicted)
+    assert_array_equal(est.explain(Z).label, predicted)
+    assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+    assert_allclose(np.exp(logs), proba, rtol=1e-5)
+    assert proba.dtype == logs.dtype == dtype
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -332,6 +358,7 @@ def test_early_stopping(moons):
     assert len(scores) == len(est.loss_curve_)
 
 
+@pytest.mark.filterwarnings("ignore:Joint training of RBFNetClassifier has diverged")
 def test_warm_start_goes_on(moons):
     X, y = moons
     est = net(warm_start=True, max_iter=1).fit(X, y)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.callback import ProgressBar, ScoringMonitor  # noqa: TID251
+from sklearn.exceptions import ConvergenceWarning
 
 from skrbf import RBFNetClassifier
 
@@ -106,3 +107,14 @@ def test_monitor_and_progress_bar(capsys):
     rows = [row for row in monitor.get_logs().data if "accuracy" in row]
     assert len(rows) >= len(est.loss_curve_)
     assert "RBFNetClassifier" in capsys.readouterr().out
+
+
+def test_a_fit_that_a_callback_ends_has_not_diverged():
+    """One epoch at a rate that is far too high, and no warning of it."""
+    for kind in ({}, {"early_stopping": True}):
+        steps = Steps()
+        with pytest.warns(ConvergenceWarning, match="diverged"):
+            net(learning_rate=1.0, **kind).set_callbacks(steps).fit(X, Y)
+        stop = Steps(stop=steps.names.index("joint") + 2)
+        est = net(learning_rate=1.0, **kind).set_callbacks(stop).fit(X, Y)
+        assert est.n_iter_ == 2

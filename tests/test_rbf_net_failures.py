@@ -3,6 +3,13 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_iris,
+    load_wine,
+    make_blobs,
+    make_classification,
+)
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError  # noqa: TID251
 
@@ -230,6 +237,68 @@ def test_it_says_that_more_iterations_are_needed(fitted_state):
     with pytest.raises(ConvergenceWarning):  # an error, as in these tests
         est.fit(GOOD[:30], LABELS[:30])
     assert fitted_state(est) == before
+
+
+DIVERGING = {"width_factor": 4.0, "n_centers": 50, "learning_rate": 0.3}
+DIVERGED = r"diverged.*Lower learning_rate, or set width_factor to a smaller number"
+
+
+@pytest.mark.parametrize(
+    ("params", "share"),
+    [
+        ({}, 0.5),
+        ({}, 0.95),
+        ({"early_stopping": True}, 0.5),
+        ({"assignment": "softmax"}, 0.5),
+    ],
+)
+def test_joint_training_that_diverges_is_told(params, share):
+    """Of classes in many clumps, from wide units at a high rate."""
+    clumps = {"n_clusters_per_class": 4, "class_sep": 0.8, "weights": [share]}
+    X, y = make_classification(2000, 20, n_informative=10, random_state=2, **clumps)
+    est = net(**DIVERGING, **params)
+    with pytest.warns(ConvergenceWarning, match=DIVERGED):
+        est.fit(X, y)
+    joint = np.array(est.history_["phase"]) == "joint"
+    assert est.loss_ < np.array(est.history_["loss"])[joint].min()
+
+
+def test_the_convex_network_alone_has_not_diverged():
+    X, y = make_classification(2000, 20, n_informative=10, random_state=2)
+    est = net(**DIVERGING, max_iter=0).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match=DIVERGED):
+        est.set_params(max_iter=20, warm_start=True).fit(X, y)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"early_stopping": True},
+        {"label_smoothing": 0.0},
+        {"assignment": "softmax"},
+        {"alpha": 1e5, "n_centers": 2},
+        {"solver": "lbfgs", "tol": 0.01},
+    ],
+)
+def test_a_start_that_is_good_already_is_no_divergence(load, params):
+    X, y = load(return_X_y=True)
+    est = net(**{"n_centers": 30, **params}).fit(X, y)
+    est.set_params(warm_start=True)
+    for _ in range(3):
+        est.fit(X, y)  # and would raise a warning, in these tests
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"label_smoothing": 0.0, "alpha": 0.0}, {"early_stopping": True}]
+)
+def test_classes_that_are_told_apart_are_no_divergence(params):
+    X, y = make_blobs(200, centers=3, cluster_std=0.01, random_state=0)
+    for labels in (y, np.zeros_like(y)):
+        est = net(**params).fit(X, labels).set_params(warm_start=True)
+        for _ in range(3):
+            est.fit(X, labels)
 
 
 def test_partial_fit_wants_classes_first(fitted, fitted_state):

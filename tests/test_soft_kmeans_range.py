@@ -183,7 +183,6 @@ def test_a_sentinel_in_single_precision(value, n_rows, temperature):
     assert_array_equal(est.predict(Z), est.labels_)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")  # sklearn's
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("far", [False, True])
 @all_kinds

@@ -103,9 +103,10 @@ class Compute:
 
     @contextmanager
     def limited_threads(self, work: int | None = None) -> Iterator[None]:
-        """Within, the calling thread computes with as many threads as the work is worth.
+        """Limit the threads within to those that the work is worth.
 
-        Other threads, and the numbers that a user has set, stay as they are.
+        They are those that the calling thread computes with. The limits of all others
+        stay as they are, and its own come back at the end.
 
         Parameters
         ----------

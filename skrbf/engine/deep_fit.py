@@ -34,6 +34,8 @@ from skrbf.ops.statistics import weight_sums
 PATIENCE = 3
 # Of the variance that the codes had when clustering began: less than it is none.
 _VANISHED = 1e-3
+# Rows, about, that tell whether a network is trained.
+_ENOUGH = 2048
 _CLUSTER_ADVICE = "Lower learning_rate or clustering_weight."
 
 # Called after every epoch; a true answer ends the fit.
@@ -68,6 +70,19 @@ def fit_deep(
     with torch.enable_grad(), _repeatable(data.compute.device):
         stopped = _pretrain(data, net, start, on_epoch)
         return _cluster(data, net, plan, start, on_epoch, stopped)
+
+
+def first_error(module: Autoencoder, data: DeepData) -> float:
+    """Reconstruction error of some rows, over that of the mean; 0 if all are equal."""
+    step = max(1, len(data.rows) // _ENOUGH)
+    some = data._replace(rows=data.rows[::step], weight=data.weight[::step])
+    with torch.no_grad():
+        errors = [
+            (module.decode(module.encode(rows)) - rows).square().mean(1)
+            for rows in some.blocks()
+        ]
+    of_mean = float(some.weight @ some.rows.square().mean(1))
+    return float(some.weight @ torch.cat(errors)) / of_mean if of_mean else 0.0
 
 
 def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> bool:

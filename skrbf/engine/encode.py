@@ -12,6 +12,10 @@ from skrbf.engine.deep_data import WIDTH
 from skrbf.engine.rows import Rows
 from skrbf.nn.autoencoder import Autoencoder
 
+# Rows are taken to be no farther than this, in scaled units: sums and squares of a
+# network of linear layers stay finite.
+_FAR = 1e10
+
 
 class Encoder(NamedTuple):
     """An autoencoder on a device, with the scaling of its rows."""
@@ -23,11 +27,23 @@ class Encoder(NamedTuple):
     def scaled(self, block: Tensor) -> Tensor:
         """Rows (m, d), dense or CSR, as the network sees them."""
         rows = block if block.layout == torch.strided else block.to_dense()
-        return (rows - self.mean) / self.scale
+        return ((rows - self.mean) / self.scale).clamp(-_FAR, _FAR)
 
-    def encode(self, block: Tensor) -> Tensor:
-        """Codes (m, c) of rows (m, d), dense or CSR."""
-        return self.module.encode(self.scaled(block))
+    def encode(self, scaled: Tensor) -> Tensor:
+        """Codes (m, c) of rows (m, d) as the network sees them.
+
+        Raises
+        ------
+        ValueError
+            If a code is not finite.
+        """
+        codes = self.module.encode(scaled)
+        if not bool(codes.isfinite().all()):
+            raise ValueError(
+                "The autoencoder makes codes that are not finite of rows of X that lie "
+                "far from those of the fit; leave such rows out."
+            )
+        return codes
 
     def decode(self, codes: Tensor) -> Tensor:
         """Rows (m, d), in units of the data, of codes (m, c)."""
@@ -43,7 +59,7 @@ class EncodedRows(NamedTuple):
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
         wide = max(columns, WIDTH + self.rows.n_features)
         for start, stop, block in self.rows.blocks(wide):
-            yield start, stop, self.encoder.encode(block)
+            yield start, stop, self.encoder.encode(self.encoder.scaled(block))
 
 
 def make_encoder(
@@ -71,6 +87,6 @@ def reconstruction_errors(
     """
     for start, stop, block in rows.blocks(WIDTH + rows.n_features):
         scaled = encoder.scaled(block)
-        codes = encoder.module.encode(scaled)
+        codes = encoder.encode(scaled)
         errors = (encoder.module.decode(codes) - scaled).square().mean(1)
         yield start, stop, errors, codes

@@ -30,6 +30,7 @@ class Target(NamedTuple):
     pull: float
     smoothing: float
     compute: Compute
+    own_scales: bool  # whether a scaling that is measured has one for each feature
 
 
 class Prepared(NamedTuple):
@@ -46,7 +47,7 @@ class Prepared(NamedTuple):
 def prepare(
     rows: DenseRows,
     target: Target,
-    scaling: Scaling | bool,
+    scaling: Scaling | None,
     validation: tuple[float, torch.Generator] | None,
     seen: float = 0.0,
 ) -> Prepared:
@@ -56,8 +57,8 @@ def prepare(
     ----------
     rows : DenseRows
         On the host.
-    scaling : Scaling or bool
-        The scaling to use, or whether each feature gets a scale of its own.
+    scaling : Scaling or None
+        That of an earlier fit to go on with; None measures it (eq-scaling).
     validation : (fraction, generator) or None
     seen : float
         Weight of the rows that were trained on before.
@@ -66,8 +67,8 @@ def prepare(
     here = out = torch.arange(len(found.number), device="cpu")
     if validation is not None:
         here, out = hold_out(found.labels, found.weight, *validation)
-    if isinstance(scaling, bool):
-        labels = found.labels[here] if scaling else None
+    if scaling is None:
+        labels = found.labels[here] if target.own_scales else None
         scaling = measure(rows, found.number[here], found.weight[here], labels)
     device = target.compute.device
     seen += target.unit * found.total * float(found.weight[here].sum())

@@ -59,6 +59,7 @@ class Trained(NamedTuple, Generic[State]):
     validation_score: float
     n_iter: int
     converged: bool  # or stopped from outside
+    diverged: bool = False  # its losses all rose above that of the start, which is kept
 
 
 # What to change where a loss is not finite.

@@ -9,6 +9,7 @@ from scipy.special import entr
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from skrbf._compat import _check_sample_weight
 from skrbf.plot._axes import line_style, panels
 from skrbf.plot._colors import distinct
 
@@ -151,7 +152,8 @@ class AnnealingPathDisplay:
         if temperatures is None:
             temperatures = np.geomspace(_HOTTER * critical, _COLDEST, _N_TEMPERATURES)
         temperatures = np.asarray(temperatures, dtype=float)
-        if temperatures.ndim != 1 or not len(temperatures) or temperatures.min() <= 0:
+        positive = np.isfinite(temperatures) & (temperatures > 0)
+        if temperatures.ndim != 1 or not len(temperatures) or not positive.all():
             raise ValueError(
                 "temperatures should be a list of positive numbers: 0 has no place on "
                 "an axis of their logarithms."
@@ -288,6 +290,10 @@ def _main_axis(centers):
 
 def _n_effective(responsibilities, weight):
     """Exponential of the mutual information of rows and clusters."""
+    if weight is not None:
+        weight = _check_sample_weight(
+            weight, responsibilities, dtype=np.float64, ensure_non_negative=True
+        )
     of_clusters = entr(np.average(responsibilities, axis=0, weights=weight)).sum()
     of_rows = np.average(entr(responsibilities).sum(1), weights=weight)
     return float(np.exp(of_clusters - of_rows))

@@ -2,10 +2,11 @@
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skrbf.plot._axes import one_axes, scatter_style
 from skrbf.plot._colors import distinct
+from skrbf.plot._data import classes_of_rows, distinct_labels
 
 _MOST_NAMES = 10
 
@@ -90,7 +91,6 @@ class CodesDisplay:
             another length.
         """
         check_is_fitted(estimator)
-        check_consistent_length(X, y)
         if not hasattr(estimator, "cluster_centers_decoded_"):
             raise ValueError(
                 "CodesDisplay draws DeepCenteringClustering, not "
@@ -98,6 +98,7 @@ class CodesDisplay:
                 "the rows as they reach it."
             )
         codes, centers = np.asarray(estimator.transform(X)), estimator.cluster_centers_
+        labels = estimator.predict(X) if y is None else classes_of_rows(codes, y)
         if codes.shape[1] < 2:
             raise ValueError(
                 f"Codes have {codes.shape[1]} component, and a plane has two; fit with "
@@ -110,7 +111,6 @@ class CodesDisplay:
             plane = PCA(2, svd_solver="full").fit(codes)
             codes, centers = plane.transform(codes), plane.transform(centers)
             ratio = plane.explained_variance_ratio_
-        labels = estimator.predict(X) if y is None else np.asarray(y)
         return cls(
             codes=codes,
             centers=centers,
@@ -134,7 +134,7 @@ class CodesDisplay:
         display : CodesDisplay
         """
         ax = one_axes(f"{type(self).__name__}.plot", ax)
-        names, number = np.unique(self.labels, return_inverse=True)
+        names, number = distinct_labels(np.asarray(self.labels))
         colors = distinct(len(names))
         style = {"s": 12, "alpha": 0.7, "linewidth": 0, "c": colors[number]}
         self.rows_ = ax.scatter(*self.codes.T, **scatter_style(style, scatter_kwargs))

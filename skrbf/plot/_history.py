@@ -86,7 +86,7 @@ class TrainingHistoryDisplay:
             usual = next(names for names in _USUAL if set(names) <= set(history))
             quantities = [n for n in usual if np.isfinite(history[n]).any()]
         known = [name for name in history if name != "phase"]
-        if isinstance(quantities, str) or len(quantities) == 0:
+        if np.ndim(quantities) != 1 or len(quantities) == 0:
             raise ValueError(f"quantities should be some of {known}, in a list.")
         for name in quantities:
             if name not in known:

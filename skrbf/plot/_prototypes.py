@@ -1,5 +1,7 @@
 """Centers as images."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -88,8 +90,10 @@ class PrototypesDisplay:
         """
         check_is_fitted(estimator)
         centers, profiles = _centers(estimator)
-        if n_prototypes < 1:
-            raise ValueError(f"n_prototypes={n_prototypes} should be at least 1.")
+        if not isinstance(n_prototypes, Integral) or n_prototypes < 1:
+            raise ValueError(
+                f"n_prototypes={n_prototypes!r} should be an integer, at least 1."
+            )
         if image_shape is None:
             image_shape = getattr(estimator, "input_shape", None)
         images = _as_images(centers, image_shape)
@@ -223,9 +227,9 @@ def _as_images(centers, shape):
             f"Centers have {centers.shape[1]} features; say with "
             "image_shape=(height, width) which image that is."
         )
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)):
+    if np.ndim(shape) != 1 or not _is_image(tuple(shape)):
         raise ValueError(
-            f"image_shape={tuple(shape)} should be (height, width) or (channels, "
+            f"image_shape={shape!r} should be (height, width) or (channels, "
             "height, width), with 1 or 3 channels."
         )
     if np.prod(shape) != centers.shape[1]:
@@ -237,6 +241,11 @@ def _as_images(centers, shape):
     if len(shape) == 2:
         return images
     return images[:, 0] if shape[0] == 1 else np.moveaxis(images, 1, -1)
+
+
+def _is_image(shape):
+    whole = all(isinstance(size, Integral) and size > 0 for size in shape)
+    return whole and (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3)))
 
 
 def _purest(profiles, n_prototypes):

@@ -1,11 +1,18 @@
 """Responsibilities over a plane."""
 
+from numbers import Integral
+
 import numpy as np
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf.plot._axes import one_axes, scatter_style
 from skrbf.plot._colors import as_rgb, distinct, mixture
+from skrbf.plot._data import (
+    classes_of_rows,
+    dense_rows,
+    names_of_features,
+    without_names,
+)
 
 _WHITE = 0.45
 # Numbers beside the centers stay readable up to this many.
@@ -114,8 +121,8 @@ class ResponsibilitiesDisplay:
             Fitted. Of a classifier the probabilities of the classes are drawn, and the
             units. The centers of :class:`~skrbf.DeepCenteringClustering` are the
             decoded ones, without widths.
-        X : array-like of shape (n_samples, n_features)
-            Rows, which set the ends of the plane.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, which set the ends of the plane. Sparse ones are made dense.
         y : array-like of shape (n_samples,), default=None
             Classes of the rows, for their colours if the estimator is a classifier.
             Without, they are coloured by what the estimator says of them.
@@ -133,13 +140,22 @@ class ResponsibilitiesDisplay:
         Returns
         -------
         display : ResponsibilitiesDisplay
+
+        Raises
+        ------
+        ValueError
+            For another estimator, features that are not two of those of `X`, a `y` of
+            another length, and classes that the estimator does not know.
         """
         check_is_fitted(estimator)
-        if grid_resolution < 2:
-            raise ValueError(f"grid_resolution={grid_resolution} should be 2 or more.")
+        if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
+            raise ValueError(
+                f"grid_resolution={grid_resolution!r} should be 2 or more, an integer."
+            )
         centers, widths, profiles = _units(estimator)
-        values = check_array(X, dtype=[np.float64, np.float32])
-        pair = _pair(X, features, values.shape[1])
+        values = dense_rows(estimator, X)
+        names = names_of_features(estimator, X)
+        pair = _pair(names, features)
         low, high = values[:, pair].min(0), values[:, pair].max(0)
         beyond = margin * np.where(high > low, high - low, 1)
         low, high = low - beyond, high + beyond
@@ -148,15 +164,16 @@ class ResponsibilitiesDisplay:
         )  # (vertical, horizontal, 2)
         places = np.tile(values.mean(0), (grid_resolution**2, 1))
         places[:, pair] = grid.reshape(-1, 2)
-        response = estimator.predict_proba(_as_frame(places, X))
+        plain = without_names(estimator)
+        response = plain.predict_proba(places)
         classes = getattr(estimator, "classes_", None)
-        if classes is None or y is None:
-            row_response = estimator.predict_proba(X)
+        given = None if y is None else classes_of_rows(values, y)
+        if classes is None or given is None:
+            row_response = plain.predict_proba(values)
         else:
-            row_response = (np.asarray(y)[:, None] == classes).astype(float)
+            row_response = (given[:, None] == classes).astype(float)
             if not row_response.any(1).all():
                 raise ValueError(f"y has other classes than the estimator: {classes}.")
-        names = _names(X, values.shape[1])
         return cls(
             extent=(low[0], high[0], low[1], high[1]),
             response=response.reshape(*grid.shape[:2], -1),
@@ -299,14 +316,9 @@ def _units(estimator):
     )
 
 
-def _names(X, n_features):
-    if hasattr(X, "columns"):
-        return [str(name) for name in X.columns]
-    return [f"feature {number}" for number in range(n_features)]
-
-
-def _pair(X, features, n_features):
+def _pair(names, features):
     """Numbers of the two features that span the plane."""
+    n_features = len(names)
     if features is None:
         if n_features != 2:
             raise ValueError(
@@ -314,10 +326,10 @@ def _pair(X, features, n_features):
                 "features=(i, j); the others are held at their means."
             )
         return [0, 1]
-    names = _names(X, n_features)
-    pair = [names.index(f) if f in names else f for f in features]
-    known = [isinstance(f, int | np.integer) and 0 <= f < n_features for f in pair]
-    if len(pair) != 2 or pair[0] == pair[1] or not all(known):
+    # A text is no pair, though it has letters.
+    several = not isinstance(features, str) and np.ndim(features) == 1
+    pair = [_number(feature, names) for feature in features] if several else []
+    if len(pair) != 2 or pair[0] == pair[1] or None in pair:
         raise ValueError(
             f"features={features!r} should be two different features of X, by number "
             f"from 0 to {n_features - 1} or by name."
@@ -325,8 +337,9 @@ def _pair(X, features, n_features):
     return pair
 
 
-def _as_frame(values, X):
-    """`values` with the names of `X`, if it has any, in a frame of its kind."""
-    if not hasattr(X, "columns"):
-        return values
-    return type(X)(dict(zip(X.columns, values.T, strict=True)))
+def _number(feature, names):
+    """The number of a feature that is given by number or name; None if it is none."""
+    if isinstance(feature, str):
+        return names.index(feature) if feature in names else None
+    known = isinstance(feature, Integral) and not isinstance(feature, bool | np.bool_)
+    return int(feature) if known and 0 <= feature < len(names) else None
