@@ -1,6 +1,7 @@
 """Clustering of the codes of an autoencoder that are pulled to their centers."""
 
 import copy
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 
@@ -43,7 +44,12 @@ from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
 from skrbf.engine.deep_data import WIDTH, prepare_rows
 from skrbf.engine.deep_fit import Start, fit_deep
 from skrbf.engine.deep_state import Report
-from skrbf.engine.encode import EncodedRows, make_encoder, reconstruction_errors
+from skrbf.engine.encode import (
+    EncodedRows,
+    make_encoder,
+    n_parameters,
+    reconstruction_errors,
+)
 from skrbf.engine.predict import Model
 from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import code_distances, encode_all, look
@@ -590,7 +596,9 @@ class DeepCenteringClustering(
 
     def _labelled(self, X, weight, state):
         """Labels, and the centers with those last that have no row of their own."""
-        labels = _labels(*self._codes(X, state)[1:], X.shape[0])
+        compute, _, codes, model = self._codes(X, state)
+        labels = np.empty(X.shape[0], dtype=np.int32)
+        self._collect(compute, prediction.labels(codes, model), labels)
         k = len(state["cluster_centers_"])
         used = np.isin(np.arange(k), _weighty(labels, weight))
         order = np.argsort(~used, kind="stable")
@@ -640,14 +648,16 @@ class DeepCenteringClustering(
             warn(message, ConvergenceWarning)
 
     def _codes(self, X, state=None):
-        """The network, the codes of validated rows, and the model that labels them."""
+        """The device, the network, the codes of rows and the model that labels them."""
         state = vars(self) if state is None else state
         compute = self._compute(X, _WORK, fitted=True)
         encoder = _encoder(state, compute)
+        compute = replace(compute, work=X.shape[0] * n_parameters(encoder.module))
         centers = compute.tensor(state["cluster_centers_"])
         codes = EncodedRows(to_rows(X, compute), encoder)
         assignment = ASSIGNMENTS[state["_assignment"]]
-        return encoder, codes, Model(centers, state["temperature_"], assignment)
+        model = Model(centers, state["temperature_"], assignment)
+        return compute, encoder, codes, model
 
     def _ready(self, X):
         check_is_fitted(self)
@@ -695,8 +705,9 @@ class DeepCenteringClustering(
         -------
         labels : ndarray of shape (n_samples,), int32
         """
-        X, _, codes, model = self._ready(X)
-        return _labels(codes, model, X.shape[0])
+        X, compute, _, codes, model = self._ready(X)
+        labels = np.empty(X.shape[0], dtype=np.int32)
+        return self._collect(compute, prediction.labels(codes, model), labels)
 
     def predict_proba(self, X):
         """Responsibilities: how much of each row belongs to each cluster.
@@ -722,11 +733,9 @@ class DeepCenteringClustering(
             raise TypeError(
                 "predict_proba takes dense rows, and X is sparse; use X.toarray()."
             )
-        X, _, codes, model = self._ready(X)
+        X, compute, _, codes, model = self._ready(X)
         whole = np.empty((X.shape[0], len(model.centers)), dtype=X.dtype)
-        with torch_modes():
-            for start, stop, block in prediction.responsibilities(codes, model):
-                whole[start:stop] = block.t().cpu().numpy()
+        self._collect(compute, prediction.responsibilities(codes, model), whole.T)
         return whole
 
     def transform(self, X):
@@ -740,11 +749,10 @@ class DeepCenteringClustering(
         -------
         codes : ndarray of shape (n_samples, n_components)
         """
-        X, _, codes, _ = self._ready(X)
+        X, compute, _, codes, _ = self._ready(X)
         whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        with torch_modes():
-            for start, stop, block in codes.blocks(1):
-                whole[start:stop] = block.cpu().numpy()
+        blocks = ((start, stop, block.t()) for start, stop, block in codes.blocks(1))
+        self._collect(compute, blocks, whole.T)
         return whole
 
     def inverse_transform(self, X):
@@ -774,10 +782,13 @@ class DeepCenteringClustering(
             )
         compute = self._compute(codes, _WORK, fitted=True)
         encoder = _encoder(vars(self), compute)
+        compute = replace(compute, work=len(codes) * n_parameters(encoder.module))
         whole = np.empty((len(codes), len(self.mean_)), dtype=codes.dtype)
-        with torch_modes():
-            for start, stop, block in to_rows(codes, compute).blocks(WIDTH):
-                whole[start:stop] = encoder.decode(block).cpu().numpy()
+        blocks = (
+            (start, stop, encoder.decode(block).t())
+            for start, stop, block in to_rows(codes, compute).blocks(WIDTH)
+        )
+        self._collect(compute, blocks, whole.T)
         return whole
 
     def score(self, X, y=None, sample_weight=None):
@@ -800,12 +811,12 @@ class DeepCenteringClustering(
             `clustering_weight` times the mean squared distance of the codes to their
             centers, in variances of the codes.
         """
-        X, encoder, codes, model = self._ready(X)
+        X, compute, encoder, codes, model = self._ready(X)
         weight, _ = check_sample_weight(sample_weight, X)
         weight = np.ones(X.shape[0]) if weight is None else weight
         unit = self._weight / self.code_variance_ if self.code_variance_ > 0 else 0.0
         losses = np.empty(X.shape[0])
-        with torch_modes():
+        with torch_modes(), compute.limited_threads():
             for start, stop, errors, part in reconstruction_errors(codes.rows, encoder):
                 pulls = code_distances(model.centers, part).amin(0)
                 losses[start:stop] = (errors + unit * pulls).cpu().numpy()
@@ -822,14 +833,6 @@ def _encoder(state, compute):
 def _weighty(labels, weight):
     """The labels of the rows that count: one without weight is as good as not there."""
     return labels if weight is None else labels[weight > 0]
-
-
-def _labels(codes, model, n_rows):
-    labels = np.empty(n_rows, dtype=np.int32)
-    with torch_modes():
-        for start, stop, block in prediction.labels(codes, model):
-            labels[start:stop] = block.cpu().numpy()
-    return labels
 
 
 def _present(training, data, plan):

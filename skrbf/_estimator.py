@@ -68,6 +68,14 @@ class TorchEstimator(CallbackSupportMixin):
             fall_back=fitted,
         )
 
+    @staticmethod
+    def _collect(compute, blocks, whole):
+        """Write blocks (start, stop, tensor) into an array, along its last axis."""
+        with torch_modes(), compute.limited_threads():
+            for start, stop, block in blocks:
+                whole[..., start:stop] = block.cpu().numpy()
+        return whole
+
     @contextmanager
     def _unchanged_on_error(self):
         """Undo what validation writes before the fit has succeeded."""

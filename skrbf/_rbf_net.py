@@ -421,12 +421,19 @@ class RBFNetClassifier(
             return self._partial_fit(X, y, sample_weight)
 
     def _fit(self, X, y, sample_weight, classes, go_on):
-        given, metadata = (X, y), {"sample_weight": sample_weight}
+        given = X, y, {"sample_weight": sample_weight}
         X, y = self._validate(X, y, reset=True)
         is_stream = classes is not None
         classes, labels = encoded(y, classes)
         if go_on:
             self._check_as_before(X, classes)
+        with self._compute(X, self.n_centers).limited_threads():
+            trained = self._fit_rows(X, labels, sample_weight, classes, go_on, given)
+        self._warn(*trained, is_stream)
+        return self
+
+    def _fit_rows(self, X, labels, sample_weight, classes, go_on, given):
+        """Fit, and return what a user may be warned of."""
         generator = self._generator()
         alpha = self._first_alpha(go_on)
         data = prepare(
@@ -445,7 +452,7 @@ class RBFNetClassifier(
             }
 
         most = rbf.most_steps(plan, go_on)
-        watch = TrainingWatch(self, *given, metadata, attributes, most)
+        watch = TrainingWatch(self, *given, attributes, most)
         if go_on:
             start, factor = self._network(data.task.rows), self.width_factor_
             task, placed = self._with_kernel(data.task), self._placed
@@ -457,7 +464,6 @@ class RBFNetClassifier(
                 least, alpha = alpha, chosen_alpha(task, start)
                 task = task._replace(alpha=task.alpha * (alpha / least))
         trained = rbf.fit(task, data.held_out, plan, start, watch)
-        self._warn(trained, plan, factor, is_stream)
         written = {
             **attributes(None, trained.state),
             **self._described(data, trained.state),
@@ -474,10 +480,14 @@ class RBFNetClassifier(
         }
         watch.end(written)
         vars(self).update(written)
-        return self
+        return trained, plan, factor
 
     def _partial_fit(self, X, y, sample_weight):
         X, y = self._validate(X, y, reset=False)
+        with self._compute(X, self._n_features_out).limited_threads():
+            return self._go_on(X, y, sample_weight)
+
+    def _go_on(self, X, y, sample_weight):
         _, labels = encoded(y, self.classes_)
         k = self._n_features_out
         alpha = self._first_alpha(True)

@@ -5,7 +5,7 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._estimator import scaling_tensors, to_rows, torch_modes
+from skrbf._estimator import scaling_tensors, to_rows
 from skrbf.engine import rbf_predict
 from skrbf.engine.network import from_parts
 from skrbf.ops.rbf import ACTIVATIONS
@@ -38,15 +38,13 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             ACTIVATIONS[self._structure["assignment"] or "gaussian"],
             *scaling_tensors(self.mean_, self.scale_, compute),
         )
-        return X, to_rows(X, compute), model
+        return X, compute, to_rows(X, compute), model
 
     def _collected(self, X, blocks, n_columns):
         """Blocks (columns, rows) as an array (rows, columns)."""
-        X, rows, model = self._ready(X)
+        X, compute, rows, model = self._ready(X)
         whole = np.empty((X.shape[0], n_columns), dtype=X.dtype)
-        with torch_modes():
-            for start, stop, block in blocks(rows, model):
-                whole[start:stop] = block.t().cpu().numpy()
+        self._collect(compute, blocks(rows, model), whole.T)
         return whole
 
     def _logits(self, X):

@@ -101,10 +101,10 @@ class RBFPrototypes:
         TypeError, ValueError
             For a number of units that is no integer, or less than 1.
         """
-        X, rows, model = self._ready(X)
+        _, compute, rows, model = self._ready(X)
         check_scalar(n_units, "n_units", Integral, min_val=1)
         n_units = min(n_units, self._n_features_out)
-        with torch_modes():
+        with torch_modes(), compute.limited_threads():
             found = [part for _, _, part in rbf_predict.explained(rows, model, n_units)]
         names = rbf_predict.Explained._fields
         whole = {

@@ -274,13 +274,18 @@ class SoftKMeans(
             return self._fit(X, y, sample_weight)
 
     def _fit(self, X, y, sample_weight):
-        given, metadata = X, {"sample_weight": sample_weight}
+        given = X, y, {"sample_weight": sample_weight}
         X = self._validate(X, reset=True)
         if X.shape[0] < self.n_clusters:
             raise ValueError(
                 f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
             )
-        problem, weight_exponent = self._problem(X, sample_weight, self.n_clusters)
+        compute = self._compute(X, self.n_clusters)
+        with compute.limited_threads():
+            return self._fit_rows(X, sample_weight, compute, given)
+
+    def _fit_rows(self, X, sample_weight, compute, given):
+        problem, weight_exponent = self._problem(X, sample_weight, compute)
         recipe, reference = self._recipe(problem)
         starts = starting_centers(
             self.init, self.n_init, recipe.n_clusters, self.random_state, X, problem
@@ -294,7 +299,7 @@ class SoftKMeans(
                 "_assignment": self.assignment,
             }
 
-        watch = Watch(self, given, y, metadata, attributes)
+        watch = Watch(self, *given, attributes)
 
         def on_step(record, centers):
             objective = times_power(record.objective, weight_exponent)
@@ -313,10 +318,9 @@ class SoftKMeans(
         vars(self).update(written)
         return self
 
-    def _problem(self, X, sample_weight, n_clusters):
+    def _problem(self, X, sample_weight, compute):
         """The rows and weights on their device, and the unit of the weights."""
         weight, exponent = check_sample_weight(sample_weight, X)
-        compute = self._compute(X, n_clusters)
         if weight is not None:
             weight = compute.tensor(weight)
         problem = make_problem(to_rows(X, compute), weight, compute)
@@ -438,11 +442,13 @@ class SoftKMeans(
         if not hasattr(self, "cluster_centers_"):
             return self.fit(X, sample_weight=sample_weight)
         with torch_modes():
-            return self._partial_fit(X, sample_weight)
+            X = self._validate(X, reset=False)
+            compute = self._compute(X, self._n_features_out)
+            with compute.limited_threads():
+                return self._partial_fit(X, sample_weight, compute)
 
-    def _partial_fit(self, X, sample_weight):
-        X = self._validate(X, reset=False)
-        problem, exponent = self._problem(X, sample_weight, self._n_features_out)
+    def _partial_fit(self, X, sample_weight, compute):
+        problem, exponent = self._problem(X, sample_weight, compute)
         compute = problem.compute
         model = self._model(compute)
         seen = np.ldexp(self.cluster_weight_, -exponent)
@@ -484,7 +490,7 @@ class SoftKMeans(
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         compute = self._compute(X, self.cluster_centers_.shape[0], fitted=True)
-        return X, to_rows(X, compute), self._model(compute)
+        return X, compute, to_rows(X, compute), self._model(compute)
 
     def predict(self, X):
         """Label of each row: the cluster of the largest responsibility.
@@ -497,12 +503,9 @@ class SoftKMeans(
         -------
         labels : ndarray of shape (n_samples,), int32
         """
-        X, rows, model = self._ready(X)
+        X, compute, rows, model = self._ready(X)
         labels = np.empty(X.shape[0], dtype=np.int32)
-        with torch_modes():
-            for start, stop, block in prediction.labels(rows, model):
-                labels[start:stop] = block.cpu().numpy()
-        return labels
+        return self._collect(compute, prediction.labels(rows, model), labels)
 
     def predict_proba(self, X):
         """Responsibilities: how much of each row belongs to each cluster.
@@ -547,11 +550,9 @@ class SoftKMeans(
 
     def _memberships(self, X):
         # Apart from transform, whose result set_output may put in a frame.
-        X, rows, model = self._ready(X)
+        X, compute, rows, model = self._ready(X)
         whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        with torch_modes():
-            for start, stop, block in prediction.responsibilities(rows, model):
-                whole[start:stop] = block.t().cpu().numpy()
+        self._collect(compute, prediction.responsibilities(rows, model), whole.T)
         return whole
 
     def score(self, X, y=None, sample_weight=None):
@@ -568,10 +569,9 @@ class SoftKMeans(
         score : float
             Minus the weighted sum of squared distances to the nearest center.
         """
-        X, rows, model = self._ready(X)
+        X, compute, rows, model = self._ready(X)
         weight, exponent = check_sample_weight(sample_weight, X)
-        compute = self._compute(X, self._n_features_out, fitted=True)
         weight = None if weight is None else compute.tensor(weight)
-        with torch_modes():
+        with torch_modes(), compute.limited_threads():
             total = prediction.distortion(rows, weight, model, compute.accumulate)
         return -times_power(total, exponent)

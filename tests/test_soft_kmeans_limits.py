@@ -60,12 +60,18 @@ def test_no_unit(make_data, kind, scale, init):
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 @all_kinds
 def test_no_unit_in_float32(make_data, kind, scale):
+    """Rounding may end the descent a step sooner or later.
+
+    Such a step moves the centers by no more than sqrt(tol) times the width of the
+    memberships, which changes the memberships by about sqrt(tol).
+    """
     X = make_data("aniso").astype(np.float32)
     scaled = X * np.float32(scale)
     a, b = SoftKMeans(4, **kind).fit(X), SoftKMeans(4, **kind).fit(scaled)
 
     assert_array_equal(b.labels_, a.labels_)
-    assert_allclose(b.predict_proba(scaled), a.predict_proba(X), atol=1e-3)
+    assert_allclose(b.predict_proba(scaled), a.predict_proba(X), atol=a.tol**0.5)
+    assert abs(b.n_iter_ - a.n_iter_) <= 1
 
 
 @pytest.mark.parametrize("init", ["grow", "k-means++"])

@@ -285,22 +285,26 @@ def test_warmer_is_softer(make_data, assignment):
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @both_maps
 def test_annealing_is_one_of_two_ways(make_data, assignment):
-    """Never worse than warming the grown centers, and somewhere better."""
-    gains = []
+    """Never worse than warming the grown centers, and somewhere better.
+
+    To the end of the descent: where it ends early, so does one of the two before the
+    other.
+    """
+    gains, end = [], {"tol": 1e-8, "max_iter": 3000}
     for seed in range(3):
         for name in ("aniso", "uneven", "uniform"):
             X = make_data(name, 200, seed)
             hard = SoftKMeans(8, temperature=0).fit(X)
             for temperature in (0.1, 0.4):
-                how = {"temperature": temperature, "assignment": assignment}
+                how = {"temperature": temperature, "assignment": assignment, **end}
                 est = SoftKMeans(8, **how).fit(X)
                 warm = SoftKMeans(8, init=hard.cluster_centers_, **how).fit(X)
                 gains.append((warm.objective_ - est.objective_) / hard.inertia_)
                 phases = list(dict.fromkeys(est.history_["phase"]))
                 assert phases[0] == "grow"
                 assert phases[-2:] == ["anneal", "descend"]
-    assert min(gains) > -1e-4  # where both are the same but for the last steps
-    assert max(gains) > 0.01
+    assert min(gains) > -end["tol"]
+    assert max(gains) > 1e-3
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from skrbf.engine.centers import Clusters, kmeans
 from skrbf.engine.deep import clustering, decodes_in_range, in_range, pretraining
@@ -67,9 +68,23 @@ def fit_deep(
     data: DeepData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
 ) -> DeepFitted:
     """Fit an autoencoder and centers of its codes."""
-    with torch.enable_grad(), _repeatable(data.compute.device):
+    work = min(net.batch_size, len(data.rows)) * _multiply_adds(start.module, data)
+    with (
+        torch.enable_grad(),
+        _repeatable(data.compute.device),
+        data.compute.limited_threads(work),
+    ):
         stopped = _pretrain(data, net, start, on_epoch)
         return _cluster(data, net, plan, start, on_epoch, stopped)
+
+
+def _multiply_adds(module: Autoencoder, data: DeepData) -> int:
+    """Count those of one row, there and back, of the layers that torch knows."""
+    rows = data.rows[:2]
+    module.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module.decode(module.encode(rows))
+    return int(counter.get_total_flops() / 2 / len(rows))
 
 
 def first_error(module: Autoencoder, data: DeepData) -> float:

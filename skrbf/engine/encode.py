@@ -78,6 +78,11 @@ def make_encoder(
     return Encoder(module, mean, scale)
 
 
+def n_parameters(module: Autoencoder) -> int:
+    """Count the parameters: about the multiply-adds for one row, of dense layers."""
+    return sum(each.numel() for each in module.parameters())
+
+
 def reconstruction_errors(
     rows: Rows, encoder: Encoder
 ) -> Iterator[tuple[int, int, Tensor, Tensor]]:

@@ -116,10 +116,12 @@ def fit(
         start = first.state
     task = task._replace(home=start.units.centers)
     begin = Step(start, net.loss(task, start))
-    if plan.solver == "lbfgs":
-        trained = _by_lbfgs(task, plan.stopping, begin, watch, validate)
-    else:
-        trained = _by_adam(task, plan, begin, watch, validate)
+    n_at_once = plan.batch_size if plan.solver == "adam" else len(task.rows)
+    with task.compute.limited_threads(n_at_once * start.units.centers.numel()):
+        if plan.solver == "lbfgs":
+            trained = _by_lbfgs(task, plan.stopping, begin, watch, validate)
+        else:
+            trained = _by_adam(task, plan, begin, watch, validate)
     kept = trained.n_iter > 0 and trained.state is start
     worse = lowest > _tolerable(task, begin.loss, trained_before)
     return trained._replace(diverged=kept and worse and not stopped)
@@ -268,8 +270,9 @@ def go_on(
     gradient = batch_gradient(task, place)
     rate = rates(network, _BATCH_RATE * plan.learning_rate)
     n_rows, device = len(task.rows), task.rows.device
-    for _, rows in shuffled(n_rows, plan.batch_size, plan.generator, device)():
-        slope = gradient(position, rows)
-        position, moments = adam_step(position, slope, moments, rate)
+    with task.compute.limited_threads(plan.batch_size * network.units.centers.numel()):
+        for _, rows in shuffled(n_rows, plan.batch_size, plan.generator, device)():
+            slope = gradient(position, rows)
+            position, moments = adam_step(position, slope, moments, rate)
     network = place.network(position)
     return network, moments, finite(net.loss(task, network), 1, "batch")

@@ -134,7 +134,7 @@ def test_no_cluster_is_filled_with_the_only_row_of_another(make, seed, weighted)
 
 
 def test_copies_of_a_row_fill_one_cluster_only(make):
-    X = np.array([[0.0], [0.0], [9.0], [9.0], [9.0]])
+    X = np.array([[0.0], [0.0], [10.0], [10.0], [10.0]])  # mean 6: nothing rounds
     problem = make(X)
     start = assign(problem, torch.tensor([[0.0], [100.0], [200.0]]).double())
     found = lloyd(problem, start, 10)

@@ -179,15 +179,16 @@ def test_steps_of_adam_by_a_tiny_gradient_are_those_of_torch():
 
 
 def test_the_rates_of_adam_fall_to_zero():
-    start, rates = torch.zeros(1), torch.ones(1)
+    start = torch.zeros(1, dtype=torch.float64)
+    rates = torch.ones_like(start)
     batches = shuffled(10, 2, torch.Generator().manual_seed(0), torch.device("cpu"))
-    steps = adam(lambda x, rows: torch.ones(1), float, start, rates, batches, 4)
+    steps = adam(lambda x, rows: rates, float, start, rates, batches, 4)
     places = [0.0, *(next(steps).loss for _ in range(6))]
     moves = -np.diff(places)
-    # A constant gradient: every step has the length of its rate.
+    # A constant gradient: every step has the length of its rate, up to Adam's 1e-8.
     share = np.arange(1, 21) / 20
     expected = (0.5 * (1 + np.cos(np.pi * share))).reshape(4, 5).sum(1)
-    np.testing.assert_allclose(moves[:4], expected, rtol=1e-5)
+    np.testing.assert_allclose(moves[:4], expected, rtol=1e-7)
     np.testing.assert_allclose(moves[4:], 0, atol=1e-6)
 
 

@@ -48,6 +48,7 @@ def test_responsibilities_are_those_of_the_reference(codes, centers, name, refer
 
 
 def test_hard_responsibilities_have_no_gradient_and_break_ties_once(codes):
+    codes = codes.round()  # a product may round the distances to two twins otherwise
     twins = codes[:1].repeat(2, 1).requires_grad_()
     distances, r = soft(codes, twins, temperature=0.0)
     assert not r.requires_grad
