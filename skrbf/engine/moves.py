@@ -52,16 +52,15 @@ def two_nearest(problem: Problem, centers: Tensor) -> Nearby:
     return Nearby(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def following_shares(cuts: Splits, nearby: Nearby, weight: Tensor) -> Tensor:
+def following_shares(single: Tensor, nearby: Nearby, weight: Tensor) -> Tensor:
     """Find the share of a row's way (n,) that counts where its center is dropped.
 
-    All rows of a cluster that lies in one place go to the same center. That follows,
-    and the cost is that of eq-split, known exactly. Other clusters break up: there no
-    center is taken to follow, and the share is one.
+    All rows of a cluster that is `single` (k,), in one place, go to the same center.
+    That follows, and the cost is that of eq-split, known exactly. Other clusters break
+    up: there no center is taken to follow, and the share is one.
     """
     own, other = weight[nearby.own], weight[nearby.other]
-    apart = cuts.gain[nearby.own] > 0
-    share = torch.where(apart, 1.0, other / (own + other)).nan_to_num_()
+    share = torch.where(single[nearby.own], other / (own + other), 1.0).nan_to_num_()
     return share.to(nearby.first.dtype)
 
 

@@ -31,6 +31,9 @@ _WORTH = 0.3
 # that promise most. The time of a sweep then grows as that of Lloyd iterations does:
 # benchmarks/results/kmeans_quality.md, few rows for each cluster.
 _COMPETING = 512
+# From this part of the clusters on that lie in one place each, these count as such. A
+# few of them are outliers, and to keep what is next to them forbids moves that help.
+_SINGLE = 1 / 4
 # A move that raises the distortion by this part of it at first is not made up for.
 _HOPELESS = 0.5
 # Below this number of clusters moves are made one by one: twice as many as there are
@@ -112,8 +115,9 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
         if trial is not None:
             cuts = split(problem, best.partition, best.centers)
             nearby = two_nearest(problem, best.centers)
-            moves = _ranked(problem, best, cuts, nearby)
-            heirs = _heirs(problem, cuts, nearby)
+            single = _single(cuts)
+            moves = _ranked(problem, best, cuts, nearby, single)
+            heirs = _heirs(problem, single, nearby)
         chosen = _apart(moves, heirs, together)
         if not chosen:
             break
@@ -132,12 +136,19 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
     return best
 
 
+def _single(cuts: Splits) -> Tensor:
+    """Tell the clusters in one place (k,), where these are many."""
+    single = cuts.gain <= 0
+    many = int(single.sum()) >= _SINGLE * len(single)
+    return single if many else torch.zeros_like(single)
+
+
 def _ranked(
-    problem: Problem, best: Descent, cuts: Splits, nearby: Nearby
+    problem: Problem, best: Descent, cuts: Splits, nearby: Nearby, single: Tensor
 ) -> list[_Move]:
     """Moves, those with the lowest distortion right after them first."""
     k, weight = len(best.centers), best.partition.weight
-    share = following_shares(cuts, nearby, weight)  # (n,)
+    share = following_shares(single, nearby, weight)  # (n,)
     alone = problem.weighted((nearby.second - nearby.first) * share)  # (n,)
     cut = _first(-cuts.gain)  # (s,)
     dropped = _first(weight_sums(nearby.own, alone, k))  # (t,)
@@ -159,13 +170,13 @@ def _first(value: Tensor) -> Tensor:
     return value.argsort(stable=True)[:_COMPETING].sort().values
 
 
-def _heirs(problem: Problem, cuts: Splits, nearby: Nearby) -> list[int]:
+def _heirs(problem: Problem, single: Tensor, nearby: Nearby) -> list[int]:
     """Name the cluster that gets all rows of one in a single place, else that itself.
 
     It has to stay where it is: else two neighbors could be dropped for each other.
     """
-    heirs = torch.arange(len(cuts.gain))  # (k,)
-    alike = cuts.gain[nearby.own] <= 0  # (n,)
+    heirs = torch.arange(len(single))  # (k,)
+    alike = single[nearby.own]  # (n,)
     if problem.weight is not None:
         alike &= problem.weight > 0
     own, other = nearby.own[alike].cpu(), nearby.other[alike].cpu()

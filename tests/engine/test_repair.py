@@ -20,6 +20,7 @@ from skrbf.engine.repair import (
     _heirs,
     _moved,
     _ranked,
+    _single,
     repair,
 )
 from skrbf.engine.split import Splits, split
@@ -46,7 +47,8 @@ def costs():
 
 def ranked(problem, best):
     cuts = split(problem, best.partition, best.centers)
-    return _ranked(problem, best, cuts, two_nearest(problem, best.centers))
+    nearby = two_nearest(problem, best.centers)
+    return _ranked(problem, best, cuts, nearby, _single(cuts))
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 20_000])
@@ -173,11 +175,12 @@ def test_the_cost_of_dropping_a_cluster_in_one_place(rng, make, distortion, weig
     partition = assign(problem, torch.from_numpy(start))
     centers, _ = update(problem, partition)
     cuts, nearby = split(problem, partition, centers), two_nearest(problem, centers)
-    share = following_shares(cuts, nearby, partition.weight)
+    single = _single(cuts)
+    share = following_shares(single, nearby, partition.weight)
     dropped = torch.arange(20)
     cut = torch.tensor([20])
     _, cost = move_costs(problem, centers, cuts, nearby, share, cut, dropped)
-    heirs = _heirs(problem, cuts, nearby)
+    heirs = _heirs(problem, single, nearby)
     assert heirs[20] == 20
     labels = partition.labels.numpy()
     for j, rise in enumerate(cost[0].tolist()):
@@ -335,3 +338,11 @@ def test_repair_stops_when_told(rng, make):
     kept = []
     repair(problem, start, 300, lambda state: kept.append(state) or True)
     assert len(kept) == 1
+
+
+@pytest.mark.parametrize(("alone", "found"), [(9, False), (10, True), (39, True)])
+def test_clusters_in_one_place_count_where_they_are_many(alone, found):
+    gain = torch.ones(40)
+    gain[:alone] = 0
+    single = _single(Splits(gain[:, None], gain[:, None], gain, gain))
+    assert torch.equal(single, (gain == 0) & found)
