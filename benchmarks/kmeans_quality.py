@@ -26,7 +26,11 @@ but stays in the data. Run as
     python benchmarks/kmeans_quality.py --data FOLDER --sets usps small/sipu_s1
     python benchmarks/kmeans_quality.py --data FOLDER --max-size 1e8 --output FILE.md
 
-``FOLDER`` defaults to the environment variable ``SKRBF_DATA``.
+``FOLDER`` defaults to the environment variable ``SKRBF_DATA``. Where clusters have few
+rows each, the problems need no folder: blobs, uniform and normal draws, a column of
+numbers, the digits of scikit-learn, and rows that are there three times. Run as
+
+    python benchmarks/kmeans_quality.py --few-rows --peers kmeans
 """
 
 import argparse
@@ -41,6 +45,7 @@ import numpy as np
 from _common import Report, alternate, environment
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
 from skrbf import SoftKMeans
@@ -88,6 +93,23 @@ def problems(names, load, max_size):
         for k in (n_classes, 5 * n_classes):
             if k < len(X) and X.size * k <= max_size:
                 yield name, X, k
+
+
+def few_rows_problems():
+    """Yield (name, X, k) with one to twenty rows for each cluster."""
+    rng = np.random.default_rng(0)
+    sets = (
+        ("blobs", make_blobs(5000, 8, centers=50, random_state=0)[0], (1250, 2500)),
+        ("uniform", rng.random((5000, 8)), (1250, 2500)),
+        ("normal", rng.normal(size=(5000, 8)), (1250, 2500)),
+        ("column", rng.random((20_000, 1)), (1000,)),
+        ("digits", load_digits().data, (400, 1000)),
+        ("three of each", rng.random((1000, 4)).repeat(3, axis=0), (600, 900)),
+        ("nearly each", rng.normal(size=(1000, 4)), (900, 999)),
+    )
+    for name, X, numbers in sets:
+        for k in numbers:
+            yield name, np.ascontiguousarray(X, dtype=np.float32), k
 
 
 def methods(k, seed, peers):
@@ -203,7 +225,11 @@ def run(args, report):
         f"seeds of the peers: {', '.join(map(str, args.seeds))}"
     )
 
-    names = find_sets(args.data, args.sets)
+    if args.few_rows:
+        solved = few_rows_problems()
+    else:
+        names = find_sets(args.data, args.sets)
+        solved = problems(names, load_function(args.data), args.max_size)
     table = report.table(
         set="<27",
         n=">7d",
@@ -218,7 +244,7 @@ def run(args, report):
     )
     rows = []
     try:
-        for name, X, k in problems(names, load_function(args.data), args.max_size):
+        for name, X, k in solved:
             inertias, seconds = compare(X, k, args, peers)
             row = {
                 f"{method} {what}": ratio(values, method)
@@ -241,7 +267,10 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     data = os.environ.get("SKRBF_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data)
+    parser.add_argument("--data", type=Path, default=data)
+    parser.add_argument(
+        "--few-rows", action="store_true", help="few rows for each cluster, no folder"
+    )
     parser.add_argument("--sets", nargs="+", help="names; all of them without it")
     parser.add_argument(
         "--max-size", type=float, default=math.inf, help="leave out larger n * d * k"
@@ -259,6 +288,8 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--output", help="write the same as Markdown to this file")
     args = parser.parse_args()
+    if not (args.data or args.few_rows):
+        parser.error("--data or --few-rows is required")
     with Report("K-means quality", args.output) as report:
         run(args, report)
 

@@ -1,8 +1,8 @@
 """Split-and-merge moves: leave a local optimum of hard K-means for a better one.
 
 A move takes the center of one cluster away and gives it to another, which is cut in
-two. What the distortion is right after each of the k (k - 1) moves is known exactly
-from one pass over the rows; what is left of it after Lloyd iterations is tried out.
+two. What the distortion is right after each move is known from one pass over the rows;
+what is left of it after Lloyd iterations is tried out.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,29 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.lloyd import Descent, Partition, assign, lloyd
+from skrbf.engine.moves import (
+    Nearby,
+    following_shares,
+    merge_costs,
+    move_costs,
+    two_nearest,
+)
 from skrbf.engine.problem import Problem, rounding
 from skrbf.engine.race import best_of, spread_starts
 from skrbf.engine.split import Splits, split
-from skrbf.ops.distances import nearest, relative_distances
-from skrbf.ops.statistics import label_totals, weight_sums
+from skrbf.ops.statistics import weight_sums
 
 # At first a quarter of the centers move at once, and half as many after what fails or
 # hardly helps, where the split gains this part of the merge's cost.
 _TOGETHER = 1 / 4
 _WORTH = 0.3
+# Of more clusters only so many compete to be split, and so many to be dropped: those
+# that promise most. The time of a sweep then grows as that of Lloyd iterations does:
+# benchmarks/results/kmeans_quality.md, few rows for each cluster.
+_COMPETING = 512
+# From this part of the clusters on that lie in one place each, these count as such. A
+# few of them are outliers, and to keep what is next to them forbids moves that help.
+_SINGLE = 1 / 4
 # A move that raises the distortion by this part of it at first is not made up for.
 _HOPELESS = 0.5
 # Below this number of clusters moves are made one by one: twice as many as there are
@@ -95,14 +108,17 @@ def _better(
 def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
     """Many moves at once, then fewer, then one, until that hardly helps."""
     k = len(best.centers)
-    together = 1 if k < _FEW else int(k * _TOGETHER)
+    together = 1 if k < _FEW else min(int(k * _TOGETHER), _COMPETING // 2)
     least = 0.0 if k <= _VERY_FEW else _LEAST
     trial: Descent | None = best
     while together:
         if trial is not None:
             cuts = split(problem, best.partition, best.centers)
-            moves = _ranked(problem, best, cuts)
-        chosen = _apart(moves, together)
+            nearby = two_nearest(problem, best.centers)
+            single = _single(cuts)
+            moves = _ranked(problem, best, cuts, nearby, single)
+            heirs = _heirs(problem, single, nearby)
+        chosen = _apart(moves, heirs, together)
         if not chosen:
             break
         together = len(chosen)
@@ -120,30 +136,61 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
     return best
 
 
-def _ranked(problem: Problem, best: Descent, cuts: Splits) -> list[_Move]:
+def _single(cuts: Splits) -> Tensor:
+    """Tell the clusters in one place (k,), where these are many."""
+    single = cuts.gain <= 0
+    many = int(single.sum()) >= _SINGLE * len(single)
+    return single if many else torch.zeros_like(single)
+
+
+def _ranked(
+    problem: Problem, best: Descent, cuts: Splits, nearby: Nearby, single: Tensor
+) -> list[_Move]:
     """Moves, those with the lowest distortion right after them first."""
-    k = len(best.centers)
-    gain, cost = move_costs(problem, best.centers, cuts)
+    k, weight = len(best.centers), best.partition.weight
+    share = following_shares(single, nearby, weight)  # (n,)
+    alone = problem.weighted((nearby.second - nearby.first) * share)  # (n,)
+    cut = _first(-cuts.gain)  # (s,)
+    dropped = _first(weight_sums(nearby.own, alone, k))  # (t,)
+    gain, cost = move_costs(problem, best.centers, cuts, nearby, share, cut, dropped)
     if k < _FEW:
-        cost = torch.minimum(cost, merge_costs(best.centers, best.partition.weight))
+        cost = torch.minimum(cost, merge_costs(best.centers, weight))
     worth = 0.0 if k < _FEW else _WORTH
-    change = cost - gain[:, None]  # (k, k)
-    tried = (gain[:, None] > worth * cost) & (cuts.gain > 0)[:, None]
+    change = cost - gain[:, None]  # (s, t)
+    tried = (gain[:, None] > worth * cost) & (cuts.gain[cut] > 0)[:, None]
     tried &= change <= _HOPELESS * best.distortion
-    change = torch.where(tried, change, torch.inf)
-    count = int(tried.sum())
-    order = change.flatten().argsort(stable=True)[: min(count, 20 * k)]
-    return list(zip((order // k).tolist(), (order % k).tolist(), strict=True))
+    place = tried.flatten().nonzero()[:, 0]
+    place = place[change.flatten()[place].argsort(stable=True)]
+    pairs = cut[place // len(dropped)], dropped[place % len(dropped)]
+    return list(zip(*(pair.tolist() for pair in pairs), strict=True))
 
 
-def _apart(moves: list[_Move], count: int) -> list[_Move]:
-    """The first moves that have no cluster in common."""
+def _first(value: Tensor) -> Tensor:
+    """Choose as many clusters as compete, with the least values, in their order."""
+    return value.argsort(stable=True)[:_COMPETING].sort().values
+
+
+def _heirs(problem: Problem, single: Tensor, nearby: Nearby) -> list[int]:
+    """Name the cluster that gets all rows of one in a single place, else that itself.
+
+    It has to stay where it is: else two neighbors could be dropped for each other.
+    """
+    heirs = torch.arange(len(single))  # (k,)
+    alike = single[nearby.own]  # (n,)
+    if problem.weight is not None:
+        alike &= problem.weight > 0
+    own, other = nearby.own[alike].cpu(), nearby.other[alike].cpu()
+    return heirs.scatter_reduce_(0, own, other, "amax", include_self=False).tolist()
+
+
+def _apart(moves: list[_Move], heirs: list[int], count: int) -> list[_Move]:
+    """The first moves that have no cluster in common, nor the heir of one dropped."""
     used: set[int] = set()
     chosen: list[_Move] = []
-    for move in moves:
-        if used.isdisjoint(move):
-            chosen.append(move)
-            used.update(move)
+    for cut, dropped in moves:
+        if used.isdisjoint((cut, dropped, heirs[dropped])):
+            chosen.append((cut, dropped))
+            used.update((cut, dropped, heirs[dropped]))
             if len(chosen) == count:
                 break
     return chosen
@@ -172,77 +219,3 @@ def _most_promising(
     moves = moves[: min(2 * k, _CANDIDATES, room)]
     starts = _moved(centers, cuts, [[move] for move in moves])
     return best_of(problem, starts, _FINALISTS), _TOL_SINGLE
-
-
-def merge_costs(centers: Tensor, weight: Tensor) -> Tensor:
-    """Rise of the distortion when a cluster joins another one, not the split one.
-
-    The cheapest other cluster (eq-split); the common center has followed, as it does in
-    the iterations after a move.
-
-    Returns
-    -------
-    Tensor of shape (k, k)
-        Of the split cluster and the one that joins. Infinite on the diagonal, and where
-        there is no other.
-    """
-    gap = torch.cdist(centers, centers).square_().to(weight.dtype)  # (k, k)
-    rise = gap / (1 / weight[:, None] + 1 / weight)
-    rise.fill_diagonal_(torch.inf)
-    least, next_to = rise.topk(2, largest=False).values.unbind(1)  # (k,)
-    split = torch.arange(len(rise), device=rise.device)[:, None]  # (k, 1)
-    cost = torch.where(rise.argmin(1) == split, next_to, least)  # (k, k)
-    return cost.fill_diagonal_(torch.inf)
-
-
-def move_costs(
-    problem: Problem, centers: Tensor, cuts: Splits
-) -> tuple[Tensor, Tensor]:
-    """What every move does to the distortion before any center has followed (eq-swap).
-
-    Returns
-    -------
-    gain : Tensor of shape (k,)
-        Fall of the distortion when a cluster gets the two centers of its split.
-    cost : Tensor of shape (k, k)
-        Rise when, after the split of the first, the center of the second is dropped:
-        its rows go to the nearest center that is left. A bound from above: a third
-        center, behind the split one, is not looked for. Infinite on the diagonal.
-
-    Notes
-    -----
-    O(n k d), as three or four Lloyd iterations.
-    """
-    k = len(centers)
-    gain = torch.zeros(k, dtype=problem.compute.accumulate, device=centers.device)
-    cost = gain.new_zeros((k, k))  # (dropped, split)
-    possible = cuts.gain[:, None] > 0
-    halves = torch.cat(
-        [torch.where(possible, side, centers) for side in (cuts.left, cuts.right)]
-    )
-    for start, stop, block in problem.rows.blocks(4 * k):
-        distances = relative_distances(centers, block, problem.offset)  # (k, m)
-        first, own = nearest(distances.clone())  # (m,), (m,)
-        second, other = nearest(distances.scatter_(0, own[None], torch.inf))
-        to_halves = relative_distances(halves, block, problem.offset)  # (2 k, m)
-        half = to_halves.reshape(2, k, -1).amin(0)  # (k, m)
-        near = torch.minimum(half, first)  # (k, m)
-        rise = torch.minimum(half, second)  # (k, m)
-        # Rows whose second nearest center is the split one, and those of that cluster
-        # itself, have its halves only.
-        rise.scatter_(0, other[None], half.gather(0, other[None]))
-        rise.sub_(near)
-        own_half = half.gather(0, own[None])[0]  # (m,)
-        kept = torch.minimum(own_half, second)
-        near.scatter_(0, own[None], kept[None])
-        own_rise = own_half - kept
-        fall = near.sub_(first).neg_()  # (k, m)
-        w = problem.weight_of(start, stop)
-        if w is not None:
-            own_rise *= w
-            rise *= w
-            fall *= w
-        gain += fall.sum(1)
-        cost += label_totals(rise.t().contiguous(), own, None, k)
-        cost.view(-1).add_(weight_sums(other * k + own, own_rise, k * k))
-    return gain, cost.t().fill_diagonal_(torch.inf)
