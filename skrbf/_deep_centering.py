@@ -470,7 +470,8 @@ class DeepCenteringClustering(
         given = X
         X = self._validate(X, reset=True)
         weight, _ = check_sample_weight(sample_weight, X)
-        data, start = self._start(X, weight)
+        with self._compute(X, 1, device="cpu").limited_threads():
+            data, start = self._start(X, weight)
         checkpoint = self._checkpoint(data, start)
         if checkpoint.saved is not None:
             start.module.load_state_dict(checkpoint.saved["module"])

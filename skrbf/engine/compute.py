@@ -19,7 +19,7 @@ _WORTH_AN_ACCELERATOR = 50_000_000
 
 # A thread more only for so many multiply-adds of a pass: with fewer, threads wait for
 # one another, many times longer than they compute where other programs use the cores.
-_WORTH_A_THREAD = 1 << 23
+_WORTH_A_THREAD = 1 << 25
 
 # A block of responsibilities, in bytes for each thread: about what the caches of a core
 # hold. Passes are faster over smaller blocks, products over larger ones. With many
