@@ -6,14 +6,14 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 
 from skrbf.engine.grow import grow
-from skrbf.engine.lloyd import assign, lloyd, rounding, update
+from skrbf.engine.lloyd import assign, lloyd, update
 from skrbf.engine.moves import (
     following_shares,
     merge_costs,
     move_costs,
     two_nearest,
 )
-from skrbf.engine.problem import about_mean
+from skrbf.engine.problem import about_origin, rounding
 from skrbf.engine.repair import (
     _LEAST,
     _apart,
@@ -254,9 +254,9 @@ def test_few_rows_for_each_cluster(rng, make, distortion, kind, share, dtype):
     k = int(share * len(np.unique(X, axis=0)))
     best = KMeans(k, n_init=10, random_state=0).fit(X)
     whole = make(X)
-    problem = about_mean(whole)
+    problem = about_origin(whole)
     grown = grow(problem, k, lambda *_: False)
-    found = (repair(problem, grown, 300).centers + whole.mean).numpy()
+    found = (repair(problem, grown, 300).centers + whole.origin).numpy()
     bound = distortion(X, best.cluster_centers_) * (1 + 1e-4) + rounding(problem)
     assert distortion(X, found) <= bound
 
@@ -274,7 +274,9 @@ def test_few_rows_for_each_cluster_in_any_form(rng, make, k):
         make(sparse.csr_array(X), count.astype(float)),
     ]
     found = [repair(p, grow(p, k, lambda *_: False), 300).distortion for p in problems]
-    np.testing.assert_allclose(found, found[0], rtol=1e-9)
+    np.testing.assert_allclose(found[:3], found[0], rtol=1e-9)
+    # Sparse rows are not centered: other roundings, which choose among moves that tie.
+    assert found[3] == pytest.approx(found[0], rel=1e-2)
 
 
 def test_a_bad_start_is_mended(make, distortion):
