@@ -165,26 +165,16 @@ def expectation(
     problem: Problem, centers: Tensor, temperature: float, assignment: Assignment
 ) -> ClusterStatistics:
     """Statistics of all rows; the objective is the free energy (eq-free-energy)."""
-    compute = problem.compute
-    zero = torch.zeros((), dtype=compute.accumulate, device=compute.device)
-    whole = ClusterStatistics(
-        zero.new_zeros(len(centers)), zero.new_zeros(centers.shape), zero
-    )
+    accumulate = problem.compute.accumulate
 
-    def part(start: int, stop: int, block: Tensor) -> ClusterStatistics:
-        # In a function, so that each block has the memory of the one before.
+    def part(block: Tensor, weight: Tensor | None) -> ClusterStatistics:
         logits = relative_distances(centers, block, problem.offset, -1.0 / temperature)
         r, value = assignment.function(logits, logits)  # (k, m), (m,)
         return statistics.soft_statistics(
-            r,
-            block,
-            problem.weight_of(start, stop),
-            value,
-            accumulate=compute.accumulate,
+            r, block, weight, value, accumulate=accumulate
         )
 
-    for block in problem.rows.blocks(len(centers)):
-        whole = statistics.add(whole, part(*block))
+    whole = problem.sum(part, len(centers))
     free_energy = problem.total_square - temperature * whole.objective
     return whole._replace(objective=free_energy)
 
@@ -224,11 +214,9 @@ def _filled(problem: Problem, stats: ClusterStatistics, centers: Tensor) -> Tens
     if not bool(dead.any()):
         return following
     alive = following[~dead]
-    distance = torch.cat(
-        [
-            relative_distances(alive, block, problem.offset).amin(0)
-            for _, _, block in problem.rows.blocks(len(alive))
-        ]
+    distance = problem.rows.map(
+        lambda block: relative_distances(alive, block, problem.offset).amin(0),
+        len(alive),
     )
     distance = problem.weighted((distance + problem.square).clamp_(min=0))  # (n,)
     for cluster in dead.nonzero()[:, 0]:

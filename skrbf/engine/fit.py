@@ -64,25 +64,24 @@ def largest_variance(problem: Problem) -> float:
     """
     d = problem.rows.n_features
     if d <= _FEW_FEATURES and not problem.rows.is_sparse:
-        covariance = torch.zeros((d, d), dtype=torch.float64, device="cpu")
-        for start, stop, block in problem.rows.blocks(2 * d):
+
+        def squares(block: Tensor, w: Tensor | None) -> Tensor:
             shift = block - problem.mean  # (m, d)
-            w = problem.weight_of(start, stop)
-            covariance += (
-                (shift if w is None else shift * w[:, None]).t() @ shift
-            ).cpu()
+            weighted = shift if w is None else shift * w[:, None]
+            return (weighted.t() @ shift).cpu().double()  # (d, d)
+
+        covariance = problem.sum(squares, 2 * d)
         return max(float(torch.linalg.eigvalsh(covariance)[-1]), 0.0) / problem.mass
 
     def product(vector: Tensor) -> Tensor:
-        total = torch.zeros_like(vector)
-        for start, stop, block in problem.rows.blocks(1):
+        def part(block: Tensor, w: Tensor | None) -> Tensor:
             along = block @ vector - problem.mean @ vector  # (m,)
-            w = problem.weight_of(start, stop)
             along = along if w is None else along * w
             alike = torch.zeros(len(along), dtype=torch.int64, device=along.device)
             moved = label_totals(block, alike, along, 1)[0]  # (d,)
-            total += moved - along.sum() * problem.mean
-        return total / problem.mass
+            return moved - along.sum() * problem.mean
+
+        return problem.sum(part, 1) / problem.mass
 
     far = problem.weighted(problem.square).argmax()
     first = problem.row(far) - problem.mean  # (d,)
@@ -153,19 +152,19 @@ def _loosest_mean(problem: Problem, labels: Tensor) -> Tensor:
     """
     rows, labels = problem.rows.astype(problem.compute.accumulate), labels.long()
     d, k = rows.n_features, int(labels.max()) + 1
-    total = torch.zeros((k, d + 1), dtype=rows.dtype, device=labels.device)
-    for start, stop, block in rows.blocks(2 * d):
-        sums = label_sums(block, labels[start:stop], problem.weight_of(start, stop), k)
-        total[:, 0] += sums[0]
-        total[:, 1:] += sums[1]
-    means = torch.where(total[:, :1] > 0, total[:, 1:] / total[:, :1], 0.0)
-    inertia = total.new_zeros(k)
-    for start, stop, block in rows.blocks(2 * d):
-        label = labels[start:stop]
+
+    def totals(block: Tensor, w: Tensor | None, label: Tensor) -> tuple[Tensor, Tensor]:
+        weight, total = label_sums(block, label, w, k)
+        return weight.to(rows.dtype), total.to(rows.dtype)
+
+    weight, total = rows.sum(totals, 2 * d, problem.weight, labels)
+    means = torch.where(weight[:, None] > 0, total / weight[:, None], 0.0)
+
+    def inertias(block: Tensor, w: Tensor | None, label: Tensor) -> Tensor:
         each = paired_squared_distances(means, block, label, rows.dtype)
-        w = problem.weight_of(start, stop)
-        inertia += weight_sums(label, each if w is None else each * w, k)
-    return means[inertia.argmax()]
+        return weight_sums(label, each if w is None else each * w, k)
+
+    return means[rows.sum(inertias, 2 * d, problem.weight, labels).argmax()]
 
 
 def _fit(

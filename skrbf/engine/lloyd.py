@@ -47,22 +47,17 @@ class Descent(NamedTuple):
 
 def assign(problem: Problem, centers: Tensor) -> Partition:
     """Assign every row to its nearest center, the first of several."""
-    compute, n, k = problem.compute, problem.rows.n_rows, len(centers)
-    labels = weight = total = centers  # made when the first of several blocks is there
-    for start, stop, block in problem.rows.blocks(k):
-        label = nearest_center(centers, block, problem.offset)[1]
-        part = label_sums(block, label, problem.weight_of(start, stop), k)
-        if stop - start == n:  # all at once: nothing to collect
-            weight, total = (sums.to(compute.accumulate) for sums in part)
-            labels = label
-            continue
-        if start == 0:
-            labels = problem.empty(torch.int32)
-            weight = torch.zeros(k, dtype=compute.accumulate, device=compute.device)
-            total = weight.new_zeros(centers.shape)
-        labels[start:stop] = label
-        weight += part[0]
-        total += part[1]
+    n, k = problem.rows.n_rows, len(centers)
+    accumulate = problem.compute.accumulate
+
+    def label(block: Tensor, w: Tensor | None) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        nearest = nearest_center(centers, block, problem.offset)[1]  # (m,)
+        weight, total = label_sums(block, nearest, w, k)
+        few = len(nearest) == n
+        labels = nearest if few else nearest.int()
+        return (weight.to(accumulate), total.to(accumulate)), labels
+
+    (weight, total), labels = problem.sum_and_map(label, k)
     return Partition(centers, labels, weight, total)
 
 
@@ -149,11 +144,8 @@ def _filled(problem: Problem, partition: Partition) -> Partition:
         return partition
     empty = (partition.weight <= 0).nonzero()[:, 0]
     centers, labels, weight, total = (t.clone() for t in partition)
-    distance = torch.cat(
-        [
-            nearest_center(centers, block, problem.offset)[0]
-            for _, _, block in problem.rows.blocks(len(centers))
-        ]
+    distance = problem.rows.map(
+        lambda block: nearest_center(centers, block, problem.offset)[0], len(centers)
     )
     distance = (distance + problem.square).clamp_(min=0)  # (n,)
     if problem.weight is not None:

@@ -43,13 +43,14 @@ def merge_costs(centers: Tensor, weight: Tensor) -> Tensor:
 
 def two_nearest(problem: Problem, centers: Tensor) -> Nearby:
     """Look for the two nearest of two centers or more: as two Lloyd iterations."""
-    parts = []
-    for _, _, block in problem.rows.blocks(2 * len(centers)):
+
+    def of_block(block: Tensor) -> Nearby:
         distances = relative_distances(centers, block, problem.offset)  # (k, m)
         first, own = nearest(distances.clone())  # (m,), (m,)
         second, other = nearest(distances.scatter_(0, own[None], torch.inf))
-        parts.append((first, second, own, other))
-    return Nearby(*map(torch.cat, zip(*parts, strict=True)))
+        return Nearby(first, second, own, other)
+
+    return problem.rows.map(of_block, 2 * len(centers))
 
 
 def following_shares(single: Tensor, nearby: Nearby, weight: Tensor) -> Tensor:
@@ -98,8 +99,6 @@ def move_costs(
     O(n s d), as two Lloyd iterations with as many centers.
     """
     s, t = len(cut), len(dropped)
-    gain = torch.zeros(s, dtype=problem.compute.accumulate, device=centers.device)
-    cost = gain.new_zeros((t + 1, s))  # the last: of all that are not dropped
     possible = cuts.gain[cut, None] > 0
     halves = torch.cat(
         [
@@ -108,8 +107,11 @@ def move_costs(
         ]
     )
     cut_place, drop_place = _places(cut, len(centers)), _places(dropped, len(centers))
-    for start, stop, block in problem.rows.blocks(4 * s):
-        first, second, own, other = (part[start:stop] for part in nearby)
+
+    def changes(
+        block: Tensor, w: Tensor | None, share: Tensor, *distances: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        first, second, own, other = distances
         to_halves = relative_distances(halves, block, problem.offset)  # (2 s, m)
         half = to_halves.reshape(2, s, -1).amin(0)  # (s, m)
         near = torch.minimum(half, first)  # (s, m)
@@ -118,22 +120,25 @@ def move_costs(
         # itself, have its halves only.
         behind = _met(cut_place, other, s)
         rise[behind] = half[behind]
-        rise.sub_(near).mul_(share[start:stop])
+        rise.sub_(near).mul_(share)
         inside = _met(cut_place, own, s)
         own_half, row = half[inside], inside[1]
         kept = torch.minimum(own_half, second[row])
         near[inside] = kept
         own_rise = own_half - kept
         fall = near.sub_(first).neg_()  # (s, m)
-        w = problem.weight_of(start, stop)
         if w is not None:
             own_rise *= w[row]
             rise *= w
             fall *= w
-        gain += fall.sum(1)
-        cost += label_totals(rise.t().contiguous(), drop_place[own], None, t + 1)
+        # The last place is that of all clusters that are not dropped.
+        cost = label_totals(rise.t().contiguous(), drop_place[own], None, t + 1)
+        cost = cost.to(problem.compute.accumulate).contiguous()  # (t + 1, s)
         pair = drop_place[other[row]] * s + inside[0]
         cost.view(-1).add_(weight_sums(pair, own_rise, cost.numel()))
+        return fall.sum(1).to(cost), cost
+
+    gain, cost = problem.sum(changes, 4 * s, share, *nearby)
     cost = cost[:t].t().masked_fill(cut[:, None] == dropped, torch.inf)
     return gain, cost
 

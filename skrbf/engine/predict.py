@@ -66,13 +66,20 @@ def distortion(
 ) -> float:
     """Weighted sum of squared distances of the rows to their nearest centers."""
     measure = _Measure(model._replace(temperature=0.0))
-    total = 0.0
-    for start, stop, block in rows.blocks(len(model.centers)):
+
+    def inertia(block: Tensor, w: Tensor | None) -> Tensor:
         view = measure(block)
         label = nearest(measure.every(view.distances))[1]
-        w = None if weight is None else weight[start:stop]
-        total += view.inertia(label, w, dtype)
-    return total
+        return view.inertia(label, w, dtype)
+
+    return float(rows.sum(inertia, len(model.centers), weight))
+
+
+class _Sums(NamedTuple):
+    mass: Tensor  # (k,)
+    counts: Tensor  # (k,)
+    inertia: Tensor  # ()
+    energy: Tensor  # (), 0 at temperature 0
 
 
 def score(
@@ -85,27 +92,26 @@ def score(
     dtype : torch.dtype
         Of the sums.
     """
-    measure, k, device = _Measure(model), len(model.centers), model.centers.device
-    found = torch.empty(rows.n_rows, dtype=torch.int32, device=device)
-    inertia, energy = 0.0, 0.0
-    mass = torch.zeros(k, dtype=dtype, device=device)
-    counts = mass.new_zeros(k, dtype=torch.int64)
-    for start, stop, block in rows.blocks(k):
-        w = None if weight is None else weight[start:stop]
+    measure, k = _Measure(model), len(model.centers)
+
+    def scores(block: Tensor, w: Tensor | None) -> tuple[_Sums, Tensor]:
         view = measure(block)
         if model.temperature == 0:
             label = nearest(measure.every(view.distances))[1]
             r = _one_hot(label, k, block.dtype)
+            energy = torch.zeros((), dtype=dtype, device=label.device)
         else:
             r, value = measure.soft(view)
             label = _largest(r)
-            energy += view.free_energy(value, model.temperature, w, dtype)
-        mass += (r if w is None else r * w).sum(1)
-        inertia += view.inertia(label, w, dtype)
-        found[start:stop] = label
-        counts += torch.bincount(label, minlength=k)
-    objective = energy if model.temperature > 0 else inertia
-    return Scored(found, counts, mass, inertia, objective)
+            energy = view.free_energy(value, model.temperature, w, dtype)
+        mass = (r if w is None else r * w).sum(1).to(dtype)
+        inertia = view.inertia(label, w, dtype)
+        counts = torch.bincount(label, minlength=k)
+        return _Sums(mass, counts, inertia, energy), label.int()
+
+    sums, found = rows.sum_and_map(scores, k, weight)
+    objective = sums.energy if model.temperature > 0 else sums.inertia
+    return Scored(found, sums.counts, sums.mass, float(sums.inertia), float(objective))
 
 
 class _View(NamedTuple):
@@ -119,7 +125,7 @@ class _View(NamedTuple):
 
     def inertia(
         self, label: Tensor, weight: Tensor | None, dtype: torch.dtype
-    ) -> float:
+    ) -> Tensor:
         """Weighted squared distances to the centers that the labels name."""
         each = paired_squared_distances(self.centers, self.rows, label, dtype)
         return self._summed(each, weight)
@@ -130,7 +136,7 @@ class _View(NamedTuple):
         temperature: float,
         weight: Tensor | None,
         dtype: torch.dtype,
-    ) -> float:
+    ) -> Tensor:
         """Weighted free energies, from the values of the assignment map."""
         # The value is relative to the offset: add ||x - offset||^2.
         offset = (
@@ -140,9 +146,11 @@ class _View(NamedTuple):
         each -= times_power(temperature, -2 * self.exponent) * value.to(dtype)
         return self._summed(each, weight)
 
-    def _summed(self, each: Tensor, weight: Tensor | None) -> float:
-        total = float((each if weight is None else each * weight).sum())
-        return times_power(total, 2 * self.exponent)
+    def _summed(self, each: Tensor, weight: Tensor | None) -> Tensor:
+        total = (each if weight is None else each * weight).sum()
+        if self.exponent:
+            total = total.new_tensor(times_power(float(total), 2 * self.exponent))
+        return total
 
 
 # Rows are moved to the centers where these lie so many times their spread away from 0.

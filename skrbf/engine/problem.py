@@ -1,8 +1,9 @@
 """The data of one fit, on its device, and what is computed of them once."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from skrbf.engine.limits import check_variance, has_room, times_power
 from skrbf.engine.rows import Moved, Rows, Scaled
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
 from skrbf.ops.statistics import weighted_sums
+
+_Sums = TypeVar("_Sums")
+_Each = TypeVar("_Each")
 
 
 class Problem(NamedTuple):
@@ -39,13 +43,26 @@ class Problem(NamedTuple):
         """The origin, None where it is zero since the rows are centered."""
         return None if self.centered else self.origin
 
-    def empty(self, dtype: torch.dtype) -> Tensor:
-        """Room for one number of each row."""
-        return torch.empty(self.rows.n_rows, dtype=dtype, device=self.compute.device)
+    def sum(
+        self, function: Callable[..., _Sums], columns: int, *beside: Tensor | None
+    ) -> _Sums:
+        """Add up a function of all rows and their weights, see :class:`Rows`."""
+        return self.rows.sum(function, columns, self.weight, *beside)
 
-    def weight_of(self, start: int, stop: int) -> Tensor | None:
-        """Weights of a block of rows."""
-        return None if self.weight is None else self.weight[start:stop]
+    def map(
+        self, function: Callable[..., _Each], columns: int, *beside: Tensor | None
+    ) -> _Each:
+        """Compute a result for each row and its weight, see :class:`Rows`."""
+        return self.rows.map(function, columns, self.weight, *beside)
+
+    def sum_and_map(
+        self,
+        function: Callable[..., tuple[_Sums, _Each]],
+        columns: int,
+        *beside: Tensor | None,
+    ) -> tuple[_Sums, _Each]:
+        """Do both in one pass."""
+        return self.rows.sum_and_map(function, columns, self.weight, *beside)
 
     def weighted(self, values: Tensor) -> Tensor:
         """Values of all rows times their weights."""
@@ -58,11 +75,10 @@ class Problem(NamedTuple):
 
     def distances_to(self, center: Tensor) -> Tensor:
         """Squared distances of all rows to one center (d,)."""
-        parts = [
-            relative_distances(center[None], block, self.offset)[0]
-            for _, _, block in self.rows.blocks(1)
-        ]
-        return torch.cat(parts).add_(self.square).clamp_(min=0)
+        relative = self.rows.map(
+            lambda block: relative_distances(center[None], block, self.offset)[0], 1
+        )
+        return relative.add_(self.square).clamp_(min=0)
 
 
 def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem:
@@ -117,22 +133,22 @@ def _has_room(problem: Problem) -> bool:
 def _measured(
     rows: Rows, weight: Tensor | None, compute: Compute, origin: Tensor | None = None
 ) -> Problem:
-    d, n = rows.n_features, rows.n_rows
-    total = torch.zeros(d, dtype=compute.accumulate, device=compute.device)
-    norms = total.new_zeros(())
-    columns = 1 if rows.is_sparse else d
-    for start, stop, block in rows.blocks(columns):
-        ones = torch.ones(stop - start, dtype=compute.dtype, device=compute.device)
-        w = ones if weight is None else weight[start:stop]
-        total += weighted_sums(w[None], block)[0]
-        norms += w @ squared_norms(block)
-    mass = float(n) if weight is None else float(weight.sum(dtype=compute.accumulate))
+    columns = 1 if rows.is_sparse else rows.n_features
+
+    def moments(block: Tensor, w: Tensor | None) -> tuple[Tensor, Tensor]:
+        norms = squared_norms(block)  # (m,)
+        w = torch.ones_like(norms) if w is None else w
+        sums = weighted_sums(w[None], block)[0], w @ norms  # (d,), ()
+        return sums[0].to(compute.accumulate), sums[1].to(compute.accumulate)
+
+    total, norms = rows.sum(moments, columns, weight)
+    mass = float(rows.n_rows)
+    if weight is not None:
+        mass = float(weight.sum(dtype=compute.accumulate))
     mean = total / mass
-    if origin is None:
-        origin = _origin(mean, float(norms) / mass, compute.dtype)
-    square = torch.empty(n, dtype=compute.dtype, device=compute.device)
-    for start, stop, block in rows.blocks(columns):
-        square[start:stop] = squares_about(origin, block)
+    about = _origin(mean, float(norms) / mass, compute.dtype)
+    origin = about if origin is None else origin
+    square = rows.map(lambda block: squares_about(origin, block), columns)
     share = square if weight is None else square * weight
     total_square = float(share.sum(dtype=compute.accumulate))
     shift = mean.to(origin) - origin
@@ -188,7 +204,10 @@ def _origin(mean: Tensor, square: float, dtype: torch.dtype) -> Tensor:
 
 
 def _largest_half_range(rows: Rows) -> float:
-    """Half the largest difference of two values of one feature."""
+    """Find half the largest difference of two values of one feature.
+
+    A minimum and a maximum over the rows, not a sum.
+    """
     dtype = torch.float64
     low = torch.full((rows.n_features,), torch.inf, dtype=dtype, device="cpu")
     high, counts = -low, torch.zeros_like(low)

@@ -28,7 +28,7 @@ def spread_starts(problem: Problem, n_clusters: int, n_sets: int) -> Tensor | No
         return None
     mean = problem.mean[None]
     axis, _ = main_axes(problem, assign(problem, mean), mean)  # (1, d)
-    along = torch.cat([block @ axis[0] for _, _, block in rows.blocks(1)])  # (n,)
+    along = rows.map(lambda block: block @ axis[0], 1)  # (n,)
     order = along.argsort(stable=True)
     weight = problem.weighted(torch.ones_like(along))[order]
     if rows.n_rows > _SAMPLE:
@@ -46,31 +46,37 @@ def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
     and so on until `keep` are left, the best first.
     """
     while len(starts) > keep:
-        b, k, d = starts.shape
-        weight = starts.new_zeros((b, k), dtype=problem.compute.accumulate)
-        total = starts.new_zeros((b, k, d), dtype=problem.compute.accumulate)
-        flat = starts.view(b * k, d)
-        factors = distance_factors(flat, problem.offset)  # (b k, d + 1)
-        for start, stop, block in problem.rows.blocks(b * k):
-            if problem.rows.is_sparse:
-                distances = relative_distances(flat, block, problem.offset)
-            else:
-                # The ones are for the distances, and count the rows in `_totals`. A GPU
-                # may round factors: here they only say which start is better.
-                block = with_ones(block)  # (m, d + 1)
-                distances = factors @ block.t()
-            distances = distances.reshape(b, k, -1)  # (b, k, m)
-            nearest = distances.amin(1, keepdim=True)  # (b, 1, m)
-            met = torch.eq(distances, nearest, out=distances)  # (b, k, m)
-            part = _totals(met, block, problem.weight_of(start, stop))
-            weight += part[0]
-            total += part[1]
+        weight, total = _iteration(problem, starts)  # (b, k), (b, k, d)
         means = torch.where(weight[..., None] > 0, total / weight[..., None], starts)
         shift = means if problem.offset is None else means - problem.offset
         between = (weight * torch.linalg.vecdot(shift, shift)).sum(1)  # (b,)
-        better = between.argsort(descending=True, stable=True)[: (b + 1) // 2]
+        better = between.argsort(descending=True, stable=True)[: (len(starts) + 1) // 2]
         starts = means.to(starts.dtype)[better]
     return starts
+
+
+def _iteration(problem: Problem, starts: Tensor) -> tuple[Tensor, Tensor]:
+    """Assign all rows to each set of centers: masses (b, k) and sums (b, k, d)."""
+    b, k, d = starts.shape
+    flat = starts.view(b * k, d)
+    factors = distance_factors(flat, problem.offset)  # (b k, d + 1)
+
+    def totals(block: Tensor, w: Tensor | None) -> tuple[Tensor, Tensor]:
+        if problem.rows.is_sparse:
+            distances = relative_distances(flat, block, problem.offset)
+        else:
+            # The ones are for the distances, and count the rows in `_totals`. A GPU
+            # may round factors: here they only say which start is better.
+            block = with_ones(block)  # (m, d + 1)
+            distances = factors @ block.t()
+        distances = distances.reshape(b, k, -1)  # (b, k, m)
+        nearest = distances.amin(1, keepdim=True)  # (b, 1, m)
+        met = torch.eq(distances, nearest, out=distances)  # (b, k, m)
+        weight, total = _totals(met, block, w)
+        accumulate = problem.compute.accumulate
+        return weight.to(accumulate), total.to(accumulate).contiguous()
+
+    return problem.sum(totals, b * k)
 
 
 def _totals(met: Tensor, block: Tensor, w: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,13 @@
-"""The rows of a table, block by block: dense or CSR, resident or moved when used."""
+"""The rows of a table: a map and a sum over them, block by block.
+
+Whatever is computed of all rows is a sum of a function over them, or a result for each
+row that is kept beside it. Rows are dense or CSR, resident or moved when used.
+"""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,16 +17,24 @@ BlockRows = Callable[[int], int]
 # What a dense block itself may take, in sizes of its temporaries.
 _CACHED = 4
 
+# A tensor, or a tuple of tensors.
+_Sums = TypeVar("_Sums")
+_Each = TypeVar("_Each")
+
 
 class Blocks(Protocol):
-    """What prediction needs of a table."""
+    """The part of a table that prediction needs."""
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
         """Blocks (start, stop, rows) sized for ``columns`` temporaries a row."""
 
 
 class Rows(Blocks, Protocol):
-    """What the loops need of a table of ``n_rows`` x ``n_features``."""
+    """A table of ``n_rows`` x ``n_features``.
+
+    The functions that `sum` and `map` apply get a block of rows (m, d), and the same
+    rows of every tensor that is kept beside the table; None stays None.
+    """
 
     @property
     def n_rows(self) -> int: ...
@@ -41,8 +54,107 @@ class Rows(Blocks, Protocol):
     def astype(self, dtype: torch.dtype) -> "Rows":
         """The same rows in another precision, converted block by block."""
 
+    def sum(
+        self, function: Callable[..., _Sums], columns: int, *beside: Tensor | None
+    ) -> _Sums:
+        """Add up a function of all rows.
 
-class DenseRows(NamedTuple):
+        Parameters
+        ----------
+        function : callable
+            ``function(block, *beside) -> sums``: a tensor or a tuple of tensors, which
+            nothing else holds.
+        columns : int
+            Temporaries of a row, for the size of the blocks.
+        *beside : Tensor of shape (n_rows, ...) or None
+        """
+
+    def map(
+        self, function: Callable[..., _Each], columns: int, *beside: Tensor | None
+    ) -> _Each:
+        """Compute a result for each row, to be kept beside it.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(block, *beside) -> each``: a tensor (m, ...) or a tuple of them.
+        columns, *beside
+            As of `sum`.
+        """
+
+    def sum_and_map(
+        self,
+        function: Callable[..., tuple[_Sums, _Each]],
+        columns: int,
+        *beside: Tensor | None,
+    ) -> tuple[_Sums, _Each]:
+        """Add up a function of all rows, and keep a result for each, in one pass.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(block, *beside) -> (sums, each)``, as of `sum` and `map`.
+        columns, *beside
+            As of `sum`.
+        """
+
+
+class InBlocks:
+    """Sums and maps over the blocks of a table, one after the other."""
+
+    def sum(
+        self: Rows, function: Callable[..., _Sums], columns: int, *beside: Tensor | None
+    ) -> _Sums:
+        def both(*parts: Any) -> tuple[_Sums, tuple[()]]:
+            return function(*parts), ()
+
+        return self.sum_and_map(both, columns, *beside)[0]
+
+    def map(
+        self: Rows, function: Callable[..., _Each], columns: int, *beside: Tensor | None
+    ) -> _Each:
+        def both(*parts: Any) -> tuple[tuple[()], _Each]:
+            return (), function(*parts)
+
+        return self.sum_and_map(both, columns, *beside)[1]
+
+    def sum_and_map(
+        self: Rows,
+        function: Callable[..., tuple[_Sums, _Each]],
+        columns: int,
+        *beside: Tensor | None,
+    ) -> tuple[_Sums, _Each]:
+        sums: Any = None
+        each: Any = None
+        for start, stop, block in self.blocks(columns):
+            parts = (part if part is None else part[start:stop] for part in beside)
+            more, some = function(block, *parts)
+            if stop - start == self.n_rows:  # all at once: nothing to collect
+                return more, some
+            if start == 0:
+                sums, each = more, _room(some, self.n_rows)
+            else:
+                for whole, part in zip(_flat(sums), _flat(more), strict=True):
+                    whole += part
+            for whole, part in zip(_flat(each), _flat(some), strict=True):
+                whole[start:stop] = part
+        return sums, each
+
+
+def _flat(value: Any) -> tuple[Tensor, ...]:
+    return (value,) if isinstance(value, Tensor) else value
+
+
+def _room(some: Any, n_rows: int) -> Any:
+    """Room for the results of all rows, like those of some."""
+    if isinstance(some, Tensor):
+        return some.new_empty((n_rows, *some.shape[1:]))
+    parts = [_room(part, n_rows) for part in some]
+    return type(some)(*parts) if hasattr(some, "_fields") else tuple(parts)
+
+
+@dataclass(frozen=True)
+class DenseRows(InBlocks):
     """Rows of a dense tensor; a block is a view where the data is resident."""
 
     data: Tensor
@@ -73,10 +185,11 @@ class DenseRows(NamedTuple):
         return rows.to(self.device, self.dtype)
 
     def astype(self, dtype: torch.dtype) -> "DenseRows":
-        return self._replace(dtype=dtype)
+        return replace(self, dtype=dtype)
 
 
-class SparseRows(NamedTuple):
+@dataclass(frozen=True)
+class SparseRows(InBlocks):
     """Rows of a CSR matrix; a block is a CSR tensor, never densified."""
 
     indptr: Tensor
@@ -115,7 +228,7 @@ class SparseRows(NamedTuple):
         return self._csr(indptr, self.indices[where], self.values[where])
 
     def astype(self, dtype: torch.dtype) -> "SparseRows":
-        return self._replace(dtype=dtype)
+        return replace(self, dtype=dtype)
 
     def _csr(self, indptr: Tensor, indices: Tensor, values: Tensor) -> Tensor:
         with warnings.catch_warnings():  # torch calls its CSR tensors "beta", once
@@ -130,7 +243,8 @@ class SparseRows(NamedTuple):
             ).to(self.device, self.dtype)
 
 
-class Moved(NamedTuple):
+@dataclass(frozen=True)
+class Moved(InBlocks):
     """Dense rows less a point, taken off block by block."""
 
     rows: Rows
@@ -160,7 +274,8 @@ class Moved(NamedTuple):
         return Moved(self.rows.astype(dtype), self.point.to(dtype))
 
 
-class Scaled(NamedTuple):
+@dataclass(frozen=True)
+class Scaled(InBlocks):
     """Dense or sparse rows times a power of two, block by block."""
 
     rows: Rows

@@ -1,7 +1,7 @@
 """Every cluster in two: main axes, critical temperatures, gains."""
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -53,17 +53,17 @@ def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
     -----
     O(n d) on the CPU, whatever the number of clusters; O(k n d) up to 20.
     """
-    shifts, k = _shifts(problem, partition, centers), len(centers)
-    axis, variance = _main_axes(shifts, partition, centers)
+    total_of, k = _sum_of_shifts(problem, partition, centers), len(centers)
+    axis, variance = _main_axes(total_of, partition, centers)
     axis = (axis / variance.sqrt()[:, None]).nan_to_num_(posinf=0, neginf=0)
-    cut = _best_cut(shifts, axis, partition.weight.dtype)  # (k,)
+    cut = _best_cut(total_of, axis, partition.weight.dtype)  # (k,)
 
     def beyond(shift: _Shift) -> tuple[Tensor, Tensor]:
         right = shift.along(axis) > cut.index_select(0, shift.label)  # (m,)
         share = _weighted(right.to(axis.dtype), shift)
         return weight_sums(shift.label, share, k), shift.totals(share)
 
-    mass, total = _summed(map(beyond, shifts()))  # (k,), (k, d)
+    mass, total = total_of(beyond)  # (k,), (k, d)
     weight = partition.weight.to(axis.dtype)
     rest = weight - mass  # (k,)
     right = total / mass[:, None]  # (k, d)
@@ -81,7 +81,8 @@ def main_axes(
     longest where it does not. The variance is that of the step before, or a little
     more, and at most that along the direction.
     """
-    return _main_axes(_shifts(problem, partition, centers), partition, centers)
+    total_of = _sum_of_shifts(problem, partition, centers)
+    return _main_axes(total_of, partition, centers)
 
 
 class _Shift(Protocol):
@@ -97,7 +98,7 @@ class _Shift(Protocol):
         """Sums (k, d) by cluster, each row times its share (m,)."""
 
 
-class _Held:
+class _ExplicitShifts:
     """Shifts of dense rows, formed once: they are few."""
 
     def __init__(
@@ -113,7 +114,7 @@ class _Held:
         return _totals(self.rows, self.label, share, self.k)
 
 
-class _Implied:
+class _ImplicitShifts:
     """Shifts of dense or sparse rows, never formed."""
 
     def __init__(
@@ -139,54 +140,48 @@ def _totals(rows: Tensor, label: Tensor, share: Tensor, k: int) -> Tensor:
     return (one_hot_totals if few else label_totals)(rows, label, share, k)
 
 
-# Gives the same shifts, block by block, each time it is called.
-_Shifts = Callable[[], Iterable[_Shift]]
+# Adds up a function of the shifts of all rows.
+_SumOfShifts = Callable[[Callable[[_Shift], Any]], Any]
 
 
-def _shifts(problem: Problem, partition: Partition, centers: Tensor) -> _Shifts:
+def _sum_of_shifts(
+    problem: Problem, partition: Partition, centers: Tensor
+) -> _SumOfShifts:
     rows, k = problem.rows, len(centers)
     cpu = centers.device.type == "cpu"
     columns = 2 * k
     if cpu and not rows.is_sparse:  # many clusters have no products with all rows
         columns = 2 * max(rows.n_features, k if k <= FEW_VECTORS else 1)
-
-    def shift(
-        kind: type[_Held | _Implied], start: int, stop: int, block: Tensor
-    ) -> _Shift:
-        label = partition.labels[start:stop].long()
-        return kind(block, label, problem.weight_of(start, stop), centers)
-
     if not rows.is_sparse and rows.n_rows <= problem.compute.block_rows(columns):
-        held = [shift(_Held, *block) for block in rows.blocks(columns)]
-        return lambda: held
-    return lambda: (shift(_Implied, *block) for block in rows.blocks(columns))
+        label = partition.labels.long()
+        table = rows.map(lambda block: block, columns)  # (n, d)
+        shifts = _ExplicitShifts(table, label, problem.weight, centers)
+        return lambda function: function(shifts)
+
+    def sum_implicit(function: Callable[[_Shift], Any]) -> Any:
+        def part(block: Tensor, weight: Tensor | None, label: Tensor) -> Any:
+            return function(_ImplicitShifts(block, label.long(), weight, centers))
+
+        return problem.sum(part, columns, partition.labels)
+
+    return sum_implicit
 
 
 def _weighted(values: Tensor, shift: _Shift) -> Tensor:
     return values if shift.weight is None else values * shift.weight
 
 
-def _summed(parts: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """Sums over the blocks, in the tensors of the first."""
-    parts = iter(parts)
-    sums = next(parts)
-    for part in parts:
-        for whole, more in zip(sums, part, strict=True):
-            whole += more
-    return sums
-
-
 def _main_axes(
-    shifts: _Shifts, partition: Partition, centers: Tensor
+    total_of: _SumOfShifts, partition: Partition, centers: Tensor
 ) -> tuple[Tensor, Tensor]:
     k, d = centers.shape
     axis = fixed_direction(centers).expand(k, d)
 
-    def product(shift: _Shift) -> tuple[Tensor]:
-        return (shift.totals(_weighted(shift.along(axis), shift)),)
+    def product(shift: _Shift) -> Tensor:
+        return shift.totals(_weighted(shift.along(axis), shift))
 
     for _ in range(_POWER_STEPS):
-        (scattered,) = _summed(map(product, shifts()))  # scatter matrices times axes
+        scattered = total_of(product)  # (k, d) scatter matrices times axes
         # Squares of products with a covariance may leave the range of float32.
         length = torch.linalg.vector_norm(
             scattered, dim=1, keepdim=True, dtype=widest_float(scattered.device)
@@ -196,7 +191,7 @@ def _main_axes(
     return axis.nan_to_num_(), variance.nan_to_num_()
 
 
-def _best_cut(shifts: _Shifts, axis: Tensor, accumulate: torch.dtype) -> Tensor:
+def _best_cut(total_of: _SumOfShifts, axis: Tensor, accumulate: torch.dtype) -> Tensor:
     """Where along its axis a cluster falls apart best (k,), in units of the axis.
 
     The places are dense about the center and reach far: u / (1 - |u|), for equally
@@ -209,16 +204,16 @@ def _best_cut(shifts: _Shifts, axis: Tensor, accumulate: torch.dtype) -> Tensor:
     """
     k, middle = len(axis), axis.new_full((), _BINS / 2)
 
-    def histogram(shift: _Shift) -> tuple[Tensor]:
+    def histogram(shift: _Shift) -> Tensor:
         deviation = shift.along(axis).nan_to_num_()  # (m,)
         place = torch.addcdiv(middle, deviation, 1 + deviation.abs(), value=_REACH)
         place = place.long().add_(shift.label, alpha=_BINS)
         share = _weighted(deviation, shift)
         mass = weight_sums(place, shift.weight, k * _BINS).to(share.dtype)
         sums = torch.stack([mass, weight_sums(place, share, k * _BINS)])
-        return (sums.to(accumulate),)  # where squares of all weights have room
+        return sums.to(accumulate)  # where squares of all weights have room
 
-    (sums,) = _summed(map(histogram, shifts()))
+    sums = total_of(histogram)  # (2, k bins)
     mass, first = running_sums(sums.view(2, k, _BINS), 2).unbind()  # (k, bins)
     rest = mass[:, -1:] - mass
     between = (first.square() / (mass * rest)).nan_to_num_(posinf=0)
