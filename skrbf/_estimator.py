@@ -161,7 +161,8 @@ def _canonical(X):
 
 
 def _contiguous(array):
-    return np.require(array, requirements=["C", "A"])
+    """The array itself, or a copy in native byte order without gaps."""
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 
 def check_sample_weight(sample_weight, X):

@@ -428,12 +428,14 @@ class RBFNetClassifier(
         if go_on:
             self._check_as_before(X, classes)
         with self._compute(X, self.n_centers).limited_threads():
-            trained = self._fit_rows(X, labels, sample_weight, classes, go_on, given)
-        self._warn(*trained, is_stream)
+            fitted = self._fit_rows(X, labels, sample_weight, classes, go_on, given)
+        written, trained, plan = fitted
+        self._warn(trained, plan, written["width_factor_"], is_stream)
+        vars(self).update(written)
         return self
 
     def _fit_rows(self, X, labels, sample_weight, classes, go_on, given):
-        """Fit, and return what a user may be warned of."""
+        """Fit validated rows: the fitted attributes, the training and its plan."""
         generator = self._generator()
         alpha = self._first_alpha(go_on)
         data = prepare(
@@ -479,15 +481,17 @@ class RBFNetClassifier(
             "_seen": data.seen,
         }
         watch.end(written)
-        vars(self).update(written)
-        return trained, plan, factor
+        return written, trained, plan
 
     def _partial_fit(self, X, y, sample_weight):
         X, y = self._validate(X, y, reset=False)
         with self._compute(X, self._n_features_out).limited_threads():
-            return self._go_on(X, y, sample_weight)
+            written = self._go_on(X, y, sample_weight)
+        vars(self).update(written)
+        return self
 
     def _go_on(self, X, y, sample_weight):
+        """Take in a batch of validated rows, and return the fitted attributes."""
         _, labels = encoded(y, self.classes_)
         k = self._n_features_out
         alpha = self._first_alpha(True)
@@ -503,18 +507,17 @@ class RBFNetClassifier(
         step = {"phase": "batch", "loss": loss, "validation_score": np.nan}
         history = {name: [*old, step[name]] for name, old in self.history_.items()}
         first, second = (m.cpu().numpy().copy() for m in moments[:2])
-        vars(self).update(
-            self._state(network, data.scaling, self.centers_.dtype),
+        return {
+            **self._state(network, data.scaling, self.centers_.dtype),
             **self._described(data, network),
-            loss_=loss,
-            history_=history,
-            loss_curve_=history["loss"],
-            n_iter_=self.n_iter_ + 1,
-            alpha_=alpha,
-            _seen=data.seen,
-            _moments=(first, second, moments.n_steps),
-        )
-        return self
+            "loss_": loss,
+            "history_": history,
+            "loss_curve_": history["loss"],
+            "n_iter_": self.n_iter_ + 1,
+            "alpha_": alpha,
+            "_seen": data.seen,
+            "_moments": (first, second, moments.n_steps),
+        }
 
     def _validation(self, generator):
         fraction = float(self.validation_fraction)

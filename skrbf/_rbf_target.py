@@ -63,7 +63,9 @@ def row_weights(X, labels, classes, sample_weight, class_weight):
     if class_weight is None:
         return weight, unit
     factor = _class_factors(class_weight, classes, labels, weight)
-    weight = factor[labels] * (1.0 if weight is None else weight)
+    power = int(np.frexp(factor.max())[1])
+    unit = 2.0 ** min(exponent + power, _LARGEST)
+    weight = np.ldexp(factor, -power)[labels] * (1.0 if weight is None else weight)
     if not np.any(weight > 0):
         raise ValueError("class_weight leaves no row with a positive weight.")
     return weight, unit

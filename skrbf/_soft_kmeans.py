@@ -26,7 +26,7 @@ from skrbf._estimator import (
 from skrbf._starts import starting_centers
 from skrbf.engine import predict as prediction
 from skrbf.engine.fit import Recipe, fit, largest_variance
-from skrbf.engine.limits import times_power
+from skrbf.engine.limits import check_variance, times_power
 from skrbf.engine.predict import Model
 from skrbf.engine.problem import make_problem
 from skrbf.engine.stream import absorb
@@ -135,7 +135,8 @@ class SoftKMeans(
     relative_temperature_ : float
         The same in the unit of the parameter `temperature`, twice the largest variance
         of the rows: what to pass to get it again, where "auto" has found it. 0 where
-        all rows are equal. With :meth:`partial_fit` that of the first batch.
+        all rows are equal, or so nearly beside a fill value that rounding hides their
+        noise. With :meth:`partial_fit` that of the first batch.
 
     sigma_ : float
         Width of the radial basis functions, :math:`\sqrt{T / 2}`.
@@ -282,9 +283,12 @@ class SoftKMeans(
             )
         compute = self._compute(X, self.n_clusters)
         with compute.limited_threads():
-            return self._fit_rows(X, sample_weight, compute, given)
+            written = self._fit_rows(X, sample_weight, compute, given)
+        vars(self).update(written)
+        return self
 
     def _fit_rows(self, X, sample_weight, compute, given):
+        """Fit validated rows, and return the fitted attributes."""
         problem, weight_exponent = self._problem(X, sample_weight, compute)
         recipe, reference = self._recipe(problem)
         starts = starting_centers(
@@ -309,14 +313,13 @@ class SoftKMeans(
         reference = times_power(reference, 2 * problem.exponent)
         written = {
             **self._attributes(fitted, reference),
-            **self._scores(fitted.scored, fitted.scored.weight, weight_exponent),
+            **self._scores(fitted.scored, weight_exponent),
             "history_": watch.history(),
         }
         if not watch.stopped:
             self._warn(fitted)
         watch.end({**written, "n_features_in_": X.shape[1]})
-        vars(self).update(written)
-        return self
+        return written
 
     def _problem(self, X, sample_weight, compute):
         """The rows and weights on their device, and the unit of the weights."""
@@ -324,8 +327,10 @@ class SoftKMeans(
         if weight is not None:
             weight = compute.tensor(weight)
         problem = make_problem(to_rows(X, compute), weight, compute)
-        scatter = times_power(problem.scatter, 2 * problem.exponent + exponent)
-        if not np.isfinite([scatter, times_power(problem.mass, exponent)]).all():
+        scatter = times_power(problem.scatter, 2 * problem.exponent)
+        check_variance(scatter, varies=False)
+        sums = times_power(scatter, exponent), times_power(problem.mass, exponent)
+        if not np.isfinite(sums).all():
             raise ValueError(
                 "sample_weight has values so large that sums with them overflow; "
                 "divide it by a number."
@@ -339,7 +344,7 @@ class SoftKMeans(
             None if self.temperature == "auto" else float(self.temperature),
             ASSIGNMENTS[self.assignment],
             int(self.max_iter),
-            self.tol,
+            float(self.tol),
         )
         return recipe, 2.0 * largest_variance(problem)
 
@@ -364,13 +369,13 @@ class SoftKMeans(
         }
 
     @staticmethod
-    def _scores(scored, cluster_weight, weight_exponent):
+    def _scores(scored, weight_exponent):
         """The scores of rows whose weights were divided by 2^weight_exponent."""
         return {
             "labels_": scored.labels.cpu().numpy().copy(),
             "inertia_": times_power(scored.inertia, weight_exponent),
             "objective_": times_power(scored.objective, weight_exponent),
-            "cluster_weight_": np.ldexp(cluster_weight.cpu().numpy(), weight_exponent),
+            "cluster_weight_": np.ldexp(scored.weight.cpu().numpy(), weight_exponent),
         }
 
     def _warn(self, fitted):
@@ -445,39 +450,43 @@ class SoftKMeans(
             X = self._validate(X, reset=False)
             compute = self._compute(X, self._n_features_out)
             with compute.limited_threads():
-                return self._partial_fit(X, sample_weight, compute)
+                written = self._partial_fit(X, sample_weight, compute)
+        vars(self).update(written)
+        return self
 
     def _partial_fit(self, X, sample_weight, compute):
+        """Take in a batch of validated rows, and return the fitted attributes."""
         problem, exponent = self._problem(X, sample_weight, compute)
         compute = problem.compute
         model = self._model(compute)
-        seen = np.ldexp(self.cluster_weight_, -exponent)
+        # In the larger of two units: weights may be of any size.
+        shared = max(exponent, int(np.frexp(self.cluster_weight_.max())[1]))
+        seen = np.ldexp(self.cluster_weight_, -shared)
         seen = torch.tensor(seen, device=compute.device)
-        centers, mass = absorb(problem, model, seen)
+        dtype = torch.from_numpy(self.cluster_centers_[:0]).dtype
+        unit = 2.0 ** (exponent - shared)
+        centers, mass = absorb(problem, model, seen, dtype, unit)
         # Labels are those of the centers as they are kept.
-        centers = centers.cpu().numpy().astype(self.cluster_centers_.dtype)
-        model = model._replace(
-            centers=torch.from_numpy(centers).to(compute.device, problem.table.dtype)
-        )
+        model = model._replace(centers=centers.to(problem.table.dtype))
         scored = prediction.score(
             problem.table, problem.weight, model, compute.accumulate
         )
-        written = self._scores(scored, mass, exponent)
+        written = self._scores(scored, exponent)
+        written["cluster_weight_"] = np.ldexp(mass.cpu().numpy(), shared)
         fields = {
             "phase": "batch",
             "temperature": model.temperature,
             "objective": written["objective_"],
             "n_clusters": len(centers),
         }
-        vars(self).update(
+        return {
             **written,
-            cluster_centers_=centers,
-            n_iter_=self.n_iter_ + 1,
-            history_={
+            "cluster_centers_": centers.cpu().numpy().copy(),
+            "n_iter_": self.n_iter_ + 1,
+            "history_": {
                 name: [*values, fields[name]] for name, values in self.history_.items()
             },
-        )
-        return self
+        }
 
     def _model(self, compute):
         return Model(

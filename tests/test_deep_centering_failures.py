@@ -96,8 +96,6 @@ def with_value(value):
         (GOOD, -np.ones(60), "(?i)negative"),
         (GOOD, np.zeros(60), "(?i)weight.*zero|zero.*weight"),
         (GOOD, np.ones(59), "sample_weight"),
-        (GOOD, np.full(60, 1e308), "sample_weight has values so large that their sum"),
-        (1e-160 * GOOD, None, "their differences underflow"),
         (GOOD[:0], None, r"0 sample\(s\)"),
         (GOOD[:2], None, "n_samples=2 should be >= n_clusters=3"),
         (GOOD[0], None, "Expected 2D array"),

@@ -166,12 +166,13 @@ def quality(X, est):
     return ((X[:, None] - centers) ** 2).sum(2).min(1).sum()
 
 
+@pytest.mark.parametrize("base", [0.0, 300.0])
 @pytest.mark.parametrize("temperature", [0, "auto"])
 @pytest.mark.parametrize("value", [-99999.0, 999999.0, 1e12, -3e38])
 @pytest.mark.parametrize("n_rows", [1, 15, 150, 400])
-def test_a_sentinel_in_single_precision(value, n_rows, temperature):
+def test_a_sentinel_in_single_precision(value, n_rows, temperature, base):
     """Rows of a fill value do not cost the others their digits."""
-    X = make_blobs(600, 4, centers=6, random_state=3)[0]
+    X = make_blobs(600, 4, centers=6, random_state=3)[0] + base
     chosen = np.random.default_rng(0).choice(600, n_rows, replace=False)
     Z = X.astype(np.float32)
     Z[chosen] = value
@@ -181,6 +182,11 @@ def test_a_sentinel_in_single_precision(value, n_rows, temperature):
     assert quality(rest, est) < 1.01 * best.inertia_
     assert len(set(est.labels_[chosen])) == 1
     assert_array_equal(est.predict(Z), est.labels_)
+    centers, rows = (part.astype(np.float64) for part in (est.cluster_centers_, Z))
+    assert_array_equal(est.labels_, ((rows[:, None] - centers) ** 2).sum(2).argmin(1))
+    wide = SoftKMeans(7, temperature=temperature).fit(Z.astype(np.float64))
+    # The noise is the difference of two sums as large as the square of the sentinel.
+    assert_allclose(est.temperature_, wide.temperature_, rtol=2e-2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -201,7 +207,8 @@ def test_rows_of_the_largest_numbers_at_prediction(kind, far, dtype):
         labels = est.predict(container(both))
         assert_array_equal(labels, r.argmax(1))
     assert_array_equal(labels[: len(X)], est.labels_)
-    assert not np.isnan(est.score(both))
+    scores = [est.score(np.full((1, 3), size, dtype)) for size in (1e6, big / 4, big)]
+    assert scores == sorted(scores, reverse=True)
 
 
 @all_kinds
@@ -218,6 +225,94 @@ def test_partial_fit_takes_what_fit_takes(kind):
         est.partial_fit(np.array([[1e300] * 3, [-1e300] * 3]))
     for name, value in vars(est).items():
         assert_array_equal(before[name], value)
+
+
+def test_batches_with_weights_of_any_size():
+    """Each batch counts as its weights do beside those of the others."""
+    X = blobs()
+    for before, after in ((1.0, 1e-310), (1e300, 1e-300), (1e-300, 1e300)):
+        est = SoftKMeans(5).fit(X, sample_weight=np.full(len(X), before))
+        est.partial_fit(X + 1, sample_weight=np.full(len(X), after))
+        assert_allclose(est.cluster_weight_.sum(), len(X) * max(before, after))
+        assert np.isfinite(est.cluster_centers_).all()
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200])
+def test_a_batch_that_cannot_be_taken_leaves_nothing(size):
+    X = blobs()
+    est = SoftKMeans(5).fit(X)
+    before = est.cluster_weight_.copy()
+    with pytest.raises(ValueError, match="X is so far from the centers"):
+        est.partial_fit(np.full((2, 3), size))
+    narrow = SoftKMeans(5, temperature=0).fit(X.astype(np.float32))
+    with pytest.raises(ValueError, match="X is so far from the centers"):
+        narrow.partial_fit(1e100 * X)
+    assert_array_equal(est.cluster_weight_, before)
+    est.partial_fit(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [1e5, 1e8, 1.7e9])
+def test_sparse_rows_far_from_zero(dtype, offset):
+    """As the dense ones, where squares of the stored values would cancel."""
+    X = blobs()
+    tables = [X + offset] if dtype is np.float64 else []
+    tables.append(np.column_stack([X, np.full(len(X), offset)]))
+    for table in tables:
+        table = table.astype(dtype)
+        for temperature in (0, "auto"):
+            dense = SoftKMeans(5, temperature=temperature).fit(table)
+            sparse = SoftKMeans(5, temperature=temperature).fit(csr_array(table))
+            assert_array_equal(sparse.labels_, dense.labels_)
+            assert_allclose(sparse.inertia_, dense.inertia_, rtol=1e-4)
+            assert_allclose(sparse.temperature_, dense.temperature_, rtol=1e-4)
+            assert_array_equal(sparse.predict(csr_array(table)), dense.labels_)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_feature_of_any_size(dtype):
+    X = blobs()
+    expected = SoftKMeans(5).fit(np.column_stack([X, np.zeros(len(X))]).astype(dtype))
+    for size in (1e9, 1e30, np.finfo(dtype).max / 4):
+        table = np.column_stack([X, np.full(len(X), size)]).astype(dtype)
+        found = SoftKMeans(5).fit(table)
+        assert_array_equal(found.labels_, expected.labels_)
+        assert_allclose(found.inertia_, expected.inertia_, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_the_weight_on_one_row(dtype):
+    X = blobs().astype(dtype)
+    for rest in (0.0, 1e-60, 1e-310):
+        weight = np.full(len(X), rest)
+        for i in (0, 17, 40):
+            for value in (1.0, 3.0):
+                weight[i] = value
+                est = SoftKMeans(3).fit(X, sample_weight=weight)
+                assert_allclose(est.cluster_centers_[est.labels_[i]], X[i], rtol=1e-5)
+                weight[i] = rest
+
+
+def test_small_numbers_as_a_tolerance(make_data):
+    X = 1000 * make_data("iris")
+    args = {"init": "random", "n_init": 1, "random_state": 1}
+    expected = SoftKMeans(5, tol=float(np.float16(1e-4)), **args).fit(X)
+    for kind in (np.float16, np.float32):
+        found = SoftKMeans(5, tol=kind(np.float16(1e-4)), **args).fit(X)
+        assert found.n_iter_ == expected.n_iter_
+    SoftKMeans(3, tol=np.int8(1)).fit(X)
+
+
+def test_subnormal_numbers_are_an_error():
+    with pytest.raises(ValueError, match="X has values so close"):
+        SoftKMeans(2).fit(np.array([[0.0], [1e-310], [5e-310], [6e-310]]))
+
+
+def test_one_cluster_of_a_wide_range():
+    X = np.array([[0.0], [1e20]], np.float32)
+    found = SoftKMeans(1, temperature=0).fit(X)
+    assert_allclose(found.inertia_, 5e39, rtol=1e-6)
 
 
 @pytest.mark.parametrize("power", [-300, 300])

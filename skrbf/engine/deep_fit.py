@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from skrbf.engine.centers import Clusters, kmeans
 from skrbf.engine.deep import clustering, decodes_in_range, in_range, pretraining
@@ -18,6 +17,7 @@ from skrbf.engine.deep_state import (
     Training,
     start_training,
 )
+from skrbf.engine.encode import n_parameters
 from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import (
     begin,
@@ -68,7 +68,7 @@ def fit_deep(
     data: DeepData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
 ) -> DeepFitted:
     """Fit an autoencoder and centers of its codes."""
-    work = min(net.batch_size, len(data.rows)) * _multiply_adds(start.module, data)
+    work = min(net.batch_size, len(data.rows)) * n_parameters(start.module)
     with (
         torch.enable_grad(),
         _repeatable(data.compute.device),
@@ -76,15 +76,6 @@ def fit_deep(
     ):
         stopped = _pretrain(data, net, start, on_epoch)
         return _cluster(data, net, plan, start, on_epoch, stopped)
-
-
-def _multiply_adds(module: Autoencoder, data: DeepData) -> int:
-    """Count those of one row, there and back, of the layers that torch knows."""
-    rows = data.rows[:2]
-    module.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module.decode(module.encode(rows))
-    return int(counter.get_total_flops() / 2 / len(rows))
 
 
 def first_error(module: Autoencoder, data: DeepData) -> float:

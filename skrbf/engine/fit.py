@@ -126,13 +126,9 @@ def fit(
     if starts is not None:
         starts = [start.to(wide.mean) for start in starts]
     again = _fit(wide, recipe, starts, reference, watch)
-    return _better(recipe, fitted, again)
-
-
-def _better(recipe: Recipe, first: Fitted, second: Fitted) -> Fitted:
-    if recipe.temperature is None:  # free energies of several temperatures: no order
-        return min(first, second, key=lambda fitted: fitted.scored.inertia)
-    return min(first, second, key=lambda fitted: fitted.scored.objective)
+    if recipe.temperature is None:  # the first may have taken noise for rounding
+        return again
+    return min(fitted, again, key=lambda each: each.scored.objective)
 
 
 # Of the rounding of the distortion: an inertia of less is not to be relied on.

@@ -145,7 +145,7 @@ def move_costs(
 
 def _places(chosen: Tensor, k: int) -> Tensor:
     """Number the clusters chosen (k,); all others get the next number."""
-    places = torch.full((k,), len(chosen), device=chosen.device)
+    places = torch.full((k,), len(chosen), dtype=torch.int64, device=chosen.device)
     places[chosen] = torch.arange(len(chosen), device=chosen.device)
     return places
 

@@ -45,7 +45,7 @@ def labels(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     responsibilities agree to the last bit.
     """
     measure = _Measure(model)
-    for start, stop, block in rows.blocks(len(model.centers)):
+    for start, stop, block in rows.blocks(measure.columns(rows)):
         yield start, stop, _label(block, measure)
 
 
@@ -53,7 +53,7 @@ def responsibilities(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Ten
     """Yield (start, stop, responsibilities (k, m)) of every block."""
     measure = _Measure(model)
     k = len(model.centers)
-    for start, stop, block in rows.blocks(k):
+    for start, stop, block in rows.blocks(measure.columns(rows)):
         if model.temperature == 0:
             label = _label(block, measure)
             yield start, stop, _one_hot(label, k, block.dtype)
@@ -70,9 +70,9 @@ def distortion(
     def inertia(block: Tensor, w: Tensor | None) -> Tensor:
         view = measure(block)
         label = nearest(measure.every(view.distances))[1]
-        return view.inertia(label, w, dtype)
+        return measure.inertia(view, label, w, dtype)
 
-    return float(rows.sum(inertia, len(model.centers), weight))
+    return float(rows.sum(inertia, measure.columns(rows), weight))
 
 
 class _Sums(NamedTuple):
@@ -105,11 +105,11 @@ def score(
             label = _largest(r)
             energy = view.free_energy(value, model.temperature, w, dtype)
         mass = (r if w is None else r * w).sum(1).to(dtype)
-        inertia = view.inertia(label, w, dtype)
+        inertia = measure.inertia(view, label, w, dtype)
         counts = torch.bincount(label, minlength=k)
         return _Sums(mass, counts, inertia, energy), label.int()
 
-    sums, found = rows.sum_and_map(scores, k, weight)
+    sums, found = rows.sum_and_map(scores, measure.columns(rows), weight)
     objective = sums.energy if model.temperature > 0 else sums.inertia
     return Scored(found, sums.counts, sums.mass, float(sums.inertia), float(objective))
 
@@ -117,6 +117,7 @@ def score(
 class _View(NamedTuple):
     """A block of rows beside the centers, in a unit with room for their distances."""
 
+    given: Tensor  # (m, d)
     rows: Tensor  # (m, d) over 2^exponent
     centers: Tensor  # (k, d) over 2^exponent
     offset: Tensor | None  # (d,) that distances are relative to
@@ -195,6 +196,21 @@ class _Measure:
                 return view
         return self._scaled(block)
 
+    def columns(self, rows: Blocks) -> int:
+        """Temporaries of a row: with sparse rows that are made dense, its features."""
+        k = len(self.model.centers)
+        dense = self.far and getattr(rows, "is_sparse", False)
+        return max(k, self.model.centers.shape[1]) if dense else k
+
+    def inertia(
+        self, view: _View, label: Tensor, weight: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        """Weighted squared distances to the centers that the labels name."""
+        total = view.inertia(label, weight, dtype)
+        if view.exponent == 0 and not math.isfinite(float(total)):
+            total = self._scaled(view.given).inertia(label, weight, dtype)
+        return total
+
     def every(self, distances: Tensor) -> Tensor:
         """Distances to all centers, from those to the distinct ones."""
         return (
@@ -209,12 +225,13 @@ class _Measure:
     def _plain(self, block: Tensor) -> _View:
         offset = self.offset.to(block.dtype)
         distinct, every = self.centers, self.model.centers
-        if self.far and block.layout == torch.strided:
-            distinct, every, block = distinct - offset, every - offset, block - offset
-            found = relative_distances(distinct, block, None, self.factor)
-            return _View(block, every, None, found, 0)
+        if self.far:
+            dense = block if block.layout == torch.strided else block.to_dense()
+            distinct, every, rows = distinct - offset, every - offset, dense - offset
+            found = relative_distances(distinct, rows, None, self.factor)
+            return _View(block, rows, every, None, found, 0)
         found = relative_distances(distinct, block, offset, self.factor)
-        return _View(block, every, offset, found, 0)
+        return _View(block, block, every, offset, found, 0)
 
     def _scaled(self, block: Tensor) -> _View:
         """In double precision, in a unit and about a point amid the centers."""
@@ -226,31 +243,37 @@ class _Measure:
         )
         rows = block.to(offset.dtype)
         origin: Tensor | None = None
-        if block.layout == torch.strided:
-            rows = ((rows - offset) * unit).clamp_(-reach, reach)
+        if self.far and block.layout != torch.strided:
+            rows = rows.to_dense()
+        if rows.layout == torch.strided:
+            rows = (rows - offset) * unit
+            near = rows.clamp(-reach, reach)
         else:
             origin = offset * unit
             distinct, every = distinct + origin, every + origin
             rows = rows * unit
-            rows.values().clamp_(-reach, reach)
+            near = rows.clone()
+            near.values().clamp_(-reach, reach)
         factor = self.factor
         if self.model.temperature > 0:
             factor = -1.0 / times_power(self.model.temperature, -2 * self.exponent)
-        found = relative_distances(distinct, rows, origin, factor)
-        return _View(rows, every, origin, found, self.exponent)
+        found = relative_distances(distinct, near, origin, factor)
+        return _View(block, rows, every, origin, found, self.exponent)
 
 
 def _amid(centers: Tensor) -> tuple[Tensor, float]:
     """A point (d,) amid the centers, and how far they reach from it.
 
-    The same in whatever order the centers stand. In whole steps of their reach: equal
-    distances stay equal then, where rounding would break the ties.
+    The same in whatever order the centers stand. In whole steps of the distance of the
+    middle one of them: equal distances stay equal then, where rounding would break the
+    ties, and centers far from all others cost these no digits.
     """
     middle = centers.median(0).values  # (d,)
-    reach = float((centers / 2 - middle / 2).abs().amax()) * 2
-    if not 0 < reach < math.inf:
-        return middle, reach
-    step = 2.0 ** math.frexp(reach)[1]
+    reach = (centers / 2 - middle / 2).abs().amax(1) * 2  # (k,)
+    near = float(reach.median())
+    if not 0 < near < math.inf:
+        return middle, float(reach.amax())
+    step = 2.0 ** math.frexp(near)[1]
     offset = (middle / step).round() * step
     return offset, float((centers - offset).abs().amax())
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skrbf.engine.compute import Compute
 from skrbf.engine.limits import check_variance, has_room, times_power
-from skrbf.engine.rows import Moved, Rows, Scaled
+from skrbf.engine.rows import Densified, Moved, Rows, Scaled
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
 from skrbf.ops.statistics import weighted_sums
 
@@ -98,16 +98,21 @@ def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem
         problem = widened(problem)
     varies = problem.scatter > 0
     if not _has_room(problem):
-        half = _largest_half_range(problem.rows)
+        low, high = _extremes(problem.rows, problem.weight)
+        half = float((high / 2 - low / 2).max())
         varies = half > 0
         if varies:
-            exponent = math.frexp(half)[1]
-            scaled = Scaled(problem.rows, math.ldexp(1.0, -exponent))
+            exponent = min(max(math.frexp(half)[1], -_LARGEST), _LARGEST)
+            scaled = Scaled(problem.rows, 2.0**-exponent)
             problem = _measured(scaled, problem.weight, problem.compute)
             problem = problem._replace(table=rows, exponent=exponent)
     variance = problem.scatter / problem.mass
     check_variance(times_power(variance, 2 * problem.exponent), varies=varies)
     return problem
+
+
+# Powers of two up to this exponent have an inverse in float64.
+_LARGEST = 1000
 
 
 def widened(problem: Problem, origin: Tensor | None = None) -> Problem:
@@ -146,15 +151,24 @@ def _measured(
     if weight is not None:
         mass = float(weight.sum(dtype=compute.accumulate))
     mean = total / mass
-    about = _origin(mean, float(norms) / mass, compute.dtype)
-    origin = about if origin is None else origin
+    variance = float(norms) / mass - float(squared_norms(mean[None])[0])
+    table = rows
+    if _is_sure(mean, variance, compute.dtype):
+        about = _in_steps(mean, variance)
+    else:
+        # The mean of what is constant is that constant, and not what rounding makes of
+        # it. Squares of sparse rows would cancel: they are made dense and centered.
+        low, high = _extremes(rows, weight)
+        about = mean = mean.clamp(low.to(mean), high.to(mean))
+        rows = Densified(rows) if rows.is_sparse else rows
+    origin = about.to(compute.dtype) if origin is None else origin
     square = rows.map(lambda block: squares_about(origin, block), columns)
     share = square if weight is None else square * weight
     total_square = float(share.sum(dtype=compute.accumulate))
     shift = mean.to(origin) - origin
     scatter = total_square - mass * float(squared_norms(shift[None])[0])
     return Problem(
-        rows,
+        table,
         rows,
         weight,
         mean.to(compute.dtype),
@@ -180,50 +194,41 @@ def squares_about(point: Tensor, block: Tensor) -> Tensor:
     return (squared_norms(block) - 2 * cross + point @ point).clamp_(min=0)
 
 
-# The origin is a whole number of steps where the rows spread by more than rounding.
+# Of the rounding of the squared mean: a variance of more is one of the rows.
 _SURE = 1 << 12
 
 
-def _origin(mean: Tensor, square: float, dtype: torch.dtype) -> Tensor:
-    """Round the mean to whole steps of about the standard deviation of a row.
+def _is_sure(mean: Tensor, variance: float, dtype: torch.dtype) -> bool:
+    """Tell whether a difference of squares (of rows, of their mean) is a variance."""
+    middle = float(squared_norms(mean[None])[0])
+    return _SURE * torch.finfo(dtype).eps * middle < variance < math.inf
+
+
+def _in_steps(mean: Tensor, variance: float) -> Tensor:
+    """Round the mean to whole steps of about the standard deviation of a feature.
 
     Integers then stay integers, and equal distances stay equal: with a fractional
     origin, rounding would break the ties.
-
-    Parameters
-    ----------
-    square : float
-        Mean squared norm of the rows.
     """
-    middle = float(squared_norms(mean[None])[0])
-    variance = square - middle
-    if not _SURE * torch.finfo(dtype).eps * middle < variance < math.inf:
-        return mean.to(dtype)
     step = 2.0 ** (math.frexp(variance / len(mean))[1] // 2)
-    return ((mean / step).round() * step).to(dtype)
+    return (mean / step).round() * step
 
 
-def _largest_half_range(rows: Rows) -> float:
-    """Find half the largest difference of two values of one feature.
+def _extremes(rows: Rows, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Find the least and largest value (d,) of each feature, of rows with weight.
 
-    A minimum and a maximum over the rows, not a sum.
+    A minimum and a maximum over the rows, not a sum. In float64, on the CPU.
     """
     dtype = torch.float64
     low = torch.full((rows.n_features,), torch.inf, dtype=dtype, device="cpu")
-    high, counts = -low, torch.zeros_like(low)
-    for _, _, block in rows.blocks(rows.n_features):
-        if block.layout == torch.strided:
+    high = -low
+    for start, stop, block in Densified(rows).blocks(rows.n_features):
+        if weight is not None:
+            block = block[weight[start:stop] > 0]
+        if len(block):
             least, most = (ends.cpu().to(dtype) for ends in block.aminmax(dim=0))
             low, high = low.minimum(least), high.maximum(most)
-            counts += len(block)
-        else:
-            values, columns = block.values().cpu().to(dtype), block.col_indices().cpu()
-            low = low.scatter_reduce(0, columns, values, "amin")
-            high = high.scatter_reduce(0, columns, values, "amax")
-            counts += columns.bincount(minlength=len(low))
-    rest = counts < rows.n_rows  # features with zeros that are not stored
-    low, high = low.where(~rest, low.clamp_max(0)), high.where(~rest, high.clamp_min(0))
-    return float((high / 2 - low / 2).max())
+    return low, high
 
 
 # Tables of up to this many numbers are moved to their origin by a copy, larger ones

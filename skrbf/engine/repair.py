@@ -175,7 +175,7 @@ def _heirs(problem: Problem, single: Tensor, nearby: Nearby) -> list[int]:
 
     It has to stay where it is: else two neighbors could be dropped for each other.
     """
-    heirs = torch.arange(len(single))  # (k,)
+    heirs = torch.arange(len(single), device="cpu")  # (k,)
     alike = single[nearby.own]  # (n,)
     if problem.weight is not None:
         alike &= problem.weight > 0

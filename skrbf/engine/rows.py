@@ -275,6 +275,40 @@ class Moved(InBlocks):
 
 
 @dataclass(frozen=True)
+class Densified(InBlocks):
+    """Rows made dense, block by block."""
+
+    rows: Rows
+    is_sparse: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
+
+    @property
+    def n_features(self) -> int:
+        return self.rows.n_features
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.rows.dtype
+
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        for start, stop, block in self.rows.blocks(max(columns, self.n_features)):
+            yield start, stop, _dense(block)
+
+    def take(self, index: Tensor) -> Tensor:
+        return _dense(self.rows.take(index))
+
+    def astype(self, dtype: torch.dtype) -> "Densified":
+        return Densified(self.rows.astype(dtype))
+
+
+def _dense(block: Tensor) -> Tensor:
+    return block if block.layout == torch.strided else block.to_dense()
+
+
+@dataclass(frozen=True)
 class Scaled(InBlocks):
     """Dense or sparse rows times a power of two, block by block."""
 

@@ -10,7 +10,13 @@ from skrbf.engine.predict import Model
 from skrbf.engine.problem import Problem, widened
 
 
-def absorb(problem: Problem, model: Model, seen: Tensor) -> tuple[Tensor, Tensor]:
+def absorb(
+    problem: Problem,
+    model: Model,
+    seen: Tensor,
+    dtype: torch.dtype,
+    unit: float = 1.0,
+) -> tuple[Tensor, Tensor]:
     """Means of all that each center has been responsible for so far (eq-fixed-point).
 
     Parameters
@@ -19,6 +25,10 @@ def absorb(problem: Problem, model: Model, seen: Tensor) -> tuple[Tensor, Tensor
         The batch.
     seen : Tensor of shape (k,)
         Sums of weighted responsibilities of the batches before.
+    dtype : dtype
+        Of the centers that are returned.
+    unit : float, default=1.0
+        Of the weights of the batch, in that of `seen`.
 
     Returns
     -------
@@ -43,14 +53,16 @@ def absorb(problem: Problem, model: Model, seen: Tensor) -> tuple[Tensor, Tensor
         partition = assign(problem, centers)
         weight, total = partition.weight, partition.total
     seen = seen.to(weight)
-    mass = seen + weight  # (k,)
+    mass = seen + unit * weight  # (k,)
     # By shares: weights may be of any size.
-    share = (weight / mass)[:, None]  # (k, 1)
+    share = (unit * weight / mass)[:, None]  # (k, 1)
     means = (1 - share) * centers + share * (total / weight[:, None])  # (k, d)
-    means = torch.where(weight[:, None] > 0, means, centers.to(means))
-    if not bool(means.isfinite().all()):
+    means = torch.where(unit * weight[:, None] > 0, means, centers.to(means))
+    finite = means.isfinite().all() & mass.isfinite().all()
+    centers = (means * 2.0**problem.exponent).to(dtype)
+    if not bool(finite & centers.isfinite().all()):
         raise ValueError(
-            "X is so far from the centers of the batches before that the squared "
-            "distances, over the temperature, overflow; scale all batches alike."
+            "X is so far from the centers of the batches before that their distances, "
+            "over the temperature or in their dtype, overflow; scale all batches alike."
         )
-    return (means * 2.0**problem.exponent).to(model.centers.dtype), mass
+    return centers, mass

@@ -48,7 +48,9 @@ def test_blocks_grow_with_the_threads_that_share_them(monkeypatch):
     rows = []
     for n_threads in (1, 2, 8, 64):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
-        compute = Compute.resolve("cpu", torch.float32, work=0, memory_bytes=1 << 40)
+        monkeypatch.setattr("skrbf.engine.compute._usable_cpus", lambda n=n_threads: n)
+        many = {"work": 1 << 60, "memory_bytes": 1 << 40}
+        compute = Compute.resolve("cpu", torch.float32, **many)
         rows.append(compute.block_rows(1))
     assert [each // rows[0] for each in rows] == [1, 2, 8, 8]
 
