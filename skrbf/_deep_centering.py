@@ -43,7 +43,6 @@ from skrbf.engine.centers import CENTER_RULES, kmeans
 from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
 from skrbf.engine.deep_data import WIDTH, prepare_rows
 from skrbf.engine.deep_fit import Start, fit_deep
-from skrbf.engine.deep_state import Report
 from skrbf.engine.encode import (
     EncodedRows,
     make_encoder,
@@ -53,6 +52,7 @@ from skrbf.engine.encode import (
 from skrbf.engine.predict import Model
 from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import code_distances, encode_all, look
+from skrbf.engine.records import Record
 from skrbf.engine.scaling import Scaling
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 
@@ -493,7 +493,7 @@ class DeepCenteringClustering(
         most = plan.n_epochs + (0 if start.pretrained else net.pretrain_epochs)
         watch = EpochWatch(self, given, y, metadata, attributes, most)
         if checkpoint.saved is not None:
-            watch.resume([Report(*each) for each in checkpoint.saved["records"]])
+            watch.resume([Record(*each) for each in checkpoint.saved["records"]])
 
         def on_epoch(training):
             stop = watch(training.report, training)

@@ -17,7 +17,6 @@ from skrbf._compat import (
     begin_callbacks,
 )
 from skrbf.engine.compute import Compute
-from skrbf.engine.deep_state import Report
 
 _MIB = 1 << 20
 
@@ -313,7 +312,20 @@ class TrainingWatch(Watch):
 class EpochWatch(Watch):
     """Follow the epochs of an autoencoder."""
 
-    fields = Report._fields
+    fields = (
+        "phase",
+        "loss",
+        "reconstruction_loss",
+        "clustering_loss",
+        "scale_drift",
+        "label_change",
+        "center_shift",
+        "code_variance",
+        "largest_cluster",
+        "temperature",
+        "learning_rate",
+        "seconds",
+    )
     unit = "epoch"
 
     def resume(self, records):

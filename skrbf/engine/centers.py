@@ -10,14 +10,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from skrbf.engine.compute import Compute
-from skrbf.engine.fit import Recipe, fit
-from skrbf.engine.problem import make_problem
+from skrbf.engine.fit import fit_hard
 from skrbf.ops import statistics
-from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.clustering import running_means
 from skrbf.ops.statistics import ClusterStatistics, soft_statistics
-
-_MAX_ITER = 300
 
 
 class Clusters(NamedTuple):
@@ -44,10 +40,7 @@ def kmeans(
     weight : Tensor of shape (n,)
     start : Tensor of shape (k, c), optional
     """
-    problem = make_problem(compute.dense(codes), weight, compute)
-    recipe = Recipe(n_clusters, 0.0, ASSIGNMENTS["softmax"], _MAX_ITER, 0.0)
-    starts = None if start is None else [start]
-    found = fit(problem, recipe, starts, 1.0, lambda record, centers: False)
+    found = fit_hard(compute.dense(codes), weight, n_clusters, compute, start=start)
     return Clusters(found.centers, found.scored.weight)
 
 

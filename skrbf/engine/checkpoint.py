@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.deep_data import DeepData
-from skrbf.engine.deep_state import Report, Training
+from skrbf.engine.deep_state import Training
+from skrbf.engine.records import Record
 from skrbf.ops.keys import row_keys
 
 
@@ -37,7 +38,7 @@ class NoCheckpoint:
 
     saved = None
 
-    def write(self, training: Training, records: Sequence[Report]) -> None:
+    def write(self, training: Training, records: Sequence[Record]) -> None:
         """Nothing."""
 
     def remove(self) -> None:
@@ -67,7 +68,7 @@ class Checkpoint:
         self, path: str | os.PathLike[str], configuration: Mapping[str, str]
     ) -> None:
         self.path = Path(path)
-        self.configuration = {**configuration, "layout": " ".join(Report._fields)}
+        self.configuration = {**configuration, "layout": " ".join(Record._fields)}
         self.saved = self._load()
 
     def _load(self) -> dict[str, Any] | None:
@@ -110,7 +111,7 @@ class Checkpoint:
             )
         return saved
 
-    def write(self, training: Training, records: Sequence[Report]) -> None:
+    def write(self, training: Training, records: Sequence[Record]) -> None:
         """Replace the file; the one before stays until the new one is whole."""
         draft = self.path.with_name(self.path.name + ".part")
         whole = {

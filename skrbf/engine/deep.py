@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.deep_data import DeepData
-from skrbf.engine.deep_state import ClusterPlan, NetPlan, Report, Training, View
+from skrbf.engine.deep_state import ClusterPlan, NetPlan, Training, View
 from skrbf.engine.recluster import (
     between_epochs,
     code_distances,
@@ -18,6 +18,7 @@ from skrbf.engine.recluster import (
     moves,
     reset,
 )
+from skrbf.engine.records import Record
 from skrbf.engine.train import Step
 from skrbf.nn.autoencoder import Autoencoder
 from skrbf.ops.clustering import assign_codes, scale_drift, variance_share
@@ -44,7 +45,7 @@ def pretraining(
         error = float(total) / len(data.rows)
         if not are_finite(*training.module.parameters()):
             yield Step(training, math.nan)
-        training.report = Report(
+        training.report = Record(
             "pretrain",
             loss=error,
             reconstruction_loss=error,
@@ -74,7 +75,7 @@ def clustering(
         between_epochs(training, data, plan, codes)
         assert training.view is not None
         change, shift = moves(training, data)
-        training.report = Report(
+        training.report = Record(
             "cluster",
             loss=loss,
             reconstruction_loss=error,

@@ -13,7 +13,6 @@ from skrbf.engine.deep_data import DeepData
 from skrbf.engine.deep_state import (
     ClusterPlan,
     NetPlan,
-    Report,
     Training,
     start_training,
 )
@@ -25,6 +24,7 @@ from skrbf.engine.recluster import (
     end_with_kmeans,
     nearest_centers,
 )
+from skrbf.engine.records import Record
 from skrbf.engine.scaling import Scaling
 from skrbf.engine.train import ADVICE, Step, follow
 from skrbf.nn.autoencoder import Autoencoder
@@ -222,7 +222,7 @@ def _first_clusters(
 
 def _label_changes(records: Sequence[Sequence[Any]]) -> list[float]:
     """Those of the epochs of clustering."""
-    reports = (Report(*record) for record in records)
+    reports = (Record(*record) for record in records)
     return [report.label_change for report in reports if report.phase == "cluster"]
 
 

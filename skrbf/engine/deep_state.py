@@ -1,6 +1,5 @@
 """What a deep fit is to do, and where it stands between two epochs."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skrbf.engine.centers import CenterRule, Clusters
+from skrbf.engine.records import Record
 from skrbf.nn.autoencoder import Autoencoder
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.clustering import CenteringLoss
@@ -52,23 +52,6 @@ class View(NamedTuple):
     labels: Tensor  # (m,) int64
 
 
-class Report(NamedTuple):
-    """What an epoch came to."""
-
-    phase: str  # "pretrain", "cluster"
-    loss: float
-    reconstruction_loss: float
-    clustering_loss: float = math.nan  # this and what follows: of clustering
-    scale_drift: float = math.nan
-    label_change: float = math.nan  # share of the weight
-    center_shift: float = math.nan  # root mean square, in deviations of the codes
-    code_variance: float = math.nan
-    largest_cluster: float = math.nan  # share of the weight
-    temperature: float = math.nan
-    learning_rate: float = math.nan  # of both phases
-    seconds: float = math.nan
-
-
 @dataclass
 class Training:
     """A network in training. It changes in place: copy what is to be kept."""
@@ -81,7 +64,7 @@ class Training:
     learned: nn.Parameter | None = None  # the centers, where the optimiser has them
     view: View | None = None
     before: View | None = None  # the last epoch
-    report: Report | None = None
+    report: Record | None = None
     began: float | None = None  # variance of the codes where clustering began
 
 

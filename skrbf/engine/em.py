@@ -1,30 +1,17 @@
 """Soft K-means at one temperature: fixed-point steps on the free energy."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from skrbf.engine.problem import Problem, rounding
+from skrbf.engine.records import OnStep, Record
 from skrbf.ops import statistics
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import relative_distances
 from skrbf.ops.schedule import geometric_temperatures, noise_temperature
 from skrbf.ops.statistics import ClusterStatistics
-
-
-class Record(NamedTuple):
-    """One step of a fit, as `history_`, callbacks and verbose output see it."""
-
-    phase: str  # "grow", "repair", "anneal", "descend"
-    temperature: float
-    objective: float
-    n_clusters: int
-
-
-# Called after every step; a true answer ends the fit where it stands.
-OnStep = Callable[[Record, Tensor], bool]
 
 
 class Soft(NamedTuple):
@@ -37,6 +24,15 @@ class Soft(NamedTuple):
     converged: bool
 
 
+def step_record(
+    phase: str, temperature: float, objective: float, centers: Tensor
+) -> Record:
+    """Record a step of K-means."""
+    return Record(
+        phase, objective=objective, temperature=temperature, n_clusters=len(centers)
+    )
+
+
 def em(
     problem: Problem,
     centers: Tensor,
@@ -46,7 +42,7 @@ def em(
     max_iter: int,
     tol: float,
     adapt: bool,
-    on_step: OnStep,
+    on_step: OnStep[Tensor],
 ) -> Soft:
     """Fixed-point steps until the centers stand still (eq-fixed-point).
 
@@ -71,7 +67,7 @@ def em(
             temperature = self_consistent(problem, stats)
         shift = float((following - centers).square_().sum(dtype=stats.weight.dtype))
         centers = following
-        stop = on_step(Record("descend", before, objective, len(centers)), centers)
+        stop = on_step(step_record("descend", before, objective, centers), centers)
         still = abs(temperature - before) <= max(tol, 64 * eps) * before
         enough = _near(problem, temperature, tol)
         least = (64 * eps) ** 2 * float(centers.square().sum())
@@ -103,7 +99,7 @@ def anneal(
     assignment: Assignment,
     *,
     tol: float,
-    on_step: OnStep,
+    on_step: OnStep[Tensor],
 ) -> Tensor:
     """Centers that part as the temperature falls from the critical one.
 

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skrbf.engine.compute import Compute
 from skrbf.engine.em import (
-    OnStep,
-    Record,
     Soft,
     anneal,
     em,
@@ -16,16 +15,26 @@ from skrbf.engine.em import (
     is_soft,
     merged,
     noise_level,
+    step_record,
 )
 from skrbf.engine.grow import grow
 from skrbf.engine.limits import times_power
 from skrbf.engine.lloyd import Descent, assign, lloyd, update
 from skrbf.engine.predict import Model, Scored, score
-from skrbf.engine.problem import Problem, about_origin, rounding, widened
+from skrbf.engine.problem import (
+    Problem,
+    about_origin,
+    make_problem,
+    rounding,
+    widened,
+)
+from skrbf.engine.records import OnStep, Record, never_stop
 from skrbf.engine.repair import repair
-from skrbf.ops.assignment import Assignment
+from skrbf.engine.rows import Rows
+from skrbf.ops.assignment import ASSIGNMENTS, Assignment
 from skrbf.ops.axes import fixed_direction, leading_eigenpair
 from skrbf.ops.distances import paired_squared_distances
+from skrbf.ops.seeding import kmeans_plusplus
 from skrbf.ops.statistics import label_sums, label_totals, weight_sums
 
 _LANCZOS_STEPS = 40
@@ -93,7 +102,7 @@ def fit(
     recipe: Recipe,
     starts: Sequence[Tensor] | None,
     reference: float,
-    on_step: OnStep,
+    on_step: OnStep[Tensor],
 ) -> Fitted:
     """Fit from each start, or from grown centers, and keep the best.
 
@@ -129,6 +138,42 @@ def fit(
     if recipe.temperature is None:  # the first may have taken noise for rounding
         return again
     return min(fitted, again, key=lambda each: each.scored.objective)
+
+
+def fit_hard(
+    rows: Rows,
+    weight: Tensor | None,
+    n_clusters: int,
+    compute: Compute,
+    *,
+    start: Tensor | None = None,
+    seed: int | None = None,
+    max_iter: int = 300,
+) -> Fitted:
+    """Fit hard K-means, as a service to other fits.
+
+    Parameters
+    ----------
+    start : Tensor of shape (n_clusters, d), optional
+        Centers to start from. They are grown if there are none.
+    seed : int, optional
+        Draw the start by k-means++ instead, with this seed.
+    """
+    problem = make_problem(rows, weight, compute)
+    if seed is not None:
+        generator = torch.Generator().manual_seed(seed)
+        drawn = kmeans_plusplus(
+            problem.rows,
+            problem.weight,
+            n_clusters,
+            generator,
+            problem.origin,
+            compute.accumulate,
+        )
+        start = problem.rows.take(drawn.to(problem.origin.device))
+    recipe = Recipe(n_clusters, 0.0, ASSIGNMENTS["softmax"], max_iter, 0.0)
+    starts = None if start is None else [start]
+    return fit(problem, recipe, starts, 1.0, never_stop)
 
 
 # Of the rounding of the distortion: an inertia of less is not to be relied on.
@@ -168,7 +213,7 @@ def _fit(
     recipe: Recipe,
     starts: Sequence[Tensor] | None,
     reference: float,
-    on_step: OnStep,
+    on_step: OnStep[Tensor],
 ) -> Fitted:
     whole, problem = problem, about_origin(problem)
     back = whole.origin - problem.origin  # (d,)
@@ -213,26 +258,20 @@ def _fit(
     return best
 
 
-def _grown(problem: Problem, recipe: Recipe, on_step: OnStep) -> Tensor:
+def _grown(problem: Problem, recipe: Recipe, on_step: OnStep[Tensor]) -> Tensor:
     stop = False
 
-    def on_split(centers: Tensor, temperature: float, distortion: float) -> bool:
+    def watch(record: Record, centers: Tensor) -> bool:
         nonlocal stop
-        record = Record("grow", temperature, distortion, len(centers))
         stop = on_step(record, centers)
         return stop
 
-    partition = grow(problem, recipe.n_clusters, on_split)
+    partition = grow(problem, recipe.n_clusters, watch)
     missing = recipe.n_clusters - partition.n_clusters
     if stop or missing:  # fewer distinct rows than clusters, or told to
         centers, _ = update(problem, partition)
         return torch.cat([centers, centers[:1].repeat(missing, 1)])
-
-    def report(descent: Descent) -> bool:
-        record = Record("repair", 0.0, descent.distortion, recipe.n_clusters)
-        return on_step(record, descent.centers)
-
-    return repair(problem, partition, recipe.max_iter, report).centers
+    return repair(problem, partition, recipe.max_iter, on_step).centers
 
 
 def _annealed(
@@ -240,7 +279,7 @@ def _annealed(
     recipe: Recipe,
     centers: Tensor,
     reference: float,
-    on_step: OnStep,
+    on_step: OnStep[Tensor],
 ) -> list[Tensor]:
     """A second start, for a temperature on the way from the critical one to 0."""
     temperature = (recipe.temperature or 0.0) * reference
@@ -278,7 +317,7 @@ def _descend(
     recipe: Recipe,
     centers: Tensor,
     reference: float,
-    on_step: OnStep,
+    on_step: OnStep[Tensor],
 ) -> _Run:
     adapt = recipe.temperature is None
     if recipe.temperature is None:
@@ -303,8 +342,9 @@ def _descend(
         centers = soft.centers
 
     def report(descent: Descent) -> bool:
-        record = Record("descend", 0.0, descent.distortion, len(centers))
-        return on_step(record, descent.partition.centers)
+        partition = descent.partition
+        record = step_record("descend", 0.0, descent.distortion, partition.centers)
+        return on_step(record, partition.centers)
 
     descent = lloyd(problem, assign(problem, centers), recipe.max_iter, report=report)
     report(descent)

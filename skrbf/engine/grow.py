@@ -1,23 +1,19 @@
 """Growth: clusters split in the order of falling critical temperature."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from skrbf.engine.em import step_record
 from skrbf.engine.lloyd import Partition, assign, update
 from skrbf.engine.problem import Problem
+from skrbf.engine.records import OnStep
 from skrbf.engine.split import split
-
-# Sees the centers so far, the temperature and the distortion after every round of
-# splits; a true answer ends the growth.
-OnSplit = Callable[[Tensor, float, float], bool]
 
 # The temperature falls by this factor, at most, in a round.
 _COOLING = 0.3
 
 
-def grow(problem: Problem, n_clusters: int, on_split: OnSplit) -> Partition:
+def grow(problem: Problem, n_clusters: int, on_step: OnStep[Tensor]) -> Partition:
     """Centers grown from the weighted mean.
 
     The temperature falls from the critical one of all data, and the clusters whose own
@@ -45,6 +41,6 @@ def grow(problem: Problem, n_clusters: int, on_split: OnSplit) -> Partition:
         centers[chosen] = cuts.left[chosen]
         partition = assign(problem, centers)
         centers, distortion = update(problem, partition)
-        if on_split(centers, temperature, distortion):
+        if on_step(step_record("grow", temperature, distortion, centers), centers):
             break
     return partition

@@ -4,12 +4,9 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.compute import Compute
-from skrbf.engine.fit import Recipe, fit
+from skrbf.engine.fit import fit_hard
 from skrbf.engine.network import Task
-from skrbf.engine.problem import make_problem
-from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.rbf import Units, neighbour_widths
-from skrbf.ops.seeding import kmeans_plusplus
 
 # Training moves the centers on: a few iterations from a good start are enough. The
 # draws are the same in every fit, so that a result depends on no seed. Grown centers
@@ -34,18 +31,9 @@ def place_centers(
         At most the number of distinct rows.
     """
     weight = weight * (len(weight) / weight.sum())
-    problem = make_problem(compute.dense(rows), weight, compute)
-    index = kmeans_plusplus(
-        problem.rows,
-        weight,
-        n_centers,
-        torch.Generator().manual_seed(_SEED),
-        problem.origin,
-        compute.accumulate,
-    )
-    start = problem.rows.take(index.to(rows.device))
-    recipe = Recipe(n_centers, 0.0, ASSIGNMENTS["softmax"], _MAX_ITER, 0.0)
-    return fit(problem, recipe, [start], 1.0, lambda record, centers: False).centers
+    table = compute.dense(rows)
+    found = fit_hard(table, weight, n_centers, compute, seed=_SEED, max_iter=_MAX_ITER)
+    return found.centers
 
 
 def place_centers_by_class(task: Task, n_centers: int) -> Tensor:

@@ -13,7 +13,8 @@ from skrbf.engine.convex import chosen_factor, logistic, ridge, widened
 from skrbf.engine.lbfgs import lbfgs
 from skrbf.engine.network import Coordinates, Task
 from skrbf.engine.place import place_centers, place_centers_by_class, place_units
-from skrbf.engine.train import OnStep, Record, Step, Stopping, Trained, finite, train
+from skrbf.engine.records import OnStep, Record
+from skrbf.engine.train import Step, Stopping, Trained, finite, train
 from skrbf.ops.network import Network, logits
 from skrbf.ops.rbf import Units, exponents
 

@@ -5,11 +5,10 @@ two. What the distortion is right after each move is known from one pass over th
 what is left of it after Lloyd iterations is tried out.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from skrbf.engine.em import step_record
 from skrbf.engine.lloyd import Descent, Partition, assign, lloyd
 from skrbf.engine.moves import (
     Nearby,
@@ -20,6 +19,7 @@ from skrbf.engine.moves import (
 )
 from skrbf.engine.problem import Problem, rounding
 from skrbf.engine.race import best_of, spread_starts
+from skrbf.engine.records import OnStep, never_stop
 from skrbf.engine.split import Splits, split
 from skrbf.ops.statistics import weight_sums
 
@@ -53,7 +53,6 @@ _FINISH = 30
 _TOL = 5e-3
 _TOL_SINGLE = 1e-3
 
-Report = Callable[[Descent], bool]
 _Move = tuple[int, int]  # (cluster to split, cluster to merge with its neighbours)
 
 
@@ -61,7 +60,7 @@ def repair(
     problem: Problem,
     partition: Partition,
     max_iter: int,
-    report: Report | None = None,
+    on_step: OnStep[Tensor] = never_stop,
 ) -> Descent:
     """Split and merge clusters as long as that lowers the distortion enough.
 
@@ -69,14 +68,14 @@ def repair(
     ----------
     max_iter : int
         Of the iterations to a fixed point that end the repair.
-    report : callable
+    on_step : callable
         Sees each state that is kept; a true answer ends the repair.
     """
     k = partition.n_clusters
     best = lloyd(problem, partition, max_iter, tol=_TOL)
     if k > 1:
         best = _with_other_starts(problem, best)
-        best = _sweep(problem, best, report)
+        best = _sweep(problem, best, on_step)
     return lloyd(problem, best.partition, max_iter)
 
 
@@ -105,7 +104,7 @@ def _better(
     return None
 
 
-def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
+def _sweep(problem: Problem, best: Descent, on_step: OnStep[Tensor]) -> Descent:
     """Many moves at once, then fewer, then one, until that hardly helps."""
     k = len(best.centers)
     together = 1 if k < _FEW else min(int(k * _TOGETHER), _COMPETING // 2)
@@ -131,7 +130,8 @@ def _sweep(problem: Problem, best: Descent, report: Report | None) -> Descent:
             together //= 2
         if trial is not None:
             best = trial
-            if report is not None and report(best):
+            record = step_record("repair", 0.0, best.distortion, best.centers)
+            if on_step(record, best.centers):
                 break
     return best
 

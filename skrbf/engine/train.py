@@ -9,9 +9,9 @@ is the loop, and `train` keeps the best of the states that it comes by.
 import math
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple
 
-State = TypeVar("State")
+from skrbf.engine.records import OnStep, Record, State
 
 
 class Step(NamedTuple, Generic[State]):
@@ -19,18 +19,6 @@ class Step(NamedTuple, Generic[State]):
 
     state: State
     loss: float
-
-
-class Record(NamedTuple):
-    """One step of a training, as `history_`, callbacks and verbose output see it."""
-
-    phase: str
-    loss: float
-    validation_score: float  # NaN where nothing is held out
-
-
-# Called after every step; a true answer ends the training where it stands.
-OnStep = Callable[[Record, State], bool]
 
 
 class Stopping(NamedTuple):
@@ -152,7 +140,7 @@ def train(
         score = math.nan if validate is None else validate(step.state)
         if _better(score, step.loss, best_score, best.loss):
             best, best_score = step, score
-        if on_step(Record(phase, step.loss, score), step.state):
+        if on_step(Record(phase, loss=step.loss, validation_score=score), step.state):
             return True
         # Progress is measured from where it last sufficed, so that many small steps
         # count as well.

@@ -150,3 +150,14 @@ def test_a_run_that_cannot_win_gives_up(rng, make):
     beaten = lloyd(problem, start, 300, beat=0.5 * free.distortion)
     assert beaten.n_iter < free.n_iter / 2
     assert not beaten.converged
+
+
+def test_the_last_iteration_may_be_the_one_that_confirms(rng, make):
+    X = rng.normal(size=(60, 2))
+    problem = make(X)
+    start = assign(problem, torch.from_numpy(X[:3]))
+    free = lloyd(problem, start, 300)
+    for max_iter in (free.n_iter, free.n_iter - 1):
+        found = lloyd(problem, start, max_iter)
+        assert found.converged
+        assert found.n_iter == max_iter

@@ -302,7 +302,7 @@ def test_repair_never_loses_and_ends_at_a_fixed_point(rng, make, k):
     problem = make(X)
     start = assign(problem, torch.from_numpy(X[:k]))
     kept = []
-    found = repair(problem, start, 300, lambda state: kept.append(state.distortion))
+    found = repair(problem, start, 300, lambda record, _: kept.append(record.objective))
     assert found.distortion <= lloyd(problem, start, 300).distortion * (1 + 1e-3)
     assert kept == sorted(kept, reverse=True)
     centers, _ = update(problem, found.partition)
@@ -318,7 +318,7 @@ def test_moves_that_hardly_help_are_followed_by_fewer(make, monkeypatch, k, seed
 
     def falls():
         kept = []
-        repair(problem, start, 300, lambda state: kept.append(state.distortion))
+        repair(problem, start, 300, lambda record, _: kept.append(record.objective))
         return 1 - np.array(kept[1:]) / kept[:-1]
 
     found = falls()
@@ -338,7 +338,7 @@ def test_repair_stops_when_told(rng, make):
     problem = make(X)
     start = assign(problem, torch.from_numpy(X[:60]))
     kept = []
-    repair(problem, start, 300, lambda state: kept.append(state) or True)
+    repair(problem, start, 300, lambda record, _: kept.append(record) or True)
     assert len(kept) == 1
 
 

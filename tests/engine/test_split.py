@@ -132,24 +132,24 @@ def test_growth_goes_down_from_the_critical_temperature(rng, make):
     X = elongated(rng, 400, 3)
     problem = make(X)
     seen = []
-    partition = grow(problem, 12, lambda *split: seen.append(split))
-    temperatures = [temperature for _, temperature, _ in seen]
+    partition = grow(problem, 12, lambda *step: seen.append(step))
+    temperatures = [record.temperature for record, _ in seen]
     largest = np.linalg.eigvalsh(np.cov(X.T, bias=True))[-1]
     assert temperatures[0] == pytest.approx(2 * largest, rel=0.01)
     assert temperatures == sorted(temperatures, reverse=True)
-    sizes = [len(centers) for centers, _, _ in seen]
+    sizes = [len(centers) for _, centers in seen]
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == partition.n_clusters == 12
-    distortions = [distortion for _, _, distortion in seen]
+    distortions = [record.objective for record, _ in seen]
     assert distortions == sorted(distortions, reverse=True)
     centers, distortion = update(problem, partition)
-    assert torch.equal(seen[-1][0], centers)
+    assert torch.equal(seen[-1][1], centers)
     assert distortion == distortions[-1]
 
 
 def test_growth_stops_where_it_is_told(rng, make):
     X = rng.normal(size=(100, 3))
-    partition = grow(make(X), 50, lambda centers, *_: len(centers) >= 5)
+    partition = grow(make(X), 50, lambda _, centers: len(centers) >= 5)
     assert 5 <= partition.n_clusters < 50
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from skrbf.ops import fixed_direction, leading_eigenpair
@@ -64,3 +65,14 @@ def test_leading_eigenpair_of_low_rank_in_float32():
     vector, value = leading_eigenpair(lambda v: 3.0 * u * (u @ v), torch.zeros(64), 12)
     torch.testing.assert_close(value, 3.0 * (u @ u))
     torch.testing.assert_close(vector.abs(), (u / u.norm()).abs(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_single_precision_products_of_low_rank(seed):
+    """Eigensolvers in single precision may fail on the projection."""
+    rng = np.random.default_rng(seed)
+    rows = torch.from_numpy(rng.zipf(1.5, (20, 256)) % 3 == 0).float()
+    rows -= rows.mean(0)
+    _, value = leading_eigenpair(lambda v: rows.t() @ (rows @ v), rows[0], 40)
+    exact = torch.linalg.eigvalsh(rows.double() @ rows.double().t())[-1]
+    assert float(value) == pytest.approx(float(exact), rel=1e-4)

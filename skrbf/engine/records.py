@@ -1,0 +1,39 @@
+"""The log of a fit: one record for each step, and the hook that sees it."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+State = TypeVar("State")
+
+
+class Record(NamedTuple):
+    """One step of a fit, as `history_`, callbacks and verbose output see it.
+
+    A step fills in what its fit measures; the rest is NaN.
+    """
+
+    phase: str
+    loss: float = math.nan
+    validation_score: float = math.nan
+    objective: float = math.nan
+    n_clusters: float = math.nan
+    reconstruction_loss: float = math.nan
+    clustering_loss: float = math.nan
+    scale_drift: float = math.nan
+    label_change: float = math.nan  # share of the weight
+    center_shift: float = math.nan  # root mean square, in deviations of the codes
+    code_variance: float = math.nan
+    largest_cluster: float = math.nan  # share of the weight
+    temperature: float = math.nan
+    learning_rate: float = math.nan
+    seconds: float = math.nan
+
+
+# Called after every step; a true answer ends the fit where it stands.
+OnStep = Callable[[Record, State], bool]
+
+
+def never_stop(record: Record, state: object) -> bool:
+    """Watch nothing, and let the fit go on: the hook of a fit that nobody watches."""
+    return False
