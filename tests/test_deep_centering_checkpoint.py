@@ -1,11 +1,11 @@
 """DeepCenteringClustering interrupted, and going on from its checkpoint."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skrbf import DeepCenteringClustering
-from skrbf._described import described
 from skrbf.engine import checkpoint as on_disk
 from skrbf.nn import Autoencoder, DenseAutoencoder, RandomAffine
 
@@ -43,6 +42,9 @@ class Interrupting:
 
     def __init__(self):
         self.left = np.inf
+
+    def __getstate__(self):
+        return {}  # the batches left are not what tells one augmentation from another
 
     def __call__(self, rows):
         self.left -= 1
@@ -202,28 +204,38 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path, params, X, what):
     assert not path.exists()
 
 
-def interrupted(path, **params):
+def interrupted(path, left=5, **params):
     augment = Interrupting()
-    augment.left = 5
+    augment.left = left
     with pytest.raises(KeyboardInterrupt):
         net(augment=augment, checkpoint=path, **params).fit(GOOD)
     augment.left = np.inf
     return net(augment=augment, checkpoint=path, **params)
 
 
-def test_a_checkpoint_of_a_network_with_other_layers(tmp_path):
-    class Making:
-        def __init__(self, width):
-            self.width = width
+class Making:
+    """An object that makes networks, whose widths are not all in its pickle."""
 
-        def __call__(self, n_features, n_components):
-            return DenseAutoencoder(n_features, n_components, (self.width,))
+    shared = 8
 
+    def __init__(self, width):
+        self.width = width
+
+    def __call__(self, n_features, n_components):
+        return DenseAutoencoder(n_features, n_components, (self.width, self.shared))
+
+
+def test_a_checkpoint_of_a_network_with_other_layers(tmp_path, monkeypatch):
+    """Also where the encoder has the same name and pickle."""
     est = interrupted(tmp_path / "state.pt", encoder=Making(8))
-    message = "is of a fit with other layers of the network. Fit with those of before"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"other encoder, layers of the network\. Fit"):
         est.set_params(encoder=Making(9)).fit(GOOD)
-    est.set_params(encoder=Making(8)).fit(GOOD)
+    est.set_params(encoder=Making(8))
+    with monkeypatch.context() as patched:
+        patched.setattr(Making, "shared", 9)
+        with pytest.raises(ValueError, match=r"with other layers of the network\. Fit"):
+            est.fit(GOOD)
+    est.fit(GOOD)
 
 
 def test_equal_numbers_are_no_other_parameters(tmp_path):
@@ -263,29 +275,18 @@ def test_a_fit_that_goes_on_says_so(tmp_path, capsys):
     assert "] epoch 3, pretrain" in lines[1]
 
 
-def test_other_weights_are_another_fit(tmp_path):
+@pytest.mark.parametrize("weight", [None, np.arange(1, 61)])
+def test_other_weights_are_another_fit(tmp_path, weight):
     """Also where X is the same: the scaling of a warm start does not tell."""
     path, augment = tmp_path / "state.pt", Interrupting()
     est = net(warm_start=True, max_iter=1).fit(GOOD)
     est.set_params(augment=augment, checkpoint=path, max_iter=4)
     augment.left = 3
     with pytest.raises(KeyboardInterrupt):
-        est.fit(GOOD)
-    with pytest.raises(ValueError, match="a fit with other sample_weight"):
-        est.fit(GOOD, sample_weight=np.arange(1, 61))
-
-
-def test_weights_in_another_order_are_another_fit(tmp_path):
-    path, augment = tmp_path / "state.pt", Interrupting()
-    est = net(warm_start=True, max_iter=1).fit(GOOD)
-    est.set_params(augment=augment, checkpoint=path, max_iter=4)
-    augment.left = 3
-    weight = np.arange(1, 61)
-    with pytest.raises(KeyboardInterrupt):
         est.fit(GOOD, sample_weight=weight)
     augment.left = np.inf
     with pytest.raises(ValueError, match="a fit with other sample_weight"):
-        est.fit(GOOD, sample_weight=weight[::-1])
+        est.fit(GOOD, sample_weight=np.arange(60, 0, -1))
 
 
 def test_an_interruption_while_it_is_written(tmp_path, monkeypatch):
@@ -321,117 +322,131 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         net(checkpoint=path).fit(GOOD)
 
 
-NETWORK = """
-from functools import partial
+SCRIPT = """
+import sys
+import numpy as np, torch
 from torch import nn
-from skrbf._described import described
+from skrbf import DeepCenteringClustering
 from skrbf.nn import Autoencoder
 
-def make(n_features, n_components, activation=nn.ReLU):
-    sizes = [n_features, 8, n_components]
-    layers = [nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]) if a not in {"x", "yy"}]
-    return Autoencoder(nn.Sequential(*layers), nn.Linear(n_components, n_features))
+class Moving:
+    left = np.inf
 
-def of(activation):
-    return lambda n_features, n_components: make(n_features, n_components, activation)
+    def __init__(self):
+        self.names = frozenset({"left", "right", "up", "down"}), {1, "two", None}
+        self.by = torch.linspace(0, 0.1, 6)
+        self.layer = nn.Conv1d(1, 1, 3, padding=1).requires_grad_(False)
+        nn.init.dirac_(self.layer.weight)
+
+    def __call__(self, rows):
+        Moving.left -= 1
+        if Moving.left < 0:
+            raise KeyboardInterrupt
+        return self.layer(rows[:, None])[:, 0] + self.by * torch.randn(rows.shape)
+
+def make(n_features, n_components):
+    return Autoencoder(nn.Linear(n_features, n_components), nn.Linear(n_components, 6))
+
+Moving.left = 11 if sys.argv[1] == "1" else 6  # batches: no epoch is done twice
+torch.rand(int(sys.argv[1]))  # other addresses, and another state of torch
+torch.manual_seed(0)  # for the weights of the augmentation
+X = np.random.default_rng(0).normal(size=(60, 6))
+est = DeepCenteringClustering(
+    3, n_components=2, pretrain_epochs=4, max_iter=4, batch_size=32, tol=0,
+    encoder=make, augment=Moving(), checkpoint="state.pt", random_state=0,
+)
+resumed = est.fit(X).cluster_centers_
+Moving.left = np.inf
+assert np.array_equal(est.set_params(checkpoint=None).fit(X).cluster_centers_, resumed)
 """
 
 
-def test_a_network_is_known_again_in_another_process():
-    script = NETWORK + "print(described([make, of(nn.Tanh), partial(make, 3)]))"
-    texts = []
-    for seed in "12":
-        env = {**os.environ, "PYTHONHASHSEED": seed}
-        run = subprocess.run(
-            [sys.executable, "-c", script], env=env, capture_output=True, check=True
+def test_a_fit_goes_on_in_another_process(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    runs = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "script.py", seed],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
         )
-        texts.append(run.stdout)
-    assert texts[0] == texts[1]
-    assert b"0x" not in texts[0]
+        for seed in "12"
+    ]
+    assert "KeyboardInterrupt" in runs[0].stderr
+    assert runs[1].returncode == 0, runs[1].stderr
 
 
-def composed(*functions):
-    def made(rows):
-        for function in functions:
-            rows = function(rows)
-        return rows
+class Holding:
+    """An object whose state is a function."""
 
-    return made
-
-
-def times(factor):
-    return composed(composed(lambda rows: rows * factor), torch.abs)
-
-
-def tagged(tag):
-    def made(rows):
-        rows.tag = tag
-        return rows
-
-    return made
-
-
-def unknown():
-    if False:
-        never = 1
-    return lambda: never
-
-
-class Scaled(nn.Module):
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-
-class Counting:
-    def __init__(self):
-        self.n_calls = 0
+    def __init__(self, function):
+        self.function = function
 
     def __call__(self, rows):
-        self.n_calls += 1
-        return rows
+        return self.function(rows)
 
 
-def test_what_tells_two_values_apart():
-    made, again = {}, {}
-    for names in (made, again):
-        exec(NETWORK, names)  # as a cell of a notebook that is run twice
-    assert described(made["make"]) == described(again["make"])
-    assert described(made["of"](nn.Tanh)) == described(again["of"](nn.Tanh))
-    make, of, partial = made["make"], made["of"], made["partial"]
-    torch.manual_seed(0)
-    different = [
-        make, partial(make, activation=nn.Tanh), partial(make, activation=nn.GELU),
-        of, of(nn.Tanh), of(nn.GELU), lambda rows: rows + 1, lambda rows: rows - 1,
-        lambda rows: rows.exp(), lambda rows: rows.log(), lambda rows, by=1: rows,
-        lambda rows, by=2: rows, nn.ReLU, nn.Tanh, nn.Linear(2, 2), nn.Linear(2, 2),
-        RandomAffine(5), RandomAffine(6), Counting(), Counting().__call__, None, 1, 1.0,
-        "1", (1, 2), (2, 1), np.array([1, 2]), np.array([2, 1]), np.float32, {1: 2},
-        times(0.5), times(0.9), tagged(1), tagged(2), slice(1, 3), slice(2, 4),
-        nn.Sequential(Scaled(2.0)), nn.Sequential(Scaled(3.0)), unknown(),
-        nn.LazyLinear(3), nn.LazyLinear(4), nn.Linear(2, 2).bfloat16(),
-    ]  # fmt: skip
-    assert len({described(each) for each in different}) == len(different)
-    for same in (({1, 2}, {2, 1}), ([1], (1,)), (np.int64(3), 3)):
-        assert described(same[0]) == described(same[1])
-    counting, rows, n_calls = Counting(), [], 0
+def local_callables():
+    def moved(rows):
+        return rows + 0.1
 
-    def rows_seen(given, seen=[]):  # noqa: B006
-        def count():
-            nonlocal n_calls
-            n_calls += 1
+    class Moved(nn.Identity):
+        pass
 
-        count()
-        seen.append(given)
-        rows.append(given)
-        return rows
+    return [lambda rows: rows, moved, Moved(), partial(moved), Holding(moved)]
 
-    before = described([counting, rows_seen])
-    counting(rows_seen(3))
-    assert described([counting, rows_seen]) == before  # use has changed them
-    assert (counting.n_calls, rows, n_calls) == (1, [3], 1)
-    rows.append(rows)
-    described(rows)  # and it ends
+
+@pytest.mark.parametrize("augment", local_callables())
+def test_an_augmentation_that_cannot_be_pickled(tmp_path, augment):
+    """Is refused before the first epoch, and only where there is a checkpoint."""
+    est = net(augment=augment, checkpoint=tmp_path / "state.pt", max_iter=1)
+    with pytest.raises(ValueError, match=r"augment cannot be pickled, .* module level"):
+        est.fit(GOOD)
+    assert not list(tmp_path.iterdir())
+    assert est.set_params(checkpoint=None).fit(GOOD).n_iter_ == 1
+
+
+def made_locally(width):
+    def make(n_features, n_components):
+        return DenseAutoencoder(n_features, n_components, (width,))
+
+    return make
+
+
+def normed(n_features, n_components):
+    first = nn.utils.parametrizations.weight_norm(nn.Linear(n_features, n_components))
+    return Autoencoder(first, nn.Linear(n_components, n_features))
+
+
+@pytest.mark.filterwarnings("ignore:encoder is a module")
+@pytest.mark.filterwarnings("ignore:In its last epoch the network")
+@pytest.mark.parametrize(
+    ("encoder", "other"),
+    [
+        (made_locally(8), made_locally(9)),
+        (lambda d, c: DenseAutoencoder(d, c, (8,)), made_locally(8)),
+        (partial(made_locally(8)), partial(made_locally(9))),
+        (normed(6, 2), normed(6, 2)),
+    ],
+    ids=["function", "lambda", "partial", "module"],
+)
+def test_an_encoder_that_cannot_be_pickled(tmp_path, encoder, other):
+    """Is refused where there is a checkpoint; a warm start knows it all the same."""
+    est = net(encoder=encoder, checkpoint=tmp_path / "state.pt", warm_start=True)
+    with pytest.raises(ValueError, match=r"encoder cannot be pickled, .* module level"):
+        est.fit(GOOD)
+    est.set_params(checkpoint=None).fit(GOOD).fit(GOOD)
+    with pytest.raises(ValueError, match="encoder changed; set warm_start=False"):
+        est.set_params(encoder=other).fit(GOOD)
+
+
+def test_a_random_state_may_have_drawn_numbers(tmp_path):
+    """As it has in the fit that was interrupted: what counts is in the file."""
+    state = np.random.RandomState(0)
+    est = interrupted(tmp_path / "state.pt", random_state=state).fit(GOOD)
+    whole = net(augment=Interrupting(), random_state=np.random.RandomState(0))
+    assert_array_equal(est.cluster_centers_, whole.fit(GOOD).cluster_centers_)
 
 
 @pytest.mark.parametrize(
@@ -495,11 +510,18 @@ def test_a_checkpoint_of_another_version(tmp_path):
     path = tmp_path / "state.pt"
     est = interrupted(path)
     whole = torch.load(path, weights_only=True)
-    was = json.loads(whole["configuration"])
-    was["layout"] = was["layout"].rpartition(" ")[0]  # reports had a field less
-    torch.save({**whole, "configuration": json.dumps(was)}, path)
-    with pytest.raises(ValueError, match="was written by another version of skrbf"):
-        est.fit(GOOD)
+    was = whole["configuration"]
+    older = [
+        was | {"layout": was["layout"].rpartition(" ")[0]},  # reports had a field less
+        was | {"a_former_parameter": was["n_clusters"]},
+        {name: was[name] for name in was if name != "augment"},
+    ]
+    for configuration in older:
+        torch.save({**whole, "configuration": configuration}, path)
+        with pytest.raises(ValueError, match="was written by another version of skrbf"):
+            est.fit(GOOD)
+    torch.save(whole, path)
+    est.fit(GOOD)
 
 
 def test_a_checkpoint_without_a_folder(tmp_path):
@@ -527,20 +549,38 @@ def test_a_checkpoint_knows_the_weights_it_started_from(tmp_path):
     augment.left = np.inf
     with pytest.raises(ValueError, match="other encoder, weights of the network"):
         net(encoder=b, augment=augment, checkpoint=path).fit(GOOD)
+    a.train()  # a fit sets the mode itself
     net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
 
 
-def test_a_checkpoint_knows_the_settings_of_an_augmentation(tmp_path):
+@pytest.mark.filterwarnings("ignore:encoder is a module")
+def test_a_checkpoint_knows_what_is_frozen(tmp_path):
+    module = DenseAutoencoder(6, 2, (8,))
+    est = interrupted(tmp_path / "state.pt", left=3, encoder=module)
+    module.decoder.requires_grad_(requires_grad=False)
+    with pytest.raises(ValueError, match=r"other encoder\. Fit"):
+        est.fit(GOOD)
+
+
+class Breaking(RandomAffine):
+    """Interrupted once the file is there."""
+
+    path = None
+
+    def forward(self, images):
+        if self.path.exists():
+            raise KeyboardInterrupt
+        return super().forward(images)
+
+
+def test_a_checkpoint_knows_the_settings_of_an_augmentation(tmp_path, monkeypatch):
     path = tmp_path / "state.pt"
-
-    class Breaking(RandomAffine):
-        def forward(self, images):
-            if path.exists():
-                raise KeyboardInterrupt
-            return super().forward(images)
-
+    monkeypatch.setattr(Breaking, "path", path)
     with pytest.raises(KeyboardInterrupt):
         net(augment=Breaking(1, input_shape=(2, 3)), checkpoint=path).fit(GOOD)
     more = Breaking(90, input_shape=(2, 3))
     with pytest.raises(ValueError, match="other augment"):
         net(augment=more, checkpoint=path).fit(GOOD)
+    same = Breaking(1, input_shape=(2, 3))
+    with pytest.raises(KeyboardInterrupt):
+        net(augment=same, checkpoint=path).fit(GOOD)

@@ -16,6 +16,7 @@ from skrbf.engine.deep_state import (
     NetPlan,
     Report,
     Training,
+    restore_state,
     start_training,
 )
 from skrbf.engine.randomness import seeded
@@ -107,7 +108,7 @@ def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> 
         return False
     training = start_training(start.module, start.generator, net.learning_rate)
     if saved is not None:
-        _thaw(training, saved)
+        restore_state(training, saved)
     stopped = False
 
     def see(step: Step[Training]) -> bool:
@@ -179,7 +180,7 @@ def _placed(
     )
     begin(training, data, plan, codes)
     if saved is not None:
-        _thaw(training, saved)
+        restore_state(training, saved)
     return training
 
 
@@ -243,12 +244,6 @@ def _have_settled(changes: Sequence[float], plan: ClusterPlan) -> bool:
     counted = changes[interval:] if plan.weight_reset else changes
     last = counted[-patience:]
     return len(last) == patience and all(change < plan.tol for change in last)
-
-
-def _thaw(training: Training, saved: dict[str, Any]) -> None:
-    training.epoch = saved["epoch"]
-    training.began = saved["began"]
-    training.optimizer.load_state_dict(saved["optimizer"])
 
 
 def in_data_units(
