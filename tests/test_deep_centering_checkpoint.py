@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
@@ -40,8 +41,7 @@ def net(n_clusters=3, **params):
 class Interrupting:
     """An augmentation that is interrupted after some batches."""
 
-    def __init__(self):
-        self.left = np.inf
+    left = np.inf
 
     def __getstate__(self):
         return {}  # the batches left are not what tells one augmentation from another
@@ -51,6 +51,21 @@ class Interrupting:
         if self.left < 0:
             raise KeyboardInterrupt
         return rows + 0.1 * torch.randn(rows.shape)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state.pt"
+
+
+def interrupted(path, left=5, **params):
+    """Leave a checkpoint after some batches, and return an estimator to go on."""
+    augment = Interrupting()
+    augment.left = left
+    with pytest.raises(KeyboardInterrupt):
+        net(augment=augment, checkpoint=path, **params).fit(GOOD)
+    augment.left = np.inf
+    return net(augment=augment, checkpoint=path, **params)
 
 
 SYSTEMS = {
@@ -73,57 +88,37 @@ SYSTEMS = {
 }
 
 
-@pytest.mark.parametrize(
-    "left", [3, 8, 9, 13]
-)  # of 16 batches, 8 of them of clustering
+@pytest.mark.parametrize("left", [3, 8, 9, 13])  # batches of 16, half of clustering
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS.keys())
-def test_a_fit_goes_on_from_its_checkpoint(tmp_path, system, left):
+def test_a_fit_goes_on_from_its_checkpoint(path, system, left):
     """The same as one that was never interrupted, to the last bit."""
-    path, augment = tmp_path / "state.pt", Interrupting()
-    est = net(augment=augment, **system)
-    whole = est.fit(GOOD).transform(GOOD)
-    history = est.history_
-
-    est = net(augment=augment, checkpoint=path, **system)
-    augment.left = left
-    with pytest.raises(KeyboardInterrupt):
-        est.fit(GOOD)
+    whole = net(augment=Interrupting(), **system).fit(GOOD)
+    est = interrupted(path, left, **system)
     assert path.exists()
-    assert not hasattr(est, "labels_")
-    augment.left = 16 - left // 2 * 2
+    est.augment.left = 16 - left // 2 * 2
     est.fit(GOOD)
-    assert augment.left == 0  # nothing was done twice
-    assert not list(tmp_path.iterdir())
-    assert_array_equal(est.transform(GOOD), whole)
-    for name in set(history) - {"seconds"}:
-        assert_array_equal(est.history_[name], history[name])
+    assert est.augment.left == 0  # nothing was done twice
+    assert not list(path.parent.iterdir())
+    assert_array_equal(est.transform(GOOD), whole.transform(GOOD))
+    for name in set(whole.history_) - {"seconds"}:
+        assert_array_equal(est.history_[name], whole.history_[name])
 
 
-def test_labels_that_had_settled_before_the_interruption(tmp_path):
-    path, augment = tmp_path / "state.pt", Interrupting()
-    params = {"tol": 1.0, "max_iter": 30, "augment": augment}
-    assert net(**params).fit(GOOD).n_iter_ == 3
+def test_labels_that_had_settled_before_the_interruption(path):
+    params = {"tol": 1.0, "max_iter": 30}
+    assert net(**params, augment=Interrupting()).fit(GOOD).n_iter_ == 3
     for tol, n_iter in ((1.0, 3), (0.0, 30)):
-        augment.left = 8 + 4
-        with pytest.raises(KeyboardInterrupt):
-            net(**params, checkpoint=str(path)).fit(GOOD)
-        augment.left = np.inf
-        est = net(**params | {"tol": tol}, checkpoint=str(path)).fit(GOOD)
-        assert est.n_iter_ == n_iter
+        est = interrupted(str(path), 8 + 4, **params)
+        assert est.set_params(tol=tol).fit(GOOD).n_iter_ == n_iter
 
 
 @pytest.mark.parametrize("interval", [4, None])
-def test_labels_that_have_settled_by_another_tol(tmp_path, interval):
+def test_labels_that_have_settled_by_another_tol(path, interval):
     """The fit ends at once, with K-means where it has any."""
-    path, augment = tmp_path / "state.pt", Interrupting()
-    params = {"reinit_interval": interval, "max_iter": 30, "augment": augment}
-    augment.left = 8 + 5 * 2
-    with pytest.raises(KeyboardInterrupt):
-        net(**params, checkpoint=path).fit(GOOD)
-    augment.left = np.inf
-    settled = net(**params, tol=1.0, checkpoint=path).fit(GOOD)
+    params = {"reinit_interval": interval, "max_iter": 30}
+    settled = interrupted(path, 8 + 5 * 2, **params).set_params(tol=1.0).fit(GOOD)
     assert settled.n_iter_ == 5
-    whole = net(**params | {"max_iter": 5}).fit(GOOD)
+    whole = net(**params | {"max_iter": 5}, augment=Interrupting()).fit(GOOD)
     assert_array_equal(settled.cluster_centers_, whole.cluster_centers_)
     assert_array_equal(settled.labels_, whole.labels_)
 
@@ -151,26 +146,21 @@ def warned_when_done(est, path):
 
 @pytest.mark.parametrize(("done", "wanted"), [(2, 2), (2, 4), (2, 9), (4, 4)])
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
-def test_an_end_that_is_set_anew(tmp_path, done, wanted):
+def test_an_end_that_is_set_anew(path, done, wanted):
     """The same as if it had been asked for at first."""
-    path, augment = tmp_path / "state.pt", Interrupting()
-    params = {"augment": augment, "encoder": poor, "learning_rate": 1e-6}
-    params["reinit_interval"] = 3
-    whole = net(max_iter=wanted, tol=0.0, **params).fit(GOOD)
+    params = {"encoder": poor, "learning_rate": 1e-6, "reinit_interval": 3}
+    whole = net(max_iter=wanted, augment=Interrupting(), **params).fit(GOOD)
     if done == 2:
-        augment.left = 8 + 2 * 2  # pretraining, and two epochs of two batches
-        with pytest.raises(KeyboardInterrupt):
-            net(max_iter=4, checkpoint=path, **params).fit(GOOD)
-        augment.left = np.inf
+        est = interrupted(path, 8 + 2 * 2, **params)  # two epochs of two batches
     else:
-        warned_when_done(net(max_iter=4, **params), path)
+        est = net(augment=Interrupting(), **params)
+        warned_when_done(est, path)
     held = path.read_bytes()
-    with pytest.raises(
-        ValueError, match=f"holds {done} epochs of clustering, more than"
-    ):
-        net(max_iter=1, checkpoint=path, **params).fit(GOOD)
+    message = f"holds {done} epochs of clustering, more than"
+    with pytest.raises(ValueError, match=message):
+        est.set_params(max_iter=1).fit(GOOD)
     assert path.read_bytes() == held
-    more = net(max_iter=wanted, tol=0.0, checkpoint=path, **params).fit(GOOD)
+    more = est.set_params(max_iter=wanted).fit(GOOD)
     assert more.n_iter_ == whole.n_iter_ == wanted
     assert_array_equal(more.transform(GOOD), whole.transform(GOOD))
     assert_array_equal(more.cluster_centers_, whole.cluster_centers_)
@@ -188,29 +178,15 @@ def test_an_end_that_is_set_anew(tmp_path, done, wanted):
         ({}, GOOD**2, "X"),
     ],
 )
-def test_a_checkpoint_of_another_fit_is_refused(tmp_path, params, X, what):
-    path, augment = tmp_path / "state.pt", Interrupting()
-    augment.left = 5
-    with pytest.raises(KeyboardInterrupt):
-        net(augment=augment, checkpoint=path).fit(GOOD)
+def test_a_checkpoint_of_another_fit_is_refused(path, params, X, what):
+    est = interrupted(path)
     held = path.read_bytes()
-    est = net(**{"augment": augment, "checkpoint": path, **params})
     message = f"is of a fit with other {what}. Fit with those of before, remove"
     with pytest.raises(ValueError, match=message):
-        est.fit(X)
+        clone(est).set_params(**params).fit(X)
     assert path.read_bytes() == held
-    augment.left = np.inf
-    net(augment=augment, checkpoint=path).fit(GOOD)
+    est.fit(GOOD)
     assert not path.exists()
-
-
-def interrupted(path, left=5, **params):
-    augment = Interrupting()
-    augment.left = left
-    with pytest.raises(KeyboardInterrupt):
-        net(augment=augment, checkpoint=path, **params).fit(GOOD)
-    augment.left = np.inf
-    return net(augment=augment, checkpoint=path, **params)
 
 
 class Making:
@@ -225,9 +201,9 @@ class Making:
         return DenseAutoencoder(n_features, n_components, (self.width, self.shared))
 
 
-def test_a_checkpoint_of_a_network_with_other_layers(tmp_path, monkeypatch):
+def test_a_checkpoint_of_a_network_with_other_layers(path, monkeypatch):
     """Also where the encoder has the same name and pickle."""
-    est = interrupted(tmp_path / "state.pt", encoder=Making(8))
+    est = interrupted(path, encoder=Making(8))
     with pytest.raises(ValueError, match=r"other encoder, layers of the network\. Fit"):
         est.set_params(encoder=Making(9)).fit(GOOD)
     est.set_params(encoder=Making(8))
@@ -238,9 +214,9 @@ def test_a_checkpoint_of_a_network_with_other_layers(tmp_path, monkeypatch):
     est.fit(GOOD)
 
 
-def test_equal_numbers_are_no_other_parameters(tmp_path):
+def test_equal_numbers_are_no_other_parameters(path):
     numbers = {"clustering_weight": 1, "temperature": 0, "max_iter": np.int64(4)}
-    est = interrupted(tmp_path / "state.pt", **numbers, hidden_layer_sizes=(8,))
+    est = interrupted(path, **numbers, hidden_layer_sizes=(8,))
     est.set_params(
         clustering_weight=1.0,
         temperature=np.float32(0.0),
@@ -251,34 +227,26 @@ def test_equal_numbers_are_no_other_parameters(tmp_path):
     assert_array_equal(est.cluster_centers_, whole.cluster_centers_)
 
 
-def test_where_a_fit_runs_and_what_it_prints_may_change(tmp_path, capsys):
-    path, augment = tmp_path / "state.pt", Interrupting()
-    augment.left = 5
-    with pytest.raises(KeyboardInterrupt):
-        net(augment=augment, checkpoint=path, verbose=1, device="cpu").fit(GOOD)
-    augment.left = 16 - 4
-    net(augment=augment, checkpoint=path, verbose=0, device="auto").fit(GOOD)
-    assert augment.left == 0
+def test_where_a_fit_runs_and_what_it_prints_may_change(path, capsys):
+    est = interrupted(path, verbose=1, device="cpu")
     assert "epoch 2, pretrain" in capsys.readouterr().out
+    est.augment.left = 16 - 4
+    est.set_params(verbose=0, device="auto").fit(GOOD)
+    assert est.augment.left == 0
+    assert not capsys.readouterr().out
 
 
-def test_a_fit_that_goes_on_says_so(tmp_path, capsys):
-    path, augment = tmp_path / "state.pt", Interrupting()
-    est = net(augment=augment, checkpoint=path)
-    augment.left = 5
-    with pytest.raises(KeyboardInterrupt):
-        est.fit(GOOD)
-    augment.left = np.inf
-    est.set_params(verbose=1).fit(GOOD)
+def test_a_fit_that_goes_on_says_so(path, capsys):
+    interrupted(path).set_params(verbose=1).fit(GOOD)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith(f"] goes on after epoch 2, from {path}")
     assert "] epoch 3, pretrain" in lines[1]
 
 
 @pytest.mark.parametrize("weight", [None, np.arange(1, 61)])
-def test_other_weights_are_another_fit(tmp_path, weight):
+def test_other_weights_are_another_fit(path, weight):
     """Also where X is the same: the scaling of a warm start does not tell."""
-    path, augment = tmp_path / "state.pt", Interrupting()
+    augment = Interrupting()
     est = net(warm_start=True, max_iter=1).fit(GOOD)
     est.set_params(augment=augment, checkpoint=path, max_iter=4)
     augment.left = 3
@@ -289,9 +257,9 @@ def test_other_weights_are_another_fit(tmp_path, weight):
         est.fit(GOOD, sample_weight=np.arange(60, 0, -1))
 
 
-def test_an_interruption_while_it_is_written(tmp_path, monkeypatch):
+def test_an_interruption_while_it_is_written(path, monkeypatch):
     """The file of the epoch before is whole, and the fit goes on from it."""
-    path, save, n_written = tmp_path / "state.pt", torch.save, 0
+    save, n_written = torch.save, 0
 
     def broken(content, file):
         nonlocal n_written
@@ -309,9 +277,8 @@ def test_an_interruption_while_it_is_written(tmp_path, monkeypatch):
     assert_array_equal(est.transform(GOOD), net().fit(GOOD).transform(GOOD))
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_read(path, monkeypatch):
     """Is no matter of its content."""
-    path = tmp_path / "state.pt"
     path.write_bytes(b"something")
 
     def forbidden(*args, **kwargs):
@@ -398,12 +365,12 @@ def local_callables():
 
 
 @pytest.mark.parametrize("augment", local_callables())
-def test_an_augmentation_that_cannot_be_pickled(tmp_path, augment):
+def test_an_augmentation_that_cannot_be_pickled(path, augment):
     """Is refused before the first epoch, and only where there is a checkpoint."""
-    est = net(augment=augment, checkpoint=tmp_path / "state.pt", max_iter=1)
+    est = net(augment=augment, checkpoint=path, max_iter=1)
     with pytest.raises(ValueError, match=r"augment cannot be pickled, .* module level"):
         est.fit(GOOD)
-    assert not list(tmp_path.iterdir())
+    assert not list(path.parent.iterdir())
     assert est.set_params(checkpoint=None).fit(GOOD).n_iter_ == 1
 
 
@@ -431,9 +398,9 @@ def normed(n_features, n_components):
     ],
     ids=["function", "lambda", "partial", "module"],
 )
-def test_an_encoder_that_cannot_be_pickled(tmp_path, encoder, other):
+def test_an_encoder_that_cannot_be_pickled(path, encoder, other):
     """Is refused where there is a checkpoint; a warm start knows it all the same."""
-    est = net(encoder=encoder, checkpoint=tmp_path / "state.pt", warm_start=True)
+    est = net(encoder=encoder, checkpoint=path, warm_start=True)
     with pytest.raises(ValueError, match=r"encoder cannot be pickled, .* module level"):
         est.fit(GOOD)
     est.set_params(checkpoint=None).fit(GOOD).fit(GOOD)
@@ -441,62 +408,46 @@ def test_an_encoder_that_cannot_be_pickled(tmp_path, encoder, other):
         est.set_params(encoder=other).fit(GOOD)
 
 
-def test_a_random_state_may_have_drawn_numbers(tmp_path):
+def test_a_random_state_may_have_drawn_numbers(path):
     """As it has in the fit that was interrupted: what counts is in the file."""
     state = np.random.RandomState(0)
-    est = interrupted(tmp_path / "state.pt", random_state=state).fit(GOOD)
+    est = interrupted(path, random_state=state).fit(GOOD)
     whole = net(augment=Interrupting(), random_state=np.random.RandomState(0))
     assert_array_equal(est.cluster_centers_, whole.fit(GOOD).cluster_centers_)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not a checkpoint", b"Good\n", "tensor", "cut", None]
-)
-def test_a_file_that_is_no_checkpoint(tmp_path, content):
-    path = tmp_path / "state.pt"
-    if isinstance(content, str):
-        torch.save(torch.ones(3), path)
-        whole = path.read_bytes()
-        path.write_bytes(whole if content == "tensor" else whole[:500])
-    elif content is None:
-        half_a_checkpoint(path)
+@pytest.mark.parametrize("content", [b"", b"none", b"Good\n", "tensor", "cut", "half"])
+def test_a_file_that_is_no_checkpoint(path, content):
+    if content == "half":
+        interrupted(path)
     else:
+        torch.save(torch.ones(3), path)
+    if isinstance(content, bytes):
         path.write_bytes(content)
+    elif content != "tensor":
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=re.escape(f"{path}' is not a checkpoint of")):
         net(checkpoint=path).fit(GOOD)
     assert path.exists()
     with pytest.raises(IsADirectoryError, match="is a folder, not a file"):
-        net(checkpoint=tmp_path).fit(GOOD)
+        net(checkpoint=path.parent).fit(GOOD)
 
 
-def half_a_checkpoint(path):
-    augment = Interrupting()
-    augment.left = 5
-    with pytest.raises(KeyboardInterrupt):
-        net(augment=augment, checkpoint=path).fit(GOOD)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-
-
-def test_two_fits_with_one_file(tmp_path, monkeypatch):
+def test_two_fits_with_one_file(path, monkeypatch):
     save = torch.save
 
     def save_and_lose(whole, draft):
         save(whole, draft)
-        draft.rename(tmp_path / "state.pt")  # as the other fit does
+        draft.rename(path)  # as the other fit does
 
     monkeypatch.setattr(on_disk.torch, "save", save_and_lose)
     with pytest.raises(FileNotFoundError, match="need a checkpoint each"):
-        net(checkpoint=tmp_path / "state.pt").fit(GOOD)
+        net(checkpoint=path).fit(GOOD)
 
 
-def test_a_checkpoint_without_all_its_parts(tmp_path):
-    path, augment = tmp_path / "state.pt", Interrupting()
-    augment.left = 13
-    est = net(augment=augment, checkpoint=path)
-    with pytest.raises(KeyboardInterrupt):
-        est.fit(GOOD)
-    augment.left = np.inf
+def test_a_checkpoint_without_all_its_parts(path):
+    est = interrupted(path, 13)
     whole = torch.load(path, weights_only=True)
     for key in whole:
         torch.save({k: v for k, v in whole.items() if k != key}, path)
@@ -506,8 +457,7 @@ def test_a_checkpoint_without_all_its_parts(tmp_path):
     est.fit(GOOD)
 
 
-def test_a_checkpoint_of_another_version(tmp_path):
-    path = tmp_path / "state.pt"
+def test_a_checkpoint_of_another_version(path):
     est = interrupted(path)
     whole = torch.load(path, weights_only=True)
     was = whole["configuration"]
@@ -530,33 +480,29 @@ def test_a_checkpoint_without_a_folder(tmp_path):
         net(checkpoint=path).fit(GOOD)
 
 
-def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
+def test_a_folder_that_may_not_be_written_to(path, monkeypatch):
     """Is told of before the first epoch."""
     monkeypatch.setattr(on_disk.os, "access", lambda *args: False)
     seen = []
     with pytest.raises(PermissionError, match="may not be written to"):
-        net(checkpoint=tmp_path / "state.pt", augment=seen.append).fit(GOOD)
+        net(checkpoint=path, augment=seen.append).fit(GOOD)
     assert not seen
 
 
 @pytest.mark.filterwarnings("ignore:encoder is a module")
-def test_a_checkpoint_knows_the_weights_it_started_from(tmp_path):
-    path, augment = tmp_path / "state.pt", Interrupting()
+def test_a_checkpoint_knows_the_weights_it_started_from(path):
     a, b = (net(max_iter=0, random_state=s).fit(GOOD).autoencoder_ for s in (0, 1))
-    augment.left = 2
-    with pytest.raises(KeyboardInterrupt):
-        net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
-    augment.left = np.inf
+    est = interrupted(path, 2, encoder=a)
     with pytest.raises(ValueError, match="other encoder, weights of the network"):
-        net(encoder=b, augment=augment, checkpoint=path).fit(GOOD)
+        est.set_params(encoder=b).fit(GOOD)
     a.train()  # a fit sets the mode itself
-    net(encoder=a, augment=augment, checkpoint=path).fit(GOOD)
+    est.set_params(encoder=a).fit(GOOD)
 
 
 @pytest.mark.filterwarnings("ignore:encoder is a module")
-def test_a_checkpoint_knows_what_is_frozen(tmp_path):
+def test_a_checkpoint_knows_what_is_frozen(path):
     module = DenseAutoencoder(6, 2, (8,))
-    est = interrupted(tmp_path / "state.pt", left=3, encoder=module)
+    est = interrupted(path, left=3, encoder=module)
     module.decoder.requires_grad_(requires_grad=False)
     with pytest.raises(ValueError, match=r"other encoder\. Fit"):
         est.fit(GOOD)
@@ -573,8 +519,7 @@ class Breaking(RandomAffine):
         return super().forward(images)
 
 
-def test_a_checkpoint_knows_the_settings_of_an_augmentation(tmp_path, monkeypatch):
-    path = tmp_path / "state.pt"
+def test_a_checkpoint_knows_the_settings_of_an_augmentation(path, monkeypatch):
     monkeypatch.setattr(Breaking, "path", path)
     with pytest.raises(KeyboardInterrupt):
         net(augment=Breaking(1, input_shape=(2, 3)), checkpoint=path).fit(GOOD)

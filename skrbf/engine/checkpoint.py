@@ -91,7 +91,8 @@ class Checkpoint:
                 f"{name} is of a fit with other {', '.join(other)}. Fit with those of "
                 "before, remove the file, or name another."
             )
-        return saved
+        records = [Report(*record) for record in saved["records"]]
+        return {**saved, "records": records}
 
     def write(self, training: Training, records: Sequence[Report]) -> None:
         """Replace the file; the one before stays until the new one is whole."""

@@ -14,7 +14,6 @@ from skrbf.engine.deep_data import DeepData
 from skrbf.engine.deep_state import (
     ClusterPlan,
     NetPlan,
-    Report,
     Training,
     restore_state,
     start_training,
@@ -63,6 +62,13 @@ class DeepFitted(NamedTuple):
     variance: float
     n_iter: int
     collapsed: bool
+
+
+def resume(start: Start, saved: dict[str, Any]) -> Start:
+    """Start from what a checkpoint holds."""
+    start.module.load_state_dict(saved["module"])
+    start.generator.set_state(saved["generator"])
+    return start._replace(saved=saved)
 
 
 def fit_deep(
@@ -134,7 +140,8 @@ def _cluster(
 ) -> DeepFitted:
     saved = start.saved if start.saved and start.saved["phase"] == "cluster" else None
     training = _placed(data, net, plan, start, saved)
-    changes = [] if saved is None else _label_changes(saved["records"])
+    records = [] if saved is None else saved["records"]
+    changes = [each.label_change for each in records if each.phase == "cluster"]
 
     def see(step: Step[Training]) -> bool:
         report = training.report
@@ -228,12 +235,6 @@ def _first_clusters(
     labels = nearest_centers(codes, start.centers, data)  # (m,)
     weight = data.weight.to(data.compute.accumulate)
     return Clusters(start.centers, weight_sums(labels, weight, plan.n_clusters))
-
-
-def _label_changes(records: Sequence[Sequence[Any]]) -> list[float]:
-    """Those of the epochs of clustering."""
-    reports = (Report(*record) for record in records)
-    return [report.label_change for report in reports if report.phase == "cluster"]
 
 
 def _have_settled(changes: Sequence[float], plan: ClusterPlan) -> bool:
