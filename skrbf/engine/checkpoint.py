@@ -1,4 +1,4 @@
-"""A training on disk, from which the same fit can go on."""
+"""Checkpoint files, from which an interrupted fit resumes."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ _CLUSTER_KEYS = {"centers", "mass"}
 
 
 class NoCheckpoint:
-    """Where none was asked for."""
+    """The checkpoint of a fit that writes none."""
 
     saved = None
 
     def write(self, training: Training, records: Sequence[Report]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def remove(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Checkpoint:
@@ -55,7 +55,7 @@ class Checkpoint:
         self.saved = self._load()
 
     def _load(self) -> dict[str, Any] | None:
-        """What was saved, on the CPU; None where there is no file."""
+        """Read the file, to the CPU; None where there is none."""
         name = f"checkpoint={str(self.path)!r}"
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"{name} is in a folder that is not there.")
