@@ -42,7 +42,7 @@ from skrbf.engine import predict as prediction
 from skrbf.engine.centers import CENTER_RULES, kmeans
 from skrbf.engine.checkpoint import Checkpoint, NoCheckpoint
 from skrbf.engine.deep_data import WIDTH, prepare_rows
-from skrbf.engine.deep_fit import Start, fit_deep
+from skrbf.engine.deep_fit import Start, fit_deep, resume
 from skrbf.engine.encode import (
     EncodedRows,
     make_encoder,
@@ -52,7 +52,6 @@ from skrbf.engine.encode import (
 from skrbf.engine.predict import Model
 from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import code_distances, encode_all, look
-from skrbf.engine.records import Record
 from skrbf.engine.scaling import Scaling
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 
@@ -202,10 +201,11 @@ class DeepCenteringClustering(
 
     checkpoint : str or path-like, default=None
         A file to which the training is written after every epoch, and from which the
-        next fit with the same rows and parameters goes on, to the end that `max_iter`
-        and `tol` say then. Removed at the end of a fit. Fits that run at the same time
-        need a file each: not for use in a search or cross-validation, where a file
-        that an interrupted fit has left makes another fail.
+        next fit with the same rows and parameters resumes, to the end that `max_iter`
+        and `tol` say then. It is removed at the end of a fit. `encoder` and `augment`
+        must be picklable: no lambda, and no function inside a function. Fits that run
+        at the same time need a file each: not for use in a search or cross-validation,
+        where a file that an interrupted fit has left makes another fail.
 
     warm_start : bool, default=False
         Whether `fit` goes on with the network, scaling and centers of the last one,
@@ -442,8 +442,8 @@ class DeepCenteringClustering(
             encoder that raises an error where it is called or whose codes have another
             width than `n_components`, a warm start with another network, a network
             without parameters to train, a `weight_reset` without `reinit_interval`, a
-            checkpoint of another fit or of more than `max_iter` epochs, or a device
-            that is not there.
+            checkpoint of another fit or of more than `max_iter` epochs, a checkpoint
+            and a parameter that cannot be pickled, or a device that is not there.
         FileNotFoundError, IsADirectoryError, PermissionError
             If the folder of `checkpoint` is not there, `checkpoint` is one, or it may
             not be written.
@@ -474,9 +474,7 @@ class DeepCenteringClustering(
             data, start = self._start(X, weight)
         checkpoint = self._checkpoint(data, start)
         if checkpoint.saved is not None:
-            start.module.load_state_dict(checkpoint.saved["module"])
-            start.generator.set_state(checkpoint.saved["generator"])
-            start = start._replace(saved=checkpoint.saved)
+            start = resume(start, checkpoint.saved)
 
         def attributes(record, training):
             present = _present(training, data, plan)
@@ -493,7 +491,7 @@ class DeepCenteringClustering(
         most = plan.n_epochs + (0 if start.pretrained else net.pretrain_epochs)
         watch = EpochWatch(self, given, y, metadata, attributes, most)
         if checkpoint.saved is not None:
-            watch.resume([Record(*each) for each in checkpoint.saved["records"]])
+            watch.resume(checkpoint.saved["records"])
 
         def on_epoch(training):
             stop = watch(training.report, training)

@@ -28,7 +28,7 @@ def build_module(estimator, n_features, generator):
     """
     kind, width = estimator.encoder, estimator.n_components
     if isinstance(kind, nn.Module):
-        return _copied(kind), True
+        return copied(kind), True
     if kind == "dense":
         sizes = tuple(map(int, estimator.hidden_layer_sizes))
         activation = estimator.code_activation
@@ -236,10 +236,11 @@ def _settled_copy(module, rows):
     """
     with torch.no_grad():
         module.decode(module.encode(rows))
-    return _copied(module)
+    return copied(module)
 
 
-def _copied(module):
+def copied(module):
+    """Copy a network, or raise an error that says why it cannot be."""
     try:
         return copy.deepcopy(module)
     except (RuntimeError, TypeError) as error:

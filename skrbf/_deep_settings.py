@@ -7,20 +7,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from skrbf._deep_module import build_module, layers
-from skrbf._described import described, weights
+from skrbf._deep_module import build_module, copied, layers
 from skrbf._estimator import warn
+from skrbf._fingerprint import fingerprint
 from skrbf.engine.centers import CENTER_RULES
-from skrbf.engine.checkpoint import fingerprints
 from skrbf.engine.deep_fit import in_data_units
 from skrbf.engine.deep_state import ClusterPlan, NetPlan
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 
-# What a training that goes on need not share with the one that was interrupted: where
-# it runs, and when it ends.
-_FREE = {"checkpoint", "device", "verbose", "max_iter", "tol"}
+# Parameters that may change when a fit is resumed: where it runs, and when it ends.
+RESUMABLE_PARAMETERS = {"checkpoint", "device", "verbose", "max_iter", "tol"}
 
-# What a network that training goes on with has been made from.
+# Rows that are hashed at a time: the same on every device.
+_HASHED_ROWS = 2**14
+
+# Parameters that the built-in networks are made from.
 _NETWORK = {
     "dense": ("hidden_layer_sizes", "code_activation"),
     "conv": ("input_shape", "code_activation"),
@@ -131,7 +132,7 @@ def _warn_of_settings(estimator):
 
 
 def configuration(estimator, data, module, pretrained):
-    """What the fits before and after an interruption must have in common.
+    """Fingerprint what the fits before and after an interruption must have in common.
 
     Parameters
     ----------
@@ -141,31 +142,74 @@ def configuration(estimator, data, module, pretrained):
         The network that the fit starts with.
     pretrained : bool
         Whether its weights are not drawn in the fit.
+
+    Returns
+    -------
+    fingerprints : dict of str to str
+        By the names that an error message has for them.
+
+    Raises
+    ------
+    ValueError
+        If a parameter cannot be pickled.
     """
-    names = estimator.get_params(deep=False).keys() - _FREE
-    parameters = {name: _as_text(estimator, name) for name in sorted(names)}
+    names = estimator.get_params(deep=False).keys() - RESUMABLE_PARAMETERS
+    parameters = {name: _parameter(estimator, name) for name in sorted(names)}
     ours = isinstance(estimator.encoder, str)  # the parameters tell its layers
+    state = dict(module.state_dict())
     return {
         **parameters,
-        "layers of the network": None if ours else described(layers(module)),
-        "weights of the network": weights(module) if pretrained else "drawn",
-        **fingerprints(data),
+        "layers of the network": fingerprint(None if ours else layers(module)),
+        "weights of the network": fingerprint(state) if pretrained else "drawn",
+        "X": _table(data.rows),
+        "sample_weight": _table(data.weight),
     }
 
 
-def network(estimator):
-    """What the network of a fit was made from."""
-    kind = estimator.encoder if isinstance(estimator.encoder, str) else None
-    names = ("encoder", "n_components", *_NETWORK.get(kind, ()))
-    return {name: _as_text(estimator, name) for name in names}
+def _table(table):
+    """Fingerprint the rows of a tensor, piece by piece to save memory."""
+    pieces = table.split(_HASHED_ROWS)
+    return fingerprint([fingerprint(piece + 0.0) for piece in pieces])  # no -0.0
 
 
-def _as_text(estimator, name):
-    """A parameter as a text, the same for the same numbers in another type."""
+def _parameter(estimator, name):
+    """Fingerprint a parameter, the same for equal numbers of any type."""
     value = getattr(estimator, name)
     if name in ("hidden_layer_sizes", "input_shape") and value is not None:
         value = [int(size) for size in value]
-    return described(float(value) if _is_number(value) else value)
+    elif _is_number(value):
+        value = float(value)
+    elif isinstance(value, np.random.RandomState):
+        value = type(value)  # each fit changes its state
+    elif isinstance(value, nn.Module) and name == "encoder":
+        value = copied(value).eval()  # a fit sets the mode itself
+    try:
+        return fingerprint(value)
+    except Exception as error:  # pickling runs code of the user's
+        raise ValueError(
+            f"{name} cannot be pickled, and a checkpoint compares parameters by their "
+            "pickles. Define its functions and classes at module level, neither as a "
+            "lambda nor inside a function, or set checkpoint=None."
+        ) from error
+
+
+def network(estimator):
+    """Fingerprint the parameters that the network of a fit is made from.
+
+    Without a checkpoint, an encoder need not be pickled: one that cannot be counts by
+    its name and weights, and `check_same_network` compares the layers that it makes.
+    """
+    encoder = estimator.encoder
+    kind = encoder if isinstance(encoder, str) else None
+    names = ("n_components", *_NETWORK.get(kind, ()))
+    found = {name: _parameter(estimator, name) for name in names}
+    try:
+        found["encoder"] = _parameter(estimator, "encoder")
+    except ValueError:
+        name = getattr(encoder, "__qualname__", type(encoder).__qualname__)
+        state = encoder.state_dict() if isinstance(encoder, nn.Module) else {}
+        found["encoder"] = fingerprint([name, dict(state)])
+    return found
 
 
 def check_same_network(estimator, before):
@@ -173,7 +217,7 @@ def check_same_network(estimator, before):
     now = network(estimator)
     changed = [name for name in now if now[name] != before.get(name)]
     if not changed and not isinstance(estimator.encoder, str | nn.Module):
-        # An object that makes networks is told by its type alone: see what it makes.
+        # A function counts by its name: see what it makes.
         made, _ = build_module(estimator, len(estimator.mean_), torch.Generator())
         shapes, known = layers(made), layers(estimator.autoencoder_)
         known |= {name: None for name in shapes if shapes[name] is None}

@@ -72,11 +72,11 @@ def test_a_search_over_an_array_of_booleans(estimator, name):
 
 def test_a_checkpoint_knows_the_same_booleans(tmp_path):
     """The parameters of an interrupted fit are compared by their values."""
-    from skrbf._deep_settings import _as_text
+    from skrbf._deep_settings import _parameter
 
     for value in (True, False):
         texts = {
-            _as_text(
+            _parameter(
                 ESTIMATORS[2].set_params(through_weights=kind(value)), "through_weights"
             )
             for kind in (bool, np.bool_)

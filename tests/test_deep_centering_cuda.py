@@ -56,28 +56,35 @@ def test_cuda_is_the_cpu(kind):
     assert all(p.device.type == "cpu" for p in gpu.autoencoder_.parameters())
 
 
+class Interrupting:
+    """An augmentation that is interrupted once, after some batches."""
+
+    left = 25  # batches, eight of them an epoch
+
+    def __getstate__(self):
+        return {}  # the batches left are not what tells one augmentation from another
+
+    def __call__(self, rows):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return rows
+
+
 @pytest.mark.parametrize("kind", [KINDS["default"], KINDS["running"], KINDS["learned"]])
 def test_what_a_gpu_began_a_cpu_ends(tmp_path, kind):
     X, _ = load_digits(return_X_y=True)
     params = {"hidden_layer_sizes": (50,), "pretrain_epochs": 2, "max_iter": 3, **kind}
-    left = 25  # batches of eight an epoch
-
-    def interrupted(rows):
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise KeyboardInterrupt
-        return rows
-
+    augment = Interrupting()
     est = DeepCenteringClustering(
         10,
         **params,
-        augment=interrupted,
+        augment=augment,
         checkpoint=tmp_path / "fit.pt",
         random_state=0,
     )
     with pytest.raises(KeyboardInterrupt):
         est.set_params(device="cuda").fit(X)
     est.set_params(device="cpu").fit(X)
-    assert left == -16  # two epochs are left
+    assert augment.left == -16  # two epochs are left
     assert est.history_["phase"] == ["pretrain"] * 2 + ["cluster"] * 3

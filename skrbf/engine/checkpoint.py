@@ -1,6 +1,5 @@
-"""A training on disk, from which the same fit can go on."""
+"""Checkpoint files, from which an interrupted fit resumes."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -8,25 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from skrbf.engine.deep_data import DeepData
-from skrbf.engine.deep_state import Training
+from skrbf.engine.deep_state import Training, state_to_dict
 from skrbf.engine.records import Record
-from skrbf.ops.keys import row_keys
-
-
-def fingerprints(data: DeepData) -> dict[str, str]:
-    """Texts that differ where the rows do, and where their weights do."""
-    both = {"X": data.rows, "sample_weight": data.weight[:, None]}
-    return {name: _fingerprint(table.cpu()) for name, table in both.items()}
-
-
-def _fingerprint(table: Tensor) -> str:
-    keys = row_keys(table)  # (m,)
-    place = torch.arange(1, len(keys) + 1, device=keys.device)
-    return f"{tuple(table.shape)} {int((keys * place).sum()):x}"
-
 
 _KEYS = {"records", "phase", "epoch", "began"}
 _KEYS |= {"module", "optimizer", "generator"}
@@ -34,15 +17,15 @@ _CLUSTER_KEYS = {"centers", "mass"}
 
 
 class NoCheckpoint:
-    """Where none was asked for."""
+    """The checkpoint of a fit that writes none."""
 
     saved = None
 
     def write(self, training: Training, records: Sequence[Record]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def remove(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Checkpoint:
@@ -52,7 +35,8 @@ class Checkpoint:
     ----------
     path : str or path-like
     configuration : mapping of str to str
-        What the fits before and after an interruption must have in common.
+        Fingerprints of what the fits before and after an interruption must have in
+        common, by the names that an error message has for them.
 
     Raises
     ------
@@ -72,7 +56,7 @@ class Checkpoint:
         self.saved = self._load()
 
     def _load(self) -> dict[str, Any] | None:
-        """What was saved, on the CPU; None where there is no file."""
+        """Read the file, to the CPU; None where there is none."""
         name = f"checkpoint={str(self.path)!r}"
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"{name} is in a folder that is not there.")
@@ -87,7 +71,7 @@ class Checkpoint:
             saved: dict[str, Any] = torch.load(
                 BytesIO(content), map_location="cpu", weights_only=True
             )
-            before = json.loads(saved["configuration"])
+            before = dict(saved["configuration"])
             clusters = saved.get("phase") == "cluster"
             missing = (_KEYS | _CLUSTER_KEYS if clusters else _KEYS) - saved.keys()
             if missing:
@@ -97,27 +81,27 @@ class Checkpoint:
                 f"{name} is not a checkpoint of a fit, or not a whole one."
             ) from error
         now = self.configuration
-        names = sorted({*before, *now})
-        other = [each for each in names if before.get(each) != now.get(each)]
-        if other == ["layout"]:
+        if before.keys() != now.keys() or before["layout"] != now["layout"]:
             raise ValueError(
                 f"{name} was written by another version of skrbf. Remove the file, or "
                 "name another."
             )
+        other = [each for each in sorted(now) if before[each] != now[each]]
         if other:
             raise ValueError(
                 f"{name} is of a fit with other {', '.join(other)}. Fit with those of "
                 "before, remove the file, or name another."
             )
-        return saved
+        records = [Record(*record) for record in saved["records"]]
+        return {**saved, "records": records}
 
     def write(self, training: Training, records: Sequence[Record]) -> None:
         """Replace the file; the one before stays until the new one is whole."""
         draft = self.path.with_name(self.path.name + ".part")
         whole = {
-            "configuration": json.dumps(self.configuration),
+            "configuration": self.configuration,
             "records": [tuple(record) for record in records],
-            **frozen(training),
+            **state_to_dict(training),
         }
         torch.save(whole, draft)
         try:
@@ -131,21 +115,3 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove the file, once the fit has its result."""
         self.path.unlink(missing_ok=True)
-
-
-def frozen(training: Training) -> dict[str, Any]:
-    """All that a training needs to go on later, as tensors, numbers and text."""
-    report = training.report
-    assert report is not None
-    state: dict[str, Any] = {
-        "phase": report.phase,
-        "epoch": training.epoch,
-        "began": training.began,
-        "module": training.module.state_dict(),
-        "optimizer": training.optimizer.state_dict(),
-        "generator": training.generator.get_state(),
-    }
-    if training.clusters is not None:
-        state["centers"] = training.clusters.centers
-        state["mass"] = training.clusters.mass
-    return state

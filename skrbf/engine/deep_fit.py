@@ -14,6 +14,7 @@ from skrbf.engine.deep_state import (
     ClusterPlan,
     NetPlan,
     Training,
+    restore_state,
     start_training,
 )
 from skrbf.engine.encode import n_parameters
@@ -24,7 +25,6 @@ from skrbf.engine.recluster import (
     end_with_kmeans,
     nearest_centers,
 )
-from skrbf.engine.records import Record
 from skrbf.engine.scaling import Scaling
 from skrbf.engine.train import ADVICE, Step, follow
 from skrbf.nn.autoencoder import Autoencoder
@@ -64,6 +64,13 @@ class DeepFitted(NamedTuple):
     collapsed: bool
 
 
+def resume(start: Start, saved: dict[str, Any]) -> Start:
+    """Start from what a checkpoint holds."""
+    start.module.load_state_dict(saved["module"])
+    start.generator.set_state(saved["generator"])
+    return start._replace(saved=saved)
+
+
 def fit_deep(
     data: DeepData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
 ) -> DeepFitted:
@@ -98,7 +105,7 @@ def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> 
         return False
     training = start_training(start.module, start.generator, net.learning_rate)
     if saved is not None:
-        _thaw(training, saved)
+        restore_state(training, saved)
     stopped = False
 
     def see(step: Step[Training]) -> bool:
@@ -124,7 +131,8 @@ def _cluster(
 ) -> DeepFitted:
     saved = start.saved if start.saved and start.saved["phase"] == "cluster" else None
     training = _placed(data, net, plan, start, saved)
-    changes = [] if saved is None else _label_changes(saved["records"])
+    records = [] if saved is None else saved["records"]
+    changes = [each.label_change for each in records if each.phase == "cluster"]
 
     def see(step: Step[Training]) -> bool:
         report = training.report
@@ -170,7 +178,7 @@ def _placed(
     )
     begin(training, data, plan, codes)
     if saved is not None:
-        _thaw(training, saved)
+        restore_state(training, saved)
     return training
 
 
@@ -220,12 +228,6 @@ def _first_clusters(
     return Clusters(start.centers, weight_sums(labels, weight, plan.n_clusters))
 
 
-def _label_changes(records: Sequence[Sequence[Any]]) -> list[float]:
-    """Those of the epochs of clustering."""
-    reports = (Record(*record) for record in records)
-    return [report.label_change for report in reports if report.phase == "cluster"]
-
-
 def _have_settled(changes: Sequence[float], plan: ClusterPlan) -> bool:
     """Whether labels hardly changed in the last epochs, given the changes of all."""
     interval = plan.reinit_interval or 0
@@ -234,12 +236,6 @@ def _have_settled(changes: Sequence[float], plan: ClusterPlan) -> bool:
     counted = changes[interval:] if plan.weight_reset else changes
     last = counted[-patience:]
     return len(last) == patience and all(change < plan.tol for change in last)
-
-
-def _thaw(training: Training, saved: dict[str, Any]) -> None:
-    training.epoch = saved["epoch"]
-    training.began = saved["began"]
-    training.optimizer.load_state_dict(saved["optimizer"])
 
 
 def in_data_units(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -85,3 +85,28 @@ def start_training(
     fused = parameters[0].device.type in ("cpu", "cuda")
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
     return Training(module, optimizer, generator, clusters=clusters, learned=own)
+
+
+def state_to_dict(training: Training) -> dict[str, Any]:
+    """Collect all that a training needs to go on later: tensors, numbers and text."""
+    report = training.report
+    assert report is not None
+    state: dict[str, Any] = {
+        "phase": report.phase,
+        "epoch": training.epoch,
+        "began": training.began,
+        "module": training.module.state_dict(),
+        "optimizer": training.optimizer.state_dict(),
+        "generator": training.generator.get_state(),
+    }
+    if training.clusters is not None:
+        state["centers"] = training.clusters.centers
+        state["mass"] = training.clusters.mass
+    return state
+
+
+def restore_state(training: Training, saved: dict[str, Any]) -> None:
+    """Set a training that has its network and centers to where a saved one was."""
+    training.epoch = saved["epoch"]
+    training.began = saved["began"]
+    training.optimizer.load_state_dict(saved["optimizer"])
