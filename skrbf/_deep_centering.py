@@ -15,7 +15,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf._compat import Interval, StrOptions, _fit_context
@@ -33,8 +33,10 @@ from skrbf._estimator import (
     TorchEstimator,
     as_array,
     check_sample_weight,
+    drawn_seed,
     scaling_tensors,
     to_rows,
+    too_few_clusters,
     torch_modes,
     warn,
 )
@@ -52,7 +54,6 @@ from skrbf.engine.encode import (
 from skrbf.engine.predict import Model
 from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import code_distances, encode_all, look
-from skrbf.engine.scaling import Scaling
 from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
 
 # Multiply-adds of a row, in units of its features, for the choice of a device.
@@ -64,10 +65,10 @@ _WORSE = 1.1
 
 
 class DeepCenteringClustering(
+    TorchEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     ClusterMixin,
-    TorchEstimator,
     BaseEstimator,
 ):
     r"""Clusters of learned codes: an autoencoder whose codes are pulled to centers.
@@ -405,13 +406,6 @@ class DeepCenteringClustering(
         self.verbose = verbose
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        """Sparse input, and both float types kept."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     @property
     def _n_features_out(self):
         return self.cluster_centers_.shape[1]
@@ -541,8 +535,8 @@ class DeepCenteringClustering(
             self._scaling() if go_on else None,
             self._compute(X, _WORK, dtype=np.float32),
         )
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        generator = torch.Generator().manual_seed(int(seed))
+        seed = drawn_seed(self.random_state)
+        generator = torch.Generator().manual_seed(seed)
         centers = None
         if go_on:
             module, pretrained = copy.deepcopy(self.autoencoder_), True
@@ -552,7 +546,7 @@ class DeepCenteringClustering(
             module, pretrained = build_module(self, X.shape[1], generator)
         module = module.to(data.rows.device, data.rows.dtype)
         batch = data.rows[: int(self.batch_size)]
-        with seeded(int(seed), data.rows.device):  # lazy layers draw at their first use
+        with seeded(seed, data.rows.device):  # lazy layers draw at their first use
             check_module(self, module, batch, host.dtype, pretrained)
         if pretrained and not go_on:
             warn_of_untrained(self, module, data)
@@ -571,10 +565,6 @@ class DeepCenteringClustering(
                 f"clustering, more than max_iter={self.max_iter}."
             )
         return checkpoint
-
-    def _scaling(self):
-        both = (self.mean_, self.scale_)
-        return Scaling(*(torch.tensor(part, device="cpu") for part in both))
 
     def _state(self, X, data, module, centers, temperature, variance):
         """What prediction needs."""
@@ -633,10 +623,12 @@ class DeepCenteringClustering(
                 )
         if n_found < self.n_clusters:
             messages.append(
-                f"Number of distinct clusters ({n_found}) found smaller than "
-                f"n_clusters ({self.n_clusters}). Possibly due to duplicate points in "
-                "X, to a few rows that lie far from all others, or to centers without "
-                "rows."
+                too_few_clusters(
+                    n_found,
+                    self.n_clusters,
+                    "to a few rows that lie far from all others, or to centers without "
+                    "rows",
+                )
             )
         if fitted.collapsed:
             messages = [

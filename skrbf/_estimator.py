@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn import get_config
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import validate_data
 
 from skrbf._compat import (
@@ -17,6 +17,7 @@ from skrbf._compat import (
     begin_callbacks,
 )
 from skrbf.engine.compute import Compute
+from skrbf.engine.scaling import Scaling
 
 _MIB = 1 << 20
 
@@ -29,6 +30,18 @@ class TorchEstimator(CallbackSupportMixin):
         "https://skrbf.readthedocs.io/en/stable/generated/"
         "{estimator_module}.{estimator_name}.html"
     )
+
+    def __sklearn_tags__(self):
+        """Sparse input, and both float types kept."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _scaling(self):
+        """The scaling of a fit, for another that goes on with it."""
+        both = (self.mean_, self.scale_)
+        return Scaling(*(torch.tensor(part, device="cpu") for part in both))
 
     def _validate(self, X, y="no_validation", *, reset):
         """`X` as float64 or float32, dense C-ordered or CSR; never copied in vain.
@@ -111,6 +124,19 @@ def warn(message, category):
 def _is_ours(frame):
     name = frame.f_globals.get("__name__", "")
     return name.partition(".")[0] in ("skrbf", "sklearn")
+
+
+def drawn_seed(random_state):
+    """Draw a seed for a generator of torch."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def too_few_clusters(n_found, n_clusters, reasons):
+    """Say that clusters are missing, in the words of KMeans, and why that may be."""
+    return (
+        f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
+        f"({n_clusters}). Possibly due to duplicate points in X, {reasons}."
+    )
 
 
 def as_array(given, name):

@@ -7,12 +7,12 @@ import torch
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
 from skrbf._compat import Interval, StrOptions, _fit_context
 from skrbf._estimator import (
     TorchEstimator,
     TrainingWatch,
+    drawn_seed,
     to_rows,
     torch_modes,
     warn,
@@ -25,7 +25,6 @@ from skrbf.engine.adam import Moments
 from skrbf.engine.convex import ALPHAS, chosen_alpha
 from skrbf.engine.network import parts
 from skrbf.engine.rbf_data import Target, prepare
-from skrbf.engine.scaling import Scaling
 from skrbf.engine.train import Stopping
 from skrbf.ops import ASSIGNMENTS
 from skrbf.ops.rbf import ACTIVATIONS, Units, precisions
@@ -35,10 +34,10 @@ _STRUCTURE = ("n_centers", "assignment", "width")
 
 
 class RBFNetClassifier(
+    TorchEstimator,
     RBFPredictions,
     RBFPrototypes,
     ClassifierMixin,
-    TorchEstimator,
     BaseEstimator,
 ):
     r"""A trained network of radial basis functions, as a classifier.
@@ -335,13 +334,6 @@ class RBFNetClassifier(
         self.verbose = verbose
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        """Sparse input, and both float types kept."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Train the network.
@@ -592,17 +584,12 @@ class RBFNetClassifier(
             )
 
     def _generator(self):
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        return torch.Generator().manual_seed(int(seed))
+        return torch.Generator().manual_seed(drawn_seed(self.random_state))
 
     def _host_rows(self, X):
         """Dense rows in memory, whatever the device."""
         compute = type(self)(device="cpu")._compute(X, 1)
         return to_rows(X.toarray() if issparse(X) else X, compute)
-
-    def _scaling(self):
-        both = (self.mean_, self.scale_)
-        return Scaling(*(torch.tensor(part, device="cpu") for part in both))
 
     def _state(self, network, scaling, dtype):
         """What prediction needs, and the network in units of the data."""

@@ -20,6 +20,7 @@ from skrbf._estimator import (
     Watch,
     check_sample_weight,
     to_rows,
+    too_few_clusters,
     torch_modes,
     warn,
 )
@@ -34,10 +35,10 @@ from skrbf.ops import ASSIGNMENTS, critical_temperature
 
 
 class SoftKMeans(
+    TorchEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     ClusterMixin,
-    TorchEstimator,
     BaseEstimator,
 ):
     r"""K-means as an RBF network: soft memberships at a temperature, K-means at 0.
@@ -237,13 +238,6 @@ class SoftKMeans(
         self.verbose = verbose
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        """Sparse input, and both float types kept."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     @property
     def _n_features_out(self):
         return self.cluster_centers_.shape[0]
@@ -383,9 +377,9 @@ class SoftKMeans(
         distinct = int((fitted.scored.counts > 0).sum())
         if distinct < asked:
             warn(
-                f"Number of distinct clusters ({distinct}) found smaller than "
-                f"n_clusters ({asked}). Possibly due to duplicate points in "
-                "X, or to a temperature at which clusters merge.",
+                too_few_clusters(
+                    distinct, asked, "or to a temperature at which clusters merge"
+                ),
                 ConvergenceWarning,
             )
         if not fitted.converged:

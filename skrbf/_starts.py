@@ -1,10 +1,9 @@
 """Where SoftKMeans starts, other than grown: an array, a callable, drawn rows."""
 
-import numpy as np
 import torch
 from sklearn.utils import check_array, check_random_state
 
-from skrbf._estimator import as_array, warn
+from skrbf._estimator import as_array, drawn_seed, warn
 from skrbf.ops.seeding import kmeans_plusplus, random_rows
 
 
@@ -50,8 +49,7 @@ def starting_centers(init, n_init, n_clusters, random_state, X, problem):
 
 def _drawn(init, n_clusters, random_state, problem):
     """Rows, drawn by "k-means++" or "random"."""
-    seed = int(random_state.randint(np.iinfo(np.int32).max))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(drawn_seed(random_state))
     weight, origin = problem.weight, problem.origin
     if init == "k-means++":
         accumulate = problem.compute.accumulate
