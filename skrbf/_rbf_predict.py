@@ -3,9 +3,15 @@
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._estimator import scaling_tensors, to_rows
+from skrbf._estimator import (
+    as_array,
+    check_sample_weight,
+    scaling_tensors,
+    to_rows,
+)
 from skrbf.engine import rbf_predict
 from skrbf.engine.network import from_parts
 from skrbf.ops.rbf import ACTIVATIONS
@@ -115,6 +121,24 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         label = f.argmax(axis=1)
         p = np.exp(f - f.max(axis=1, keepdims=True))
         return _led(p / p.sum(axis=1, keepdims=True), label)
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy: the share of rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of any size: only their ratios count.
+
+        Returns
+        -------
+        score : float
+        """
+        weight, _ = check_sample_weight(sample_weight, X)
+        y = as_array(y, "y")
+        return float(accuracy_score(y, self.predict(X), sample_weight=weight))
 
     def transform(self, X):
         """Activations of the units.

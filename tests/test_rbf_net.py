@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from scipy.special import log_softmax, softmax
@@ -521,3 +522,19 @@ def test_what_fit_leaves_is_documented(moons):
         assert name in RBFNetClassifier.__doc__
     for value in vars(est).values():
         assert "torch" not in type(value).__module__
+
+
+def test_score_takes_weights_of_any_size_and_tensors(make_data):
+    X = make_data("iris")
+    y = np.arange(150) // 50
+    est = RBFNetClassifier(6, max_iter=2, random_state=0).fit(X, y)
+    weight = np.random.default_rng(0).integers(1, 4, 150).astype(float)
+    expected = np.average(est.predict(X) == y, weights=weight)
+    for given in (
+        weight,
+        np.ldexp(weight, 1020),
+        np.ldexp(weight, -1020),
+        torch.from_numpy(weight).requires_grad_(),
+    ):
+        assert est.score(X, y, sample_weight=given) == pytest.approx(expected)
+    assert est.score(torch.from_numpy(X), torch.from_numpy(y)) == est.score(X, y)
