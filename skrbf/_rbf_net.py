@@ -19,7 +19,7 @@ from skrbf._estimator import (
 )
 from skrbf._rbf_predict import RBFPredictions
 from skrbf._rbf_prototypes import RBFPrototypes
-from skrbf._rbf_target import encoded, row_weights
+from skrbf._rbf_target import encoded, known_labels, row_weights
 from skrbf.engine import rbf
 from skrbf.engine.adam import Moments
 from skrbf.engine.convex import ALPHAS, chosen_alpha
@@ -362,10 +362,11 @@ class RBFNetClassifier(
         Raises
         ------
         ValueError
-            For rows that are not finite numbers or whose squares overflow, weights that
-            are negative or all zero, a class in `class_weight` that is not in `y`, too
-            few rows to hold any out, a device that is not there, or, with `warm_start`,
-            other classes, features, `n_centers`, `assignment` or `width` than before.
+            For rows that are not finite numbers, a `y` with missing labels, weights
+            that are negative or all zero, a class in `class_weight` that is not in `y`,
+            too few rows to hold any out, a device that is not there, or, with
+            `warm_start`, other classes, features, `n_centers`, `assignment` or `width`
+            than before.
         FloatingPointError
             If the loss becomes NaN or infinite.
 
@@ -410,7 +411,7 @@ class RBFNetClassifier(
         """
         known = getattr(self, "classes_", None)
         if classes is not None:
-            classes = np.unique(classes)
+            classes = np.unique(known_labels(classes, "classes"))
         if known is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if known is not None and classes is not None:
@@ -422,7 +423,7 @@ class RBFNetClassifier(
 
     def _fit(self, X, y, sample_weight, classes, go_on):
         given = X, y, {"sample_weight": sample_weight}
-        X, y = self._validate(X, y, reset=True)
+        X, y = self._validate(X, known_labels(y), reset=True)
         is_stream = classes is not None
         classes, labels = encoded(y, classes)
         if go_on:
@@ -483,7 +484,7 @@ class RBFNetClassifier(
         return trained, plan, factor
 
     def _partial_fit(self, X, y, sample_weight):
-        X, y = self._validate(X, y, reset=False)
+        X, y = self._validate(X, known_labels(y), reset=False)
         with self._compute(X, self._n_features_out).limited_threads():
             return self._go_on(X, y, sample_weight)
 
