@@ -219,6 +219,13 @@ def to_rows(X, compute):
     return compute.sparse(parts, X.shape[1])
 
 
+def unscaled(values, mean, scale, dtype):
+    """Scaled values in units of the data; what the dtype cannot hold is its largest."""
+    most = np.finfo(dtype).max
+    with np.errstate(over="ignore"):
+        return np.clip(values * scale + mean, -most, most).astype(dtype)
+
+
 def scaling_tensors(mean, scale, compute):
     """What rows are centered and divided by, in their dtype and on their device."""
     parts = compute.tensor(mean), compute.tensor(scale)

@@ -15,6 +15,7 @@ from skrbf._estimator import (
     TrainingWatch,
     to_rows,
     torch_modes,
+    unscaled,
     warn,
 )
 from skrbf._rbf_predict import RBFPredictions
@@ -96,9 +97,9 @@ class RBFNetClassifier(
         is the one of 0.1, 0.3, 1 and 3 with which a kernel ridge regression on the
         units best predicts the rows that it leaves out, as for `width_factor`. A fit
         that goes on, by `warm_start` or :meth:`partial_fit`, keeps the one there is.
-        The losses in that sum are weighted: where `sample_weight` sums to 1, the same
-        penalty is a number smaller by the number of rows, and those of "auto" are too
-        large by as much.
+        The loss of a row is multiplied by its weight. So `alpha` should shrink with
+        `sample_weight`: for weights that sum to 1, divide it by the number of rows. The
+        numbers that "auto" tries are meant for weights of a mean of 1.
 
     pull : float, default=1.0
         Penalty on half the mean squared shift of the coordinates of the centers from
@@ -175,7 +176,8 @@ class RBFNetClassifier(
         Centers, in units of the data.
 
     widths_ : ndarray of shape (n_centers, n_features)
-        Widths :math:`\sigma_{kj}` in each feature, in units of the data.
+        Widths :math:`\sigma_{kj}` in each feature, in units of the data. A width that
+        the dtype of `X` cannot hold is the largest number that it can.
 
     width_factor_ : float
         The factor on the widths that the units started with.
@@ -373,9 +375,9 @@ class RBFNetClassifier(
         Warns
         -----
         ConvergenceWarning
-            If joint training has diverged, so that what is kept is the network from
-            before it; if "lbfgs" could go on after `max_iter`; or if no row activates
-            any unit.
+            If joint training has diverged or `alpha` is larger than the weight of all
+            rows, so that what is kept is the network from before it; if "lbfgs" could
+            go on after `max_iter`; or if no row activates any unit.
         """
         with self._unchanged_on_error(), torch_modes():
             go_on = self.warm_start and hasattr(self, "classes_")
@@ -481,7 +483,7 @@ class RBFNetClassifier(
         }
         watch.end(written)
         vars(self).update(written)
-        return trained, plan, factor
+        return trained, plan, factor, data.seen
 
     def _partial_fit(self, X, y, sample_weight):
         X, y = self._validate(X, known_labels(y), reset=False)
@@ -608,21 +610,20 @@ class RBFNetClassifier(
         bias = network.bias - network.bias.mean()
         network = network._replace(weight=weight, bias=bias)
         mean, scale = (part.numpy().copy() for part in scaling)
+        centers = network.units.centers.cpu().numpy()
         sigma = precisions(network.units).rsqrt().cpu().numpy()
         return {
             "_structure": {name: getattr(self, name) for name in _STRUCTURE},
             "_parameters": tuple(p.cpu().numpy().copy() for p in parts(network)),
             "mean_": mean,
             "scale_": scale,
-            "centers_": (network.units.centers.cpu().numpy() * scale + mean).astype(
-                dtype
-            ),
-            "widths_": (sigma * scale).astype(dtype),
+            "centers_": unscaled(centers, mean, scale, dtype),
+            "widths_": unscaled(sigma, 0.0, scale, dtype),
             "coef_": weight.cpu().numpy().astype(dtype),
             "intercept_": bias.cpu().numpy().astype(dtype),
         }
 
-    def _warn(self, trained, plan, factor, is_stream):
+    def _warn(self, trained, plan, factor, weight, is_stream):
         if is_stream and plan.n_centers < self.n_centers:
             warn(
                 f"The first batch has room for {plan.n_centers} units of n_centers="
@@ -637,7 +638,15 @@ class RBFNetClassifier(
                 "tol.",
                 ConvergenceWarning,
             )
-        if trained.diverged:
+        if trained.diverged and self.alpha_ >= weight:
+            warn(
+                f"alpha={self.alpha_:.3g} is large beside the weight of all rows, "
+                f"{weight:.3g}: the penalty leaves joint training nothing to gain, and "
+                "fit keeps the network from before it. Lower alpha, or scale "
+                "sample_weight to a mean of 1.",
+                ConvergenceWarning,
+            )
+        elif trained.diverged:
             warn(
                 "Joint training of RBFNetClassifier has diverged: its loss stayed "
                 f"above the {trained.loss:.4g} that it started from, and fit keeps the "

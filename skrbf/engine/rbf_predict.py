@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.rows import Rows
+from skrbf.engine.scaling import FAR
 from skrbf.ops.network import Network, logits
 from skrbf.ops.rbf import Activation, exponents, farthest
-
-# Rows are taken to be no farther than this, in scaled units: squares stay finite.
-_FAR = 1e10
 
 
 class RBFModel(NamedTuple):
@@ -37,7 +35,7 @@ class Explained(NamedTuple):
 def unit_exponents(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, exponents (k, m)) of every block."""
     units = model.network.units
-    far = min(_FAR, float(farthest(units)))
+    far = min(FAR, float(farthest(units)))
     for start, stop, block in rows.blocks(len(units.centers) + rows.n_features):
         dense = block if block.layout == torch.strided else block.to_dense()
         scaled = ((dense - model.mean) / model.scale).clamp(-far, far)
