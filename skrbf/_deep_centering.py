@@ -38,6 +38,7 @@ from skrbf._estimator import (
     to_rows,
     too_few_clusters,
     torch_modes,
+    unscaled,
     warn,
 )
 from skrbf.engine import predict as prediction
@@ -277,7 +278,9 @@ class DeepCenteringClustering(
     -----
     An epoch costs what the network costs, and K-means on codes little beside it. One
     scaled copy of the rows is held in single precision, dense also for sparse rows, on
-    the device; sparse rows are dense in their own precision too while that is made.
+    the device. While it is made, sparse rows are also held dense in their own
+    precision.
+
     Predictions are computed in the precision of the rows, in blocks. For rows in double
     precision, numpy's default, every call first casts the network, which takes longer
     than a few rows do: to predict row by row, pass float32.
@@ -574,7 +577,7 @@ class DeepCenteringClustering(
         return {
             "autoencoder_": copy.deepcopy(module).cpu().eval(),
             "cluster_centers_": centers.cpu().numpy().astype(X.dtype),
-            "cluster_centers_decoded_": (decoded * scale + mean).astype(X.dtype),
+            "cluster_centers_decoded_": unscaled(decoded, mean, scale, X.dtype),
             "temperature_": temperature,
             "code_variance_": variance,
             "mean_": mean,
@@ -787,7 +790,8 @@ class DeepCenteringClustering(
 
         It tells how well other rows are served by one fit. It ranks no two fits: most
         parameters change what it measures, and the fit of the better score can have
-        the worse clusters.
+        the worse clusters. A row farther than 1e10 standard deviations from the mean
+        counts as one at that distance.
 
         Parameters
         ----------

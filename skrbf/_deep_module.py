@@ -28,6 +28,7 @@ def build_module(estimator, n_features, generator):
     """
     kind, width = estimator.encoder, estimator.n_components
     if isinstance(kind, nn.Module):
+        _check_values(kind)
         return copied(kind), True
     if kind == "dense":
         sizes = tuple(map(int, estimator.hidden_layer_sizes))
@@ -50,6 +51,7 @@ def build_module(estimator, n_features, generator):
             raise ValueError(
                 f"encoder returned {type(module)}, which is not a torch.nn.Module."
             )
+        _check_values(module)
     return module, False
 
 
@@ -60,9 +62,22 @@ def _called(make, n_features, width):
     except Exception as error:
         raise ValueError(
             "encoder was called as encoder(n_features, n_components), with the numbers "
-            f"encoder({n_features}, {width}), and raised {type(error).__name__}: "
-            f"{error}"
+            f"encoder({n_features}, {width}), and raised {_told(error)}"
         ) from error
+
+
+def _told(error):
+    return f"{type(error).__name__}: {error}"
+
+
+def _check_values(module):
+    """Raise where a network has shapes alone."""
+    for name, part in (*module.named_parameters(), *module.named_buffers()):
+        if part.is_meta:
+            raise ValueError(
+                f"encoder has no numbers in {name!r}, which is on the meta device; "
+                "load some with load_state_dict(..., assign=True)."
+            )
 
 
 def warn_of_untrained(estimator, module, data):
@@ -158,10 +173,11 @@ def _check_passes(estimator, module, rows):
     rows = rows.clone()
     try:
         codes = module.encode(rows)
-    except RuntimeError as error:
+    except Exception as error:
         raise ValueError(
             f"encoder does not take the {n_features} features of X, which come as "
-            f"flat rows (nn.Unflatten makes images of them): {error}"
+            "flat rows (nn.Unflatten makes images of them): encode raised "
+            f"{_told(error)}"
         ) from error
     _check_made("encode", codes)
     if not torch.allclose(module.encode(rows.clone()), codes, rtol=0.01):
@@ -177,9 +193,10 @@ def _check_passes(estimator, module, rows):
     n_changes = codes._version
     try:
         back = module.decode(codes)
-    except RuntimeError as error:
+    except Exception as error:
         raise ValueError(
-            f"encoder does not decode codes of width {width}: {error}"
+            f"encoder does not decode codes of width {width}: decode raised "
+            f"{_told(error)}"
         ) from error
     _check_made("decode", back)
     if rows._version or codes._version > n_changes:
@@ -208,11 +225,11 @@ def _check_copies(module, rows, dtype, trained):
         with torch.inference_mode():
             trial.to(dtype)
             trial.decode(trial.encode(few.to(dtype)))
-    except RuntimeError as error:
+    except Exception as error:
         raise ValueError(
             f"encoder does not take rows of {dtype}, as X has them and as it has to "
             "predict. Tensors that a network holds must be parameters or buffers; or "
-            f"pass X as float32. {error}"
+            f"pass X as float32. It raised {_told(error)}"
         ) from error
 
 
@@ -220,12 +237,15 @@ def _check_training(module, rows):
     """Raise where a batch of one row cannot be normalised."""
     try:
         module.decode(module.encode(rows))
-    except ValueError as error:
+    except Exception as error:
         if len(rows) > 1:
-            raise
+            raise ValueError(
+                f"encoder cannot be trained: in training it raised {_told(error)}"
+            ) from error
         raise ValueError(
             "encoder cannot be trained on batches of one row; where it normalises a "
-            f"batch that takes a batch_size of 2 and as many distinct rows. {error}"
+            "batch that takes a batch_size of 2 and as many distinct rows. It raised "
+            f"{_told(error)}"
         ) from error
 
 
@@ -243,9 +263,9 @@ def copied(module):
     """Copy a network, or raise an error that says why it cannot be."""
     try:
         return copy.deepcopy(module)
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:
         raise ValueError(
-            f"encoder cannot be copied, and a fit keeps a copy of it: {error}"
+            f"encoder cannot be copied, and a fit keeps a copy of it: {_told(error)}"
         ) from error
 
 

@@ -65,12 +65,11 @@ def cluster_plan(estimator):
 
 def check_parameters(estimator, n_features):
     """Raise or warn of what the constraints of single parameters do not see."""
-    for size in estimator.hidden_layer_sizes:
-        if not _is_count(size):
-            raise ValueError(
-                "hidden_layer_sizes must hold integers from 1 on, got "
-                f"{estimator.hidden_layer_sizes!r}."
-            )
+    sizes = estimator.hidden_layer_sizes
+    if np.ndim(sizes) != 1 or not all(map(_is_count, sizes)):
+        raise ValueError(
+            f"hidden_layer_sizes must hold integers from 1 on; got {sizes!r}."
+        )
     shape = estimator.input_shape
     if estimator.encoder == "conv" and shape is None:
         raise ValueError("encoder='conv' needs input_shape, the shape of a row.")

@@ -21,6 +21,9 @@ from skrbf.engine.scaling import Scaling
 
 _MIB = 1 << 20
 
+# Constraints of parameters that scikit-learn takes True and False for.
+_BOOLEANS = {"boolean", "verbose", "random_state"}
+
 
 class TorchEstimator(CallbackSupportMixin):
     """Mixin of the estimators that compute with torch and keep numpy."""
@@ -87,6 +90,18 @@ class TorchEstimator(CallbackSupportMixin):
             for start, stop, block in blocks:
                 whole[..., start:stop] = block.cpu().numpy()
         return whole
+
+    def _validate_params(self):
+        """Refuse True and False for numbers, too, which Python takes for integers."""
+        super()._validate_params()
+        for name, accepted in self._parameter_constraints.items():
+            value = getattr(self, name)
+            kinds = {kind for kind in accepted if isinstance(kind, str)}
+            if isinstance(value, bool) and not kinds & _BOOLEANS:
+                raise ValueError(
+                    f"The {name!r} parameter of {type(self).__name__} must be a "
+                    f"number, not a boolean; got {value!r}."
+                )
 
     @contextmanager
     def _unchanged_on_error(self):
@@ -228,6 +243,13 @@ def to_rows(X, compute):
         return compute.dense(from_numpy(_contiguous(X)))
     parts = [from_numpy(part) for part in (X.indptr, X.indices, X.data)]
     return compute.sparse(parts, X.shape[1])
+
+
+def unscaled(values, mean, scale, dtype):
+    """Scaled values in units of the data; what the dtype cannot hold is its largest."""
+    most = np.finfo(dtype).max
+    with np.errstate(over="ignore"):
+        return np.clip(values * scale + mean, -most, most).astype(dtype)
 
 
 def scaling_tensors(mean, scale, compute):

@@ -15,11 +15,12 @@ from skrbf._estimator import (
     drawn_seed,
     to_rows,
     torch_modes,
+    unscaled,
     warn,
 )
 from skrbf._rbf_predict import RBFPredictions
 from skrbf._rbf_prototypes import RBFPrototypes
-from skrbf._rbf_target import encoded, row_weights
+from skrbf._rbf_target import encoded, known_labels, row_weights
 from skrbf.engine import rbf
 from skrbf.engine.adam import Moments
 from skrbf.engine.convex import ALPHAS, chosen_alpha
@@ -95,9 +96,9 @@ class RBFNetClassifier(
         is the one of 0.1, 0.3, 1 and 3 with which a kernel ridge regression on the
         units best predicts the rows that it leaves out, as for `width_factor`. A fit
         that goes on, by `warm_start` or :meth:`partial_fit`, keeps the one there is.
-        The losses in that sum are weighted: where `sample_weight` sums to 1, the same
-        penalty is a number smaller by the number of rows, and those of "auto" are too
-        large by as much.
+        The loss of a row is multiplied by its weight. So `alpha` should shrink with
+        `sample_weight`: for weights that sum to 1, divide it by the number of rows. The
+        numbers that "auto" tries are meant for weights of a mean of 1.
 
     pull : float, default=1.0
         Penalty on half the mean squared shift of the coordinates of the centers from
@@ -174,7 +175,8 @@ class RBFNetClassifier(
         Centers, in units of the data.
 
     widths_ : ndarray of shape (n_centers, n_features)
-        Widths :math:`\sigma_{kj}` in each feature, in units of the data.
+        Widths :math:`\sigma_{kj}` in each feature, in units of the data. A width that
+        the dtype of `X` cannot hold is the largest number that it can.
 
     width_factor_ : float
         The factor on the widths that the units started with.
@@ -354,19 +356,20 @@ class RBFNetClassifier(
         Raises
         ------
         ValueError
-            For rows that are not finite numbers or whose squares overflow, weights that
-            are negative or all zero, a class in `class_weight` that is not in `y`, too
-            few rows to hold any out, a device that is not there, or, with `warm_start`,
-            other classes, features, `n_centers`, `assignment` or `width` than before.
+            For rows that are not finite numbers, a `y` with missing labels, weights
+            that are negative or all zero, a class in `class_weight` that is not in `y`,
+            too few rows to hold any out, a device that is not there, or, with
+            `warm_start`, other classes, features, `n_centers`, `assignment` or `width`
+            than before.
         FloatingPointError
             If the loss becomes NaN or infinite.
 
         Warns
         -----
         ConvergenceWarning
-            If joint training has diverged, so that what is kept is the network from
-            before it; if "lbfgs" could go on after `max_iter`; or if no row activates
-            any unit.
+            If joint training has diverged or `alpha` is larger than the weight of all
+            rows, so that what is kept is the network from before it; if "lbfgs" could
+            go on after `max_iter`; or if no row activates any unit.
         """
         with self._unchanged_on_error(), torch_modes():
             go_on = self.warm_start and hasattr(self, "classes_")
@@ -402,7 +405,7 @@ class RBFNetClassifier(
         """
         known = getattr(self, "classes_", None)
         if classes is not None:
-            classes = np.unique(classes)
+            classes = np.unique(known_labels(classes, "classes"))
         if known is None and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if known is not None and classes is not None:
@@ -414,7 +417,7 @@ class RBFNetClassifier(
 
     def _fit(self, X, y, sample_weight, classes, go_on):
         given = X, y, {"sample_weight": sample_weight}
-        X, y = self._validate(X, y, reset=True)
+        X, y = self._validate(X, known_labels(y), reset=True)
         is_stream = classes is not None
         classes, labels = encoded(y, classes)
         if go_on:
@@ -422,7 +425,8 @@ class RBFNetClassifier(
         with self._compute(X, self.n_centers).limited_threads():
             fitted = self._fit_rows(X, labels, sample_weight, classes, go_on, given)
         written, trained, plan = fitted
-        self._warn(trained, plan, written["width_factor_"], is_stream)
+        factor, weight = written["width_factor_"], written["_seen"]
+        self._warn(trained, plan, factor, weight, is_stream)
         vars(self).update(written)
         return self
 
@@ -476,7 +480,7 @@ class RBFNetClassifier(
         return written, trained, plan
 
     def _partial_fit(self, X, y, sample_weight):
-        X, y = self._validate(X, y, reset=False)
+        X, y = self._validate(X, known_labels(y), reset=False)
         with self._compute(X, self._n_features_out).limited_threads():
             written = self._go_on(X, y, sample_weight)
         vars(self).update(written)
@@ -597,21 +601,20 @@ class RBFNetClassifier(
         bias = network.bias - network.bias.mean()
         network = network._replace(weight=weight, bias=bias)
         mean, scale = (part.numpy().copy() for part in scaling)
+        centers = network.units.centers.cpu().numpy()
         sigma = precisions(network.units).rsqrt().cpu().numpy()
         return {
             "_structure": {name: getattr(self, name) for name in _STRUCTURE},
             "_parameters": tuple(p.cpu().numpy().copy() for p in parts(network)),
             "mean_": mean,
             "scale_": scale,
-            "centers_": (network.units.centers.cpu().numpy() * scale + mean).astype(
-                dtype
-            ),
-            "widths_": (sigma * scale).astype(dtype),
+            "centers_": unscaled(centers, mean, scale, dtype),
+            "widths_": unscaled(sigma, 0.0, scale, dtype),
             "coef_": weight.cpu().numpy().astype(dtype),
             "intercept_": bias.cpu().numpy().astype(dtype),
         }
 
-    def _warn(self, trained, plan, factor, is_stream):
+    def _warn(self, trained, plan, factor, weight, is_stream):
         if is_stream and plan.n_centers < self.n_centers:
             warn(
                 f"The first batch has room for {plan.n_centers} units of n_centers="
@@ -626,7 +629,15 @@ class RBFNetClassifier(
                 "tol.",
                 ConvergenceWarning,
             )
-        if trained.diverged:
+        if trained.diverged and self.alpha_ >= weight:
+            warn(
+                f"alpha={self.alpha_:.3g} is large beside the weight of all rows, "
+                f"{weight:.3g}: the penalty leaves joint training nothing to gain, and "
+                "fit keeps the network from before it. Lower alpha, or scale "
+                "sample_weight to a mean of 1.",
+                ConvergenceWarning,
+            )
+        elif trained.diverged:
             warn(
                 "Joint training of RBFNetClassifier has diverged: its loss stayed "
                 f"above the {trained.loss:.4g} that it started from, and fit keeps the "

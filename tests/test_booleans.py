@@ -82,3 +82,20 @@ def test_a_checkpoint_knows_the_same_booleans(tmp_path):
             for kind in (bool, np.bool_)
         }
         assert len(texts) == 1
+
+
+NUMBERS = [
+    (estimator, name)
+    for estimator in ESTIMATORS
+    for name, constraint in estimator._parameter_constraints.items()
+    if any(hasattr(part, "closed") for part in constraint)
+]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name"), NUMBERS, ids=[f"{type(e).__name__}-{n}" for e, n in NUMBERS]
+)
+@pytest.mark.parametrize("value", [False, True, np.True_])
+def test_a_boolean_is_no_number(estimator, name, value):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of"):
+        clone(estimator).set_params(**{name: value}).fit(X, y)

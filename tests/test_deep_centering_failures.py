@@ -197,7 +197,10 @@ def in_place(before, behind):
         ({"encoder": wide}, r"codes of shape \(2, 5\) of 2 rows, and n_components=2"),
         ({"encoder": short}, r"decodes to shape \(2, 3\), and the rows have shape"),
         ({"encoder": wide(5, 2)}, "encoder does not take the 6 features of X"),
-        ({"encoder": narrow}, "encoder does not decode codes of width 2: mat1"),
+        (
+            {"encoder": narrow},
+            "encoder does not decode codes of width 2: decode raised RuntimeErr",
+        ),
         ({"encoder": image}, "which come as flat rows .nn.Unflatten"),
         ({"encoder": Variational()}, "encode must return a tensor, and returned"),
         ({"encoder": Decoded(lambda x: (x,))}, "decode must return a tensor, and"),
@@ -815,3 +818,86 @@ def test_augmented_rows_do_not_blow_up_the_codes(system):
     assert est.code_variance_ == variance[-1]
     assert 0.25 < variance.min() / variance[0] <= variance.max() / variance[0] < 4
     assert len(np.unique(est.labels_)) == 3
+
+
+class Raising(Autoencoder):
+    """Raises what it is given in one of its methods."""
+
+    def __init__(self, error, method):
+        super().__init__(nn.Linear(6, 2), nn.Linear(2, 6))
+        self.error, self.method = error, method
+
+    def encode(self, rows):
+        if self.method == "encode":
+            raise self.error
+        return super().encode(rows)
+
+    def decode(self, codes):
+        if self.method == "decode" or (self.method == "train" and self.training):
+            raise self.error
+        return super().decode(codes)
+
+
+@pytest.mark.parametrize("method", ["encode", "decode", "train"])
+@pytest.mark.parametrize("kind", [KeyError, IndexError, AttributeError, TypeError])
+@pytest.mark.parametrize("as_module", [True, False])
+def test_what_a_network_raises_is_told(kind, method, as_module):
+    module = Raising(kind("pixels"), method)
+    encoder = module if as_module else lambda n_features, n_components: module
+    with pytest.raises(ValueError, match=rf"encoder .* raised {kind.__name__}: .*pixe"):
+        net(encoder=encoder).fit(GOOD)
+
+
+@pytest.mark.parametrize("as_module", [True, False])
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_network_without_numbers_is_refused(as_module, part):
+    module = DenseAutoencoder(6, 2, (4,))
+    getattr(module, part).to("meta")
+    encoder = module if as_module else lambda n_features, n_components: module
+    message = rf"encoder has no numbers in '{part}.*' which is on the meta device"
+    with pytest.raises(ValueError, match=message.replace("' which", "', which")):
+        net(encoder=encoder).fit(GOOD)
+
+
+def test_the_abstract_network_is_no_factory():
+    message = r"encoder\(n_features, n_components\).*encoder must be a torch.nn.Module"
+    with pytest.raises(ValueError, match=message):
+        net(encoder=Autoencoder).fit(GOOD)
+
+
+@pytest.mark.parametrize(
+    "augment", [lambda: 0, lambda rows, more: rows, {}.__getitem__]
+)
+@pytest.mark.parametrize("input_shape", [None, (2, 3)])
+def test_an_augmentation_that_raises_is_told_how_it_was_called(augment, input_shape):
+    shape = r"\(\d+, 6\)" if input_shape is None else r"\(\d+, 2, 3\)"
+    message = rf"augment\(rows\), with a tensor of shape {shape}, and raised \w+Error"
+    with pytest.raises(ValueError, match=message):
+        net(augment=augment, input_shape=input_shape).fit(GOOD)
+
+
+@pytest.mark.parametrize("sizes", [np.array(8), np.array([[8]]), (8, "4"), np.ones(1)])
+def test_sizes_of_layers_that_are_none(sizes):
+    with pytest.raises(ValueError, match="hidden_layer_sizes must"):
+        net(hidden_layer_sizes=sizes).fit(GOOD)
+
+
+@pytest.mark.parametrize("constant", [1e150, 1e200, -1e300, 1.7e308])
+@pytest.mark.parametrize("size", [1.0, 1e-100, 1e100])
+def test_a_constant_feature_of_any_size_changes_no_label(constant, size):
+    X = np.column_stack([GOOD * size, np.full(60, constant)])
+    est = net().fit(X)
+    assert np.isfinite(est.scale_).all()
+    assert est.mean_[-1] == constant
+    assert_array_equal(est.labels_, est.predict(X))
+    assert len(np.unique(est.labels_)) == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_of_codes_stay_in_the_dtype(dtype):
+    X = (GOOD / np.abs(GOOD).max() * np.finfo(dtype).max).astype(dtype)
+    est = net(code_activation="linear").fit(X)
+    back = est.inverse_transform(1e6 * est.transform(X))
+    assert back.dtype == est.cluster_centers_decoded_.dtype == dtype
+    assert np.isfinite(back).all()
+    assert np.isfinite(est.cluster_centers_decoded_).all()

@@ -369,3 +369,56 @@ def test_no_global_state_is_touched():
     est = net(early_stopping=True).fit(GOOD, LABELS)
     est.partial_fit(GOOD, LABELS).predict(GOOD)
     assert state() == before
+
+
+@pytest.mark.parametrize("heavy", [1e5, 1e7, 1e8, 1e10, 1e15])
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+def test_a_row_that_has_nearly_all_of_the_weight_is_no_divergence(load, heavy):
+    X, y = load(return_X_y=True)
+    weight = np.ones(len(y))
+    weight[0] = heavy
+    est = net(n_centers=30).fit(
+        X, y, weight
+    )  # and would raise a warning, in these tests
+    assert est.predict(X[:1]) == y[:1]
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1e-12])
+def test_a_penalty_that_leaves_nothing_is_named(size):
+    X, y = load_wine(return_X_y=True)
+    est = net(n_centers=300, learning_rate=0.5)
+    message = r"alpha=0.1 is large beside the weight .* Lower alpha, or scale sample_w"
+    with pytest.warns(ConvergenceWarning, match=message):
+        est.fit(X, y, np.full(len(y), size))
+
+
+@pytest.mark.parametrize("far", [1e15, 1e20, 1e150, -1e300])
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+@pytest.mark.parametrize("width", ["per_center", "per_feature"])
+def test_far_rows_of_a_batch_are_taken(assignment, width, far):
+    est = net(assignment=assignment, width=width)
+    est.partial_fit(GOOD, LABELS, classes=[0, 1, 2])
+    batch = GOOD.copy()
+    batch[0, 0] = far
+    batch[1] = far
+    for _ in range(3):
+        est.partial_fit(batch, LABELS)
+    assert np.isfinite(est.loss_)
+    assert np.isfinite(est.predict_proba(batch)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("part", [1.0, -1.0, 0.3])
+def test_centers_and_widths_stay_in_the_dtype(dtype, part):
+    X = GOOD.astype(dtype)
+    X[0, 0] = dtype(part) * np.finfo(dtype).max
+    for params in (
+        {},
+        {"width": "per_feature"},
+        {"width": "global", "width_factor": 50.0},
+    ):
+        est = net(**params).fit(X, LABELS)
+        for name in ("centers_", "widths_"):
+            assert getattr(est, name).dtype == dtype
+            assert np.isfinite(getattr(est, name)).all()
+        assert np.isfinite(est.predict_proba(X)).all()

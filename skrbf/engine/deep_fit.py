@@ -257,12 +257,19 @@ def in_data_units(
         given = rows * scale + mean  # (b, d)
         if input_shape is not None:
             given = given.reshape(-1, *input_shape)
-        with torch.no_grad():
-            made = augment(given)
+        shape = tuple(given.shape)
+        try:
+            with torch.no_grad():
+                made = augment(given)
+        except Exception as error:
+            raise ValueError(
+                f"augment was called as augment(rows), with a tensor of shape {shape}, "
+                f"and raised {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(made, Tensor) or made.shape != given.shape:
             raise ValueError(
                 "augment must return a tensor of the shape that it is given, "
-                f"{tuple(given.shape)}, and returned "
+                f"{shape}, and returned "
                 f"{tuple(made.shape) if isinstance(made, Tensor) else type(made)}."
             )
         return (made.to(rows).reshape(rows.shape) - mean) / scale

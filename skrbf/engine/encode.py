@@ -10,11 +10,8 @@ from torch import Tensor
 from skrbf.engine.compute import Compute
 from skrbf.engine.deep_data import WIDTH
 from skrbf.engine.rows import Rows
+from skrbf.engine.scaling import FAR
 from skrbf.nn.autoencoder import Autoencoder
-
-# Rows are taken to be no farther than this, in scaled units: sums and squares of a
-# network of linear layers stay finite.
-_FAR = 1e10
 
 
 class Encoder(NamedTuple):
@@ -27,7 +24,7 @@ class Encoder(NamedTuple):
     def scaled(self, block: Tensor) -> Tensor:
         """Rows (m, d), dense or CSR, as the network sees them."""
         rows = block if block.layout == torch.strided else block.to_dense()
-        return ((rows - self.mean) / self.scale).clamp(-_FAR, _FAR)
+        return ((rows - self.mean) / self.scale).clamp(-FAR, FAR)
 
     def encode(self, scaled: Tensor) -> Tensor:
         """Codes (m, c) of rows (m, d) as the network sees them.
@@ -46,8 +43,13 @@ class Encoder(NamedTuple):
         return codes
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Rows (m, d), in units of the data, of codes (m, c)."""
-        return self.module.decode(codes) * self.scale + self.mean
+        """Rows (m, d), in units of the data, of codes (m, c).
+
+        What their precision cannot hold is its largest number.
+        """
+        most = torch.finfo(self.mean.dtype).max
+        rows = self.module.decode(codes) * self.scale + self.mean
+        return rows.clamp(-most, most)
 
 
 class EncodedRows(NamedTuple):

@@ -7,13 +7,9 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.rows import Rows
+from skrbf.engine.scaling import FAR
 from skrbf.ops.network import Network, logits
-from skrbf.ops.rbf import Activation, Units, exponents, precisions
-
-# Rows are taken to be no farther than this, in scaled units: squares stay finite.
-_FAR = 1e10
-# Sums that an exponent is made of, each as large as half a squared distance or less.
-_SUMS = 8
+from skrbf.ops.rbf import Activation, exponents, farthest
 
 
 class RBFModel(NamedTuple):
@@ -39,17 +35,11 @@ class Explained(NamedTuple):
 def unit_exponents(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, exponents (k, m)) of every block."""
     units = model.network.units
-    far = _farthest(units)
+    far = min(FAR, float(farthest(units)))
     for start, stop, block in rows.blocks(len(units.centers) + rows.n_features):
         dense = block if block.layout == torch.strided else block.to_dense()
         scaled = ((dense - model.mean) / model.scale).clamp(-far, far)
         yield start, stop, exponents(units, scaled)
-
-
-def _farthest(units: Units) -> float:
-    """How far rows may be for their exponents to be finite, also of narrow units."""
-    largest = float(precisions(units).sum(1).amax())
-    return min(_FAR, (torch.finfo(units.centers.dtype).max / largest / _SUMS) ** 0.5)
 
 
 def activations(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:

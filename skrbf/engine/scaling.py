@@ -13,6 +13,8 @@ TRAINING_DTYPE = torch.float32
 # A feature that is nearly always the same is not blown up: its size is this part of its
 # range at least.
 _RANGE = 0.25
+# Rows are taken to be no farther than this, in scaled units: squares stay finite.
+FAR = 1e10
 # What a feature counts for, whatever its class means: this part of the mean of all
 # features, and this correlation ratio.
 _EVEN, _LEAST = 0.3, 0.02
@@ -60,14 +62,14 @@ def measure(
         block = rows.take(index[part]).to(torch.float64)  # (m, d)
         variance += weight[part] @ ((block - mean) / unit).square()
     check_variance(float(variance.sum()), varies=False)
-    rounding = (4.0 * torch.finfo(rows.dtype).eps * (mean / unit).abs()) ** 2
-    variance = torch.where(variance > rounding, variance, 0.0)
+    rounding = 4.0 * torch.finfo(rows.dtype).eps * mean.abs()  # its square may overflow
+    variance = torch.where(variance.sqrt() * unit > rounding, variance, 0.0)
     if labels is None:
         # Constant features too: an augmentation may fill them, and what it makes of a
         # row must not be larger than the row. Nor must the rounding of a feature be.
-        least = torch.where(variance > 0, 0.0, rounding.sqrt())
+        least = torch.where(variance > 0, 0.0, rounding)
         common = variance.mean().sqrt()
-        size = least.maximum(common) * unit
+        size = least.maximum(common * unit)
         return Scaling(mean, torch.where(common > 0, size, 1.0))
     share = weight.new_zeros(len(total)).index_add_(0, labels, weight)  # (q,)
     size = torch.maximum(variance.sqrt(), _RANGE * (highest / unit - lowest / unit))
@@ -122,11 +124,15 @@ def _relevance(means: Tensor, share: Tensor, variance: Tensor) -> Tensor:
 
 
 def scaled(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
-    """Some rows (m, d), centred and scaled in float64, kept in single precision."""
+    """Some rows (m, d), centred and scaled in float64, kept in single precision.
+
+    Rows far from all that were measured are taken to be nearer, as in prediction.
+    """
     found = torch.empty(len(index), rows.n_features, dtype=TRAINING_DTYPE, device="cpu")
     for part in _spans(rows, index):
         block = rows.take(index[part]).to(torch.float64)
-        found[part] = ((block - scaling.mean) / scaling.scale).to(found)
+        block = ((block - scaling.mean) / scaling.scale).clamp(-FAR, FAR)
+        found[part] = block.to(found)
     return found
 
 

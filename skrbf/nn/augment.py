@@ -7,6 +7,7 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
+from skrbf.nn._arguments import check_dense, checked_counts
 from skrbf.ops.precision import full_precision
 
 
@@ -62,7 +63,9 @@ class RandomAffine(nn.Module):
                     f"{', below 1' if most == 1 else ''}; got {value!r}."
                 )
         self.degrees, self.translate, self.zoom = degrees, translate, zoom
-        self.input_shape = None if input_shape is None else tuple(input_shape)
+        if input_shape is not None:
+            input_shape = checked_counts("input_shape", input_shape)
+        self.input_shape = input_shape
 
     def forward(self, images: Tensor) -> Tensor:
         """Images of the same shape.
@@ -77,9 +80,12 @@ class RandomAffine(nn.Module):
 
         Raises
         ------
+        TypeError
+            If `images` is not a dense tensor.
         ValueError
             For flat rows without an `input_shape` or of another size, and for integers.
         """
+        check_dense("images", images)
         if not images.is_floating_point():
             raise ValueError(
                 f"images must be floating point, and are {images.dtype}; use "

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from skrbf.nn._arguments import check_choice, checked_count, checked_counts
+
 DRAWN = (
     nn.Linear,
     nn.Conv1d,
@@ -30,6 +32,11 @@ class Autoencoder(nn.Module):
     decoder : Module
         From codes (n, c) to rows (n, d).
 
+    Raises
+    ------
+    TypeError
+        If one of them is not a module.
+
     Examples
     --------
     >>> import torch
@@ -41,6 +48,9 @@ class Autoencoder(nn.Module):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
+        for name, part in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(part, nn.Module):
+                raise TypeError(f"{name} must be a torch.nn.Module, got {part!r}.")
         self.encoder = encoder
         self.decoder = decoder
 
@@ -102,6 +112,11 @@ class DenseAutoencoder(Autoencoder):
     generator : torch.Generator, default=None
         What draws the weights; None is torch's own.
 
+    Raises
+    ------
+    ValueError
+        If a width is not a positive integer, or `code_activation` is not known.
+
     Examples
     --------
     >>> import torch
@@ -119,7 +134,11 @@ class DenseAutoencoder(Autoencoder):
         *,
         generator: torch.Generator | None = None,
     ) -> None:
-        sizes = [n_features, *hidden_layer_sizes, n_components]
+        sizes = [
+            checked_count("n_features", n_features),
+            *checked_counts("hidden_layer_sizes", hidden_layer_sizes),
+            checked_count("n_components", n_components),
+        ]
         encoder = [*_dense(sizes), *_activation(code_activation)]
         decoder = _dense(sizes[::-1])
         super().__init__(nn.Sequential(*encoder), nn.Sequential(*decoder))
@@ -147,7 +166,8 @@ class ConvAutoencoder(Autoencoder):
     Raises
     ------
     ValueError
-        If `input_shape` has another number of entries, or there are no `channels`.
+        If `input_shape` has another number of entries, there are no `channels`, a size
+        is not a positive integer, or `code_activation` is not known.
 
     Notes
     -----
@@ -171,13 +191,16 @@ class ConvAutoencoder(Autoencoder):
         *,
         generator: torch.Generator | None = None,
     ) -> None:
+        input_shape = checked_counts("input_shape", input_shape)
+        n_components = checked_count("n_components", n_components)
+        channels = checked_counts("channels", channels)
         if len(input_shape) not in (2, 3) or not channels:
             raise ValueError(
                 "input_shape is (height, width) or (channels, height, width), and "
                 f"there is one convolution at least; got {input_shape!r} and channels="
                 f"{channels!r}."
             )
-        shape = (1,) * (3 - len(input_shape)) + tuple(input_shape)
+        shape = (1,) * (3 - len(input_shape)) + input_shape
         depths = [shape[0], *channels]
         sides = [shape[1:]]  # of the image before each convolution, and after all
         for _ in channels:
@@ -253,6 +276,5 @@ def _halving(
 
 def _activation(name: str) -> list[nn.Module]:
     made: dict[str, list[nn.Module]] = {"linear": [], "tanh": [nn.Tanh()]}
-    if name not in made:
-        raise ValueError(f"code_activation must be one of {[*made]}; got {name!r}.")
+    check_choice("code_activation", name, made)
     return made[name]

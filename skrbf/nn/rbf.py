@@ -1,22 +1,30 @@
 """Radial basis functions, as a layer and as a network for models of your own."""
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skrbf.nn._arguments import checked_centers, flat_rows, holds
-from skrbf.ops.precision import full_precision
-from skrbf.ops.rbf import ACTIVATIONS, Units, exponents
+from skrbf.nn._arguments import (
+    check_choice,
+    check_dense,
+    checked_centers,
+    checked_count,
+    flat_rows,
+    holds,
+)
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.precision import computed_dtype, full_precision
+from skrbf.ops.rbf import ACTIVATIONS, Units, exponents, farthest
 
 
 @full_precision
 def _activations(
     units: Units, rows: Tensor, function: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    return function(exponents(units, rows))  # (k, n)
+    far = farthest(units)
+    return function(exponents(units, rows.clamp(-far, far)))  # (k, n)
 
 
 @full_precision
@@ -47,8 +55,9 @@ class RBFLayer(nn.Module):
         If `centers` is not a tensor of floating point numbers, or `widths` are not
         numbers.
     ValueError
-        If `centers` is not a finite matrix, `widths` are not positive or of another
-        shape, or `assignment` is not known.
+        If `centers` is not a finite matrix, `widths` are not positive, of another
+        shape, or so small that squares of centers over widths overflow, or `assignment`
+        is not known.
 
     Notes
     -----
@@ -57,7 +66,8 @@ class RBFLayer(nn.Module):
     feature has a width of its own, a scale for each feature is learned as well.
 
     Rows are given the precision of the centers, which is that of the result. Half
-    precision is computed in float32 and then rounded; autocast changes nothing.
+    precision is computed in float32 and then rounded; autocast changes nothing. A row
+    so far away that its squares overflow is taken to be as near as they do not.
 
     Examples
     --------
@@ -78,11 +88,8 @@ class RBFLayer(nn.Module):
     ) -> None:
         super().__init__()
         centers = checked_centers(centers)
-        if assignment is not None and assignment not in ACTIVATIONS:
-            raise ValueError(
-                f"assignment must be None or one of {sorted(ACTIVATIONS)}, got "
-                f"{assignment!r}."
-            )
+        if assignment is not None:
+            check_choice("assignment", assignment, ASSIGNMENTS)
         start = _checked_widths(widths, centers)
         self.assignment = assignment
         self.centers = nn.Parameter(centers.detach().clone())  # (k, d)
@@ -92,6 +99,14 @@ class RBFLayer(nn.Module):
             self.register_buffer("log_scales", scales)
         else:
             self.log_scales = nn.Parameter(scales)
+        with torch.no_grad():
+            has_room = centers.abs().amax().to(scales) <= farthest(self.units)
+        if not holds(has_room):
+            raise ValueError(
+                "widths must be so large that the squares of centers over widths are "
+                f"finite in {computed_dtype(centers.dtype)}; give rows and centers a "
+                "size near 1."
+            )
 
     @property
     def units(self) -> Units:
@@ -112,14 +127,15 @@ class RBFLayer(nn.Module):
         Raises
         ------
         TypeError
-            If `rows` is not a tensor.
+            If `rows` is not a dense tensor of real numbers.
         ValueError
             If the rows have another number of features than the centers.
         """
         flat = flat_rows(rows, self.centers)  # (n, d)
         activation = ACTIVATIONS[self.assignment or "gaussian"]
         phi = _activations(self.units, flat, activation.function)  # (k, n)
-        return phi.t().reshape(*rows.shape[:-1], len(self.centers))  # (..., k)
+        shape = *rows.shape[:-1], len(self.centers)
+        return phi.t().reshape(shape).to(self.centers.dtype)  # (..., k)
 
     def extra_repr(self) -> str:
         """Shape and settings, for ``repr``."""
@@ -158,11 +174,7 @@ class RBFNetwork(nn.Module):
         super().__init__()
         if not isinstance(units, RBFLayer):
             raise TypeError(f"units must be an RBFLayer, got {type(units).__name__}.")
-        if not isinstance(n_outputs, Integral | int) or n_outputs < 1:
-            raise ValueError(
-                f"n_outputs must be a positive integer, got {n_outputs!r}."
-            )
-        n_outputs = int(n_outputs)
+        n_outputs = checked_count("n_outputs", n_outputs)
         self.units = units
         like = units.centers
         n_centers = like.shape[0]
@@ -195,6 +207,7 @@ def _checked_widths(widths: Any, centers: Tensor) -> Tensor:
             "widths must be a positive number or a tensor of such, got "
             f"{type(widths).__name__}."
         ) from error
+    check_dense("widths", made)
     made = made.reshape(1, 1) if made.ndim == 0 else made
     if made.shape not in {(1, 1), (k, 1), (k, d)}:
         raise ValueError(

@@ -3,13 +3,19 @@
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skrbf.nn._arguments import checked_centers, flat_rows, holds
+from skrbf.nn._arguments import check_choice, checked_centers, flat_rows, holds
 from skrbf.ops.assignment import ASSIGNMENTS, AssignmentFunction
-from skrbf.ops.distances import squared_distances
-from skrbf.ops.precision import full_precision
+from skrbf.ops.distances import relative_distances, squared_norms
+from skrbf.ops.precision import computed_dtype, full_precision
+
+# Logits this far below the largest: no map leaves anything of them.
+_NOTHING = 1e4
+# Products that a difference of relative distances is made of, and as many to spare.
+_ROOM = 16
 
 
 class SoftAssignment(nn.Module):
@@ -34,8 +40,8 @@ class SoftAssignment(nn.Module):
     TypeError
         If `centers` is not a tensor of floating point numbers.
     ValueError
-        If `temperature` is not positive, `centers` is not a finite matrix, or
-        `assignment` is not known.
+        If `temperature` is not positive or has no finite inverse, `centers` is not a
+        finite matrix or has squares that overflow, or `assignment` is not known.
 
     Notes
     -----
@@ -60,9 +66,11 @@ class SoftAssignment(nn.Module):
     ) -> None:
         super().__init__()
         centers = checked_centers(centers)
-        if assignment not in ASSIGNMENTS:
+        check_choice("assignment", assignment, ASSIGNMENTS)
+        if not holds(_squares(centers.detach()).isfinite()):
             raise ValueError(
-                f"assignment must be one of {sorted(ASSIGNMENTS)}, got {assignment!r}."
+                "centers must be so small that their squares are finite in "
+                f"{computed_dtype(centers.dtype)}."
             )
         self.assignment = assignment
         self.centers = nn.Parameter(centers.detach().clone())  # (k, d)
@@ -89,18 +97,16 @@ class SoftAssignment(nn.Module):
         Raises
         ------
         TypeError
-            If `rows` is not a tensor.
+            If `rows` is not a dense tensor of real numbers.
         ValueError
             If the rows have another number of features than the centers.
         """
         flat = flat_rows(rows, self.centers)  # (n, d)
-        # A conversion to half precision may have rounded it to 0.
-        limits = torch.finfo(self.temperature.dtype)
-        temperature = self.temperature.clamp_min(limits.tiny * limits.eps)
         responsibilities = _responsibilities(
-            self.centers, flat, temperature, ASSIGNMENTS[self.assignment].function
+            self.centers, flat, self.temperature, ASSIGNMENTS[self.assignment].function
         )  # (k, n)
-        return responsibilities.t().reshape(*rows.shape[:-1], len(self.centers))
+        shape = *rows.shape[:-1], len(self.centers)
+        return responsibilities.t().reshape(shape).to(self.centers.dtype)
 
     def extra_repr(self) -> str:
         """Shape and settings, for ``repr``."""
@@ -113,19 +119,45 @@ class SoftAssignment(nn.Module):
     def _as_temperature(self, value: Any) -> Tensor:
         """A positive number as a tensor like the centers."""
         like = self.centers
-        if isinstance(value, Real) or (isinstance(value, Tensor) and value.ndim == 0):
+        if _is_number(value):
             made = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-            if holds((made > 0) & made.isfinite()):
+            inverse = made.to(computed_dtype(like.dtype)).reciprocal()
+            if holds((made > 0) & made.isfinite() & inverse.isfinite()):
                 return made
         raise ValueError(
-            "temperature must be a positive number, finite and not 0 in the precision "
-            f"of the centers; got {value!r}."
+            "temperature must be a positive number that is finite in the precision of "
+            f"the centers, and so must be its inverse; got {value!r}."
         )
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a real number, or a tensor or an array of one."""
+    if isinstance(value, Tensor):
+        return value.ndim == 0 and not value.is_complex()
+    if isinstance(value, np.ndarray):
+        return value.ndim == 0 and value.dtype.kind in "iuf"
+    return isinstance(value, Real)
 
 
 @full_precision
 def _responsibilities(
     centers: Tensor, rows: Tensor, temperature: Tensor, function: AssignmentFunction
 ) -> Tensor:
-    logits = squared_distances(centers, rows) / -temperature  # (k, n)
+    # A constant of a row changes nothing, and without it that of a far row is finite.
+    limits = torch.finfo(centers.dtype)
+    middle = centers.mean(0)  # (d,)
+    reach = (centers - middle).detach().abs().amax().clamp_min(1.0)
+    far = limits.max / (_ROOM * centers.shape[1] * reach)
+    distances = relative_distances(centers, rows.clamp(-far, far), middle)  # (k, n)
+    excess = distances - distances.detach().amin(0)
+    # A conversion may have rounded the temperature to 0, and quotients may overflow.
+    temperature = temperature.clamp_min(limits.tiny)
+    logits = excess.clamp_max(_NOTHING * temperature) / -temperature
     return function(logits)[0]  # (k, n)
+
+
+@full_precision
+def _squares(centers: Tensor) -> Tensor:
+    """What must be finite for the distances to the centers to be: (k,)."""
+    middle = centers.mean(0)
+    return _ROOM * (squared_norms(centers - middle) + middle.square().sum())

@@ -56,6 +56,26 @@ def full_precision(
     return wrapper
 
 
+def computed_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Dtype that `full_precision` computes in for tensors of a dtype.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+
+    Returns
+    -------
+    torch.dtype
+
+    Examples
+    --------
+    >>> import torch
+    >>> computed_dtype(torch.float16), computed_dtype(torch.float64)
+    (torch.float32, torch.float64)
+    """
+    return torch.float32 if dtype in _HALF else dtype
+
+
 def _is_reduced(arguments: Iterable[Any]) -> bool:
     """Tell whether there is half precision, or autocast would bring it in."""
     device = None

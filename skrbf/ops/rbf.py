@@ -16,6 +16,9 @@ from skrbf.ops.assignment import ASSIGNMENTS, Assignment
 from skrbf.ops.distances import squared_distances
 from skrbf.ops.precision import full_precision
 
+# Sums that an exponent is made of, each as large as half a squared distance or less.
+_SUMS = 8
+
 
 class Units(NamedTuple):
     r"""What makes a layer of units, or a gradient with respect to it.
@@ -123,6 +126,38 @@ def exponents(units: Units, rows: Tensor) -> Tensor:
     else:
         z = z.addmm(precision, squares.t(), alpha=-0.5)
     return z.clamp_max(0.0)
+
+
+@full_precision
+def farthest(units: Units) -> Tensor:
+    """How far from 0 rows may be, in each feature, for their exponents to be finite.
+
+    Parameters
+    ----------
+    units : Units
+
+    Returns
+    -------
+    Tensor of shape ()
+        Not for gradients. Of centers that are farther away no exponent is finite.
+
+    Notes
+    -----
+    O(k d). The narrower the units, the less; and of wide ones the squares of the rows
+    themselves must be finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> units = Units(torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(2))
+    >>> far = farthest(units)
+    >>> exponents(units, torch.full((1, 2), 3e38).clamp(-far, far)).isfinite()
+    tensor([[True]])
+    """
+    by_scale = torch.exp(-2.0 * units.log_scales.detach()).sum()  # ()
+    steepest = precisions(units).detach().sum(1).amax()  # ()
+    largest = torch.maximum(steepest, by_scale).clamp_min(1.0)
+    return (torch.finfo(largest.dtype).max / largest / _SUMS).sqrt()
 
 
 @full_precision

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skrbf._compat import _check_sample_weight
 from skrbf.plot._axes import line_style, panels
 from skrbf.plot._colors import distinct
+from skrbf.plot._data import as_array
 
 _N_TEMPERATURES = 50
 _COLDEST = 0.01
@@ -137,12 +138,16 @@ class AnnealingPathDisplay:
         -------
         display : AnnealingPathDisplay
         """
-        if not {"n_clusters", "temperature", "init"} <= set(estimator.get_params()):
+        if isinstance(estimator, type):
+            raise TypeError(f"{estimator.__name__} is a class, not an instance.")
+        settings = estimator.get_params() if hasattr(estimator, "get_params") else ()
+        if not {"n_clusters", "temperature", "init"} <= set(settings):
             raise ValueError(
                 "AnnealingPathDisplay draws SoftKMeans, not "
                 f"{type(estimator).__name__}. Of a pipeline, pass the last step, and "
                 "the rows as they reach it."
             )
+        sample_weight = as_array(sample_weight)
         base = clone(estimator).set_params(**_UNTIL_STILL)
         one = clone(base).set_params(n_clusters=1, temperature=0, init="grow")
         one.fit(X, sample_weight=sample_weight)

@@ -1,12 +1,44 @@
 """Rows and classes as a fit takes them, in the arrays that a display draws."""
 
 import copy
+import math
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skrbf._compat import feature_names
+from skrbf._labels import check_labels
+
+
+def whole_number(name, value, least):
+    """An integer of python, of which no size overflows; else an error."""
+    if not _is_number(value, Integral) or value < least:
+        raise ValueError(f"{name}={value!r} should be an integer, at least {least}.")
+    return int(value)
+
+
+def length(name, value):
+    """A number of python from 0 on; else an error."""
+    if not _is_number(value, Real) or not 0 <= value < math.inf:
+        raise ValueError(f"{name}={value!r} should be a number, at least 0.")
+    return float(value)
+
+
+def _is_number(value, kind):
+    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
+
+
+def as_array(given):
+    """Convert a tensor to an array of its numbers; anything else stays as it is.
+
+    It is told by its methods: torch is not needed to draw.
+    """
+    if not hasattr(given, "detach"):
+        return given
+    given = given.detach().cpu()
+    return np.asarray(given.double() if given.is_floating_point() else given)
 
 
 def dense_rows(estimator, X):
@@ -31,9 +63,18 @@ def names_of_features(estimator, X):
     return [str(name) for name in names]
 
 
-def classes_of_rows(X, y):
-    """Classes, one for each row of `X`, in a one-dimensional array."""
-    y = y.detach().cpu() if hasattr(y, "detach") else y
+def classes_of_rows(X, y, *, all_known=False):
+    """Classes, one for each row of `X`, in a one-dimensional array.
+
+    Parameters
+    ----------
+    X, y : array-like
+    all_known : bool, default=False
+        Whether missing ones are an error.
+    """
+    y = as_array(y)
+    if all_known or np.ma.is_masked(y):  # what is masked must not be seen
+        check_labels(y)
     y = column_or_1d(np.asarray(y))
     check_consistent_length(X, y)
     return y

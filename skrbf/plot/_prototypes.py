@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrbf.plot._axes import panels
 from skrbf.plot._colors import distinct
+from skrbf.plot._data import whole_number
 
 _MOST_COLUMNS = 10
 _MOST_NAMES = 10
@@ -90,10 +91,7 @@ class PrototypesDisplay:
         """
         check_is_fitted(estimator)
         centers, profiles = _centers(estimator)
-        if not isinstance(n_prototypes, Integral) or n_prototypes < 1:
-            raise ValueError(
-                f"n_prototypes={n_prototypes!r} should be an integer, at least 1."
-            )
+        n_prototypes = whole_number("n_prototypes", n_prototypes, 1)
         if image_shape is None:
             image_shape = getattr(estimator, "input_shape", None)
         images = _as_images(centers, image_shape)
@@ -141,7 +139,9 @@ class PrototypesDisplay:
         """
         count = len(self.images)
         heights = [1] if self.profiles is None else [1, 0.55]
-        if n_columns is None:
+        if n_columns is not None:
+            n_columns = whole_number("n_columns", n_columns, 1)
+        else:
             n_columns = _columns(count, ax, _ROW_HEIGHT * sum(heights))
         n_rows = -(-count // n_columns)
         self.ax_, axes = panels(

@@ -10,7 +10,9 @@ from skrbf.plot._colors import as_rgb, distinct, mixture
 from skrbf.plot._data import (
     classes_of_rows,
     dense_rows,
+    length,
     names_of_features,
+    whole_number,
     without_names,
 )
 
@@ -145,13 +147,12 @@ class ResponsibilitiesDisplay:
         ------
         ValueError
             For another estimator, features that are not two of those of `X`, a `y` of
-            another length, and classes that the estimator does not know.
+            another length or with missing labels, classes that the estimator does not
+            know, and settings that are no such numbers.
         """
         check_is_fitted(estimator)
-        if not isinstance(grid_resolution, Integral) or grid_resolution < 2:
-            raise ValueError(
-                f"grid_resolution={grid_resolution!r} should be 2 or more, an integer."
-            )
+        grid_resolution = whole_number("grid_resolution", grid_resolution, 2)
+        margin = length("margin", margin)
         centers, widths, profiles = _units(estimator)
         values = dense_rows(estimator, X)
         names = names_of_features(estimator, X)
@@ -167,7 +168,7 @@ class ResponsibilitiesDisplay:
         plain = without_names(estimator)
         response = plain.predict_proba(places)
         classes = getattr(estimator, "classes_", None)
-        given = None if y is None else classes_of_rows(values, y)
+        given = None if y is None else classes_of_rows(values, y, all_known=True)
         if classes is None or given is None:
             row_response = plain.predict_proba(values)
         else:
@@ -205,6 +206,7 @@ class ResponsibilitiesDisplay:
         -------
         display : ResponsibilitiesDisplay
         """
+        n_widths = length("n_widths", n_widths)
         ax = one_axes(f"{type(self).__name__}.plot", ax)
         fields, group = self._fields()
         colors = distinct(len(fields))[group] if colors is None else as_rgb(colors)

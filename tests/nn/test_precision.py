@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from skrbf.nn import (
+    Autoencoder,
     ConvAutoencoder,
     DenseAutoencoder,
     RandomAffine,
@@ -346,3 +347,164 @@ def test_a_layer_without_values_can_be_made(make):
     rows = draw(7, 3, seed=1)
     empty.load_state_dict(layer.state_dict(), assign=True)
     assert torch.equal(empty(rows), layer(rows))
+
+
+@layers
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("given", DTYPES, ids=str)
+@pytest.mark.parametrize("part", [1.0, 1e-3, 1e-19, 1e-30])
+def test_finite_rows_have_finite_activations(make, dtype, given, part):
+    layer = make(draw(5, 3).to(dtype))
+    rows = draw(7, 3, seed=1).clamp(-1, 1).double() * torch.finfo(given).max * part
+    rows = rows.to(given).requires_grad_()
+    assert rows.isfinite().all()
+    found = layer(rows)
+    assert found.dtype == dtype
+    assert found.isfinite().all()
+    found.square().sum().backward()
+    for one in (rows, *layer.parameters()):
+        # A slope may be more than the largest number of half precision.
+        assert one.grad.isfinite().all() or torch.float16 in (dtype, given)
+        assert not one.grad.isnan().any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+@pytest.mark.parametrize("temperature", [1.0, 1e-6, 1e-30, 1e-37])
+def test_far_rows_belong_to_the_center_in_their_direction(
+    dtype, assignment, temperature
+):
+    centers = draw(6, 3).to(dtype)
+    try:
+        layer = SoftAssignment(centers, temperature, assignment)
+    except ValueError:  # half precision has no such temperature
+        assert torch.tensor(temperature, dtype=dtype) == 0
+        return
+    far = 1e15 * draw(9, 3, seed=1).double()
+    found = layer(far)
+    wide = centers.double()
+    expected = (wide.square().sum(1) - 2.0 * far @ wide.t()).argmin(1)
+    assert torch.equal(found.argmax(1), expected)
+    assert torch.equal(found.amax(1), torch.ones(9, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+def test_every_temperature_that_is_taken_gives_responsibilities(dtype, assignment):
+    centers, rows = draw(5, 3).to(dtype), draw(7, 3, seed=1).to(dtype)
+    n_taken = 0
+    for exponent in range(-330, 300, 5):
+        try:
+            layer = SoftAssignment(centers, 10.0**exponent, assignment)
+        except ValueError:
+            continue
+        n_taken += 1
+        found = layer(rows)
+        found[:, 0].sum().backward()
+        eps = torch.finfo(dtype).eps
+        assert (found.double().sum(1) - 1).abs().max() < 8 * eps
+        if dtype not in HALF:
+            assert layer.centers.grad.isfinite().all()
+    assert n_taken > 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+@pytest.mark.parametrize("shape", [(), (5, 1), (5, 3)])
+def test_every_width_that_is_taken_gives_activations(dtype, assignment, shape):
+    centers, rows = draw(5, 3).to(dtype), draw(7, 3, seed=1).to(dtype)
+    n_taken = 0
+    for exponent in range(-330, 300, 5):
+        try:
+            widths = torch.full(shape, 10.0**exponent, dtype=torch.float64)
+            layer = RBFLayer(centers, widths, assignment)
+        except ValueError:
+            continue
+        n_taken += 1
+        for each in (rows, centers):
+            assert layer(each).isfinite().all()
+        if assignment is None:
+            assert layer(centers).diagonal().min() > 0.4 or exponent < -2
+    assert n_taken > 1
+
+
+@pytest.mark.parametrize("size", [1e19, 1e25, 3e38])
+def test_centers_whose_squares_overflow_are_refused(size):
+    centers = size * torch.tensor([[1.0, -1.0], [0.5, 1.0]])
+    for kind in (RBFLayer, SoftAssignment):
+        with pytest.raises(ValueError, match="squares"):
+            kind(centers)
+        assert kind(centers.double())(centers).isfinite().all()
+
+
+@layers
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (torch.zeros(4, 3).to_sparse(), "rows must be a dense tensor"),
+        (torch.zeros(4, 3) + 1j, "rows must hold real numbers, .*complex64"),
+        (torch.zeros(4, 3, dtype=torch.complex128), "rows must hold real numbers"),
+    ],
+)
+def test_rows_of_other_kinds_are_refused(make, rows, message):
+    with pytest.raises(TypeError, match=message):
+        make(draw(5, 3))(rows)
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 8, 8)), [[0.0]], None])
+def test_images_are_tensors(images):
+    with pytest.raises(TypeError, match="images must be a tensor, got"):
+        RandomAffine()(images)
+    with pytest.raises(TypeError, match="images must be a dense tensor"):
+        RandomAffine()(torch.zeros(2, 8, 8).to_sparse())
+
+
+@pytest.mark.parametrize("bad", [8, (3.0,), (8, 8.5), "88", (0, 8), (8, -1), (True, 8)])
+def test_sizes_are_positive_integers(bad):
+    message = "must be a sequence of positive integers, got"
+    for name, make in {
+        "input_shape": lambda: RandomAffine(input_shape=bad),
+        "input_shape ": lambda: ConvAutoencoder(bad),
+        "channels": lambda: ConvAutoencoder((8, 8), 2, bad),
+        "hidden_layer_sizes": lambda: DenseAutoencoder(4, 2, bad),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name.strip()} {message}"):
+            make()
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.0, "2", None, [2], True])
+def test_widths_of_rows_and_codes_are_positive_integers(bad):
+    for name, make in {
+        "n_features": lambda: DenseAutoencoder(bad),
+        "n_components": lambda: DenseAutoencoder(4, bad, (3,)),
+        "n_components ": lambda: ConvAutoencoder((8, 8), bad),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name.strip()} must be a positive int"):
+            make()
+
+
+@pytest.mark.parametrize("kind", [tuple, list, np.array, torch.tensor])
+def test_sizes_may_be_any_sequence(kind):
+    rows = torch.zeros(3, 64)
+    assert RandomAffine(input_shape=kind([8, 8]))(rows).shape == (3, 64)
+    assert ConvAutoencoder(kind([8, 8]), 2, kind([4]))(rows).shape == (3, 64)
+    assert DenseAutoencoder(np.int8(64), 2, kind([4, 4]))(rows).shape == (3, 64)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
+def test_settings_may_be_arrays_without_axes(dtype):
+    centers, value = draw(5, 3), np.array(2, dtype)
+    assert torch.equal(
+        SoftAssignment(centers, value)(centers), SoftAssignment(centers, 2.0)(centers)
+    )
+    assert torch.equal(
+        RBFLayer(centers, value)(centers), RBFLayer(centers, 2.0)(centers)
+    )
+
+
+@pytest.mark.parametrize("bad", [None, 3, nn.Linear, [nn.Linear(2, 2)]])
+def test_parts_of_an_autoencoder_are_modules(bad):
+    with pytest.raises(TypeError, match="encoder must be a torch"):
+        Autoencoder(bad, nn.Linear(2, 2))
+    with pytest.raises(TypeError, match="decoder must be a torch"):
+        Autoencoder(nn.Linear(2, 2), bad)

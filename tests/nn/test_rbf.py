@@ -91,7 +91,7 @@ def test_bad_arguments(rows):
         RBFLayer(rows[:4], torch.ones(3, 1))
     with pytest.raises(ValueError, match="widths must be positive"):
         RBFLayer(rows[:4], 0.0)
-    with pytest.raises(ValueError, match="assignment must be None or one of"):
+    with pytest.raises(ValueError, match="assignment must be one of"):
         RBFLayer(rows[:4], assignment="sparsemax")
     with pytest.raises(TypeError, match="units must be an RBFLayer, got Tensor"):
         RBFNetwork(rows[:4], 3)

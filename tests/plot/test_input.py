@@ -58,8 +58,11 @@ CLASSES = {
     "words": pd.Series(np.array(["a", "b", "c"])[y]),
     "category": pd.Series(np.array(["a", "b", "c"])[y], dtype="category"),
     "polars": pl.Series(y),
-    "masked": np.ma.masked_array(y, y == 1),
+    "masked": np.ma.masked_array(y, np.zeros(150, bool)),
     "tensor": torch.tensor(y),
+    "tensor of int8": torch.tensor(y, dtype=torch.int8),
+    "tensor of bfloat16": torch.tensor(y, dtype=torch.bfloat16),
+    "tensor with gradient": torch.tensor(y, dtype=torch.float16, requires_grad=True),
 }
 containers = pytest.mark.parametrize("kind", CONTAINERS)
 classes = pytest.mark.parametrize("given", CLASSES.values(), ids=CLASSES.keys())
@@ -101,8 +104,9 @@ def test_codes_and_annealing_of_any_rows(kind):
 
 @classes
 def test_classes_of_any_kind(given):
-    flat = np.asarray(given).reshape(-1)
-    net = MODELS["net"].fit(X[:, :2], flat)
+    is_tensor = isinstance(given, torch.Tensor)
+    flat = np.asarray(given.tolist() if is_tensor else given).reshape(-1)
+    net = MODELS["net"].fit(X[:, :2], given if is_tensor else flat)
     display = ResponsibilitiesDisplay.from_estimator(
         net, X[:, :2], given, grid_resolution=3
     )
@@ -147,8 +151,7 @@ def test_classes_that_are_none(given, message):
     "given",
     [
         np.array(["a", "b", "c"])[y],
-        np.where(y == 0, None, "known"),
-        np.where(y == 0, None, y),
+        np.where(y == 0, "new", "known"),
         y + 0.5,
     ],
 )
@@ -156,6 +159,40 @@ def test_classes_that_a_network_does_not_know(given):
     net = MODELS["net"].fit(X[:, :2], y)
     with pytest.raises(ValueError, match=r"y has other classes than the estimator"):
         ResponsibilitiesDisplay.from_estimator(net, X[:, :2], given)
+
+
+WORDS = np.array(["a", "b", "c"], dtype=object)[y]
+MISSING = {
+    "None": np.where(y == 0, None, WORDS),
+    "NaN": np.where(y == 0, np.nan, WORDS),
+    "NaN in a list": [np.nan, *WORDS[1:]],
+    "None in a list": [*y[1:].tolist(), None],
+    "NA": np.where(y == 0, pd.NA, WORDS),
+    "strings": pd.Series(WORDS).where(y > 0).astype("string"),
+    "category": pd.Series(WORDS).where(y > 0).astype("category"),
+    "Int64": pd.Series(y).where(y > 0).astype("Int64"),
+    "null": pl.Series([None, *WORDS[1:]]),
+    "masked": np.ma.masked_array(y, y == 1),
+    "masked words": np.ma.masked_array(WORDS, y == 1),
+    "float": np.where(y == 0, np.nan, y),
+    "tensor": torch.where(torch.tensor(y) == 0, np.nan, 1.0).bfloat16(),
+}
+
+
+@pytest.mark.parametrize("given", MISSING.values(), ids=MISSING.keys())
+def test_missing_labels_are_named(given):
+    message = "y has missing labels"
+    net = MODELS["net"].fit(X[:, :2], y)
+    with pytest.raises(ValueError, match=message):
+        ResponsibilitiesDisplay.from_estimator(net, X[:, :2], given)
+    for fit in (net.fit, net.partial_fit):
+        with pytest.raises(ValueError, match=message):
+            fit(X[:, :2], given)
+    with pytest.raises(ValueError, match="classes has missing labels"):
+        net.partial_fit(X[:, :2], y, classes=given)
+    if "masked" in str(type(given)).lower():
+        with pytest.raises(ValueError, match=message):
+            CodesDisplay.from_estimator(MODELS["deep"].fit(X), X, given)
 
 
 @pytest.mark.parametrize(
@@ -191,13 +228,29 @@ def test_shapes_of_no_image(shape):
 
 def test_settings_that_are_none():
     soft = SoftKMeans(2).fit(X)
-    for number in (0, 2.5, "all"):
+    for number in (0, 2.5, "all", True, np.bool_(1)):
         with pytest.raises(ValueError, match="n_prototypes="):
             PrototypesDisplay.from_estimator(
                 soft, image_shape=(2, 2), n_prototypes=number
             )
         with pytest.raises(ValueError, match="grid_resolution="):
             ResponsibilitiesDisplay.from_estimator(soft, X, grid_resolution=number)
+        drawn = PrototypesDisplay.from_estimator(soft, image_shape=(2, 2))
+        with pytest.raises(ValueError, match="n_columns="):
+            drawn.plot(n_columns=number)
+    display = ResponsibilitiesDisplay.from_estimator(soft, X, features=(0, 1))
+    for number in (-1, "a", np.nan, np.inf, None, True):
+        with pytest.raises(ValueError, match="margin="):
+            ResponsibilitiesDisplay.from_estimator(
+                soft, X, features=(0, 1), margin=number
+            )
+        with pytest.raises(ValueError, match="n_widths="):
+            display.plot(n_widths=number)
+    for kind in (SoftKMeans, RBFNetClassifier):
+        with pytest.raises(TypeError, match="is a class, not an instance"):
+            AnnealingPathDisplay.from_estimator(kind, X)
+    with pytest.raises(ValueError, match="AnnealingPathDisplay draws SoftKMeans, not"):
+        AnnealingPathDisplay.from_estimator(3, X)
     for quantities in ("objective", 3, []):
         with pytest.raises(ValueError, match="quantities should be"):
             TrainingHistoryDisplay.from_estimator(soft, quantities=quantities)
@@ -206,3 +259,34 @@ def test_settings_that_are_none():
             AnnealingPathDisplay.from_estimator(
                 SoftKMeans(2), X, temperatures=temperatures
             )
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.int64])
+def test_small_integers_of_numpy_do_not_overflow(kind):
+    soft = SoftKMeans(3).fit(X)
+    drawn = {}
+    for made in (int, kind):
+        display = ResponsibilitiesDisplay.from_estimator(
+            soft,
+            X,
+            features=(made(0), made(1)),
+            grid_resolution=made(100),
+            margin=made(1),
+            n_widths=made(100),
+        )
+        images = PrototypesDisplay.from_estimator(
+            soft, image_shape=(made(2), made(2)), n_prototypes=made(100)
+        ).plot(n_columns=made(2))
+        sizes = [(e.width, e.height) for e in display.ellipses_]
+        drawn[made] = display.response, display.extent, sizes, images.images
+    for one, other in zip(drawn[int], drawn[kind], strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_a_path_may_be_a_tensor(dtype):
+    weight = torch.ones(150, dtype=dtype, requires_grad=True)
+    display = AnnealingPathDisplay.from_estimator(
+        SoftKMeans(2), X, weight, temperatures=[1.5, 0.1]
+    )
+    assert display.n_effective[0] == pytest.approx(1, abs=0.01)

@@ -85,7 +85,7 @@ def test_colours_by_name(two):
 def test_a_place_is_the_middle_of_a_pixel(two):
     model = SoftKMeans(2).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=11)
-    with pytest.raises(ValueError, match="grid_resolution=1 should be 2 or more"):
+    with pytest.raises(ValueError, match="grid_resolution=1 should be an integer"):
         ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=1)
     left, right, bottom, top = display.surface_.get_extent()
     places = grid(display)
