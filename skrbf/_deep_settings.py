@@ -14,7 +14,8 @@ from skrbf.engine.centers import CENTER_RULES
 from skrbf.engine.checkpoint import fingerprints
 from skrbf.engine.deep_fit import in_data_units
 from skrbf.engine.deep_state import ClusterPlan, NetPlan
-from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import CENTERING_LOSSES
 
 # What a training that goes on need not share with the one that was interrupted: where
 # it runs, and when it ends.

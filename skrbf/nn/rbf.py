@@ -38,7 +38,7 @@ class RBFLayer(nn.Module):
         Where the widths start, positive: a number for all units together, a tensor of
         shape (n_centers, 1) for each unit, or of shape (n_centers, n_features) for each
         unit and feature.
-    assignment : {None, "softmax", "entmax15"}, default=None
+    assignment : {None, "softmax", "entmax15", "sparsemax"}, default=None
         None leaves the activations Gaussian; a map normalises them to sum to 1.
 
     Raises
@@ -95,7 +95,7 @@ class RBFLayer(nn.Module):
 
     @property
     def units(self) -> Units:
-        """Its parameters, for the functions of :mod:`skrbf.ops`."""
+        """Parameters of the units, as the kernels take them."""
         return Units(self.centers, self.log_widths, self.log_scales)
 
     def forward(self, rows: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ LAYERS = {
             centers, 0.75, a
         )
         for kind in (SoftAssignment, RBFLayer)
-        for assignment in ("softmax", "entmax15")
+        for assignment in ("softmax", "entmax15", "sparsemax")
     },
     "RBFLayer": RBFLayer,
     "RBFLayer per center": lambda c: RBFLayer(c, torch.full((len(c), 1), 1.5)),
@@ -43,7 +43,7 @@ LAYERS = {
         f"RBFNetwork {assignment}": lambda centers, a=assignment: network(
             centers, 1.0, a
         )
-        for assignment in (None, "softmax", "entmax15")
+        for assignment in (None, "softmax", "entmax15", "sparsemax")
     },
 }
 layers = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
