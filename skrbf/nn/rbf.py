@@ -94,7 +94,7 @@ class RBFLayer(nn.Module):
             self.log_scales = nn.Parameter(scales)
 
     @property
-    def units(self) -> Units:
+    def _units(self) -> Units:
         """Parameters of the units, as the kernels take them."""
         return Units(self.centers, self.log_widths, self.log_scales)
 
@@ -118,7 +118,7 @@ class RBFLayer(nn.Module):
         """
         flat = flat_rows(rows, self.centers)  # (n, d)
         activation = ACTIVATIONS[self.assignment or "gaussian"]
-        phi = _activations(self.units, flat, activation.function)  # (k, n)
+        phi = _activations(self._units, flat, activation.function)  # (k, n)
         return phi.t().reshape(*rows.shape[:-1], len(self.centers))  # (..., k)
 
     def extra_repr(self) -> str:
