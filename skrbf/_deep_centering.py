@@ -55,7 +55,8 @@ from skrbf.engine.encode import (
 from skrbf.engine.predict import Model
 from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import code_distances, encode_all, look
-from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import CENTERING_LOSSES
 
 # Multiply-adds of a row, in units of its features, for the choice of a device.
 _WORK = 5000
@@ -140,8 +141,9 @@ class DeepCenteringClustering(
         squared distance to its soft centroid, or the first less the squared norm of the
         code.
 
-    assignment : {"softmax", "entmax15"}, default="softmax"
-        The map from distances to responsibilities. "entmax15" is sparse.
+    assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
+        The map from distances to responsibilities. "entmax15" is sparse, "sparsemax"
+        sparser.
 
     temperature : float, default=0.01
         Relative to twice the largest variance of the codes along any direction, as in

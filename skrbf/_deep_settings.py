@@ -13,7 +13,8 @@ from skrbf._fingerprint import fingerprint
 from skrbf.engine.centers import CENTER_RULES
 from skrbf.engine.deep_fit import in_data_units
 from skrbf.engine.deep_state import ClusterPlan, NetPlan
-from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import CENTERING_LOSSES
 
 # Parameters that may change when a fit is resumed: where it runs, and when it ends.
 RESUMABLE_PARAMETERS = {"checkpoint", "device", "verbose", "max_iter", "tol"}

@@ -27,7 +27,7 @@ from skrbf.engine.convex import ALPHAS, chosen_alpha
 from skrbf.engine.network import parts
 from skrbf.engine.rbf_data import Target, prepare
 from skrbf.engine.train import Stopping
-from skrbf.ops import ASSIGNMENTS
+from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.rbf import ACTIVATIONS, Units, precisions
 
 # Parameters that a fitted network is made by, so that it cannot go on with others.
@@ -58,10 +58,10 @@ class RBFNetClassifier(
     n_centers : int, default=300
         Number of units. Where fewer rows are distinct, there are as many as those.
 
-    assignment : {None, "softmax", "entmax15"}, default=None
+    assignment : {None, "softmax", "entmax15", "sparsemax"}, default=None
         None leaves the Gaussian activations as they are: far from all centers they are
         0. With a map they are normalised to sum to 1, and the units are the soft
-        assignment of :class:`SoftKMeans`; "entmax15" is sparse.
+        assignment of :class:`SoftKMeans`; "entmax15" is sparse, "sparsemax" sparser.
 
     width : {"per_center", "global", "per_feature"}, default="per_center"
         What has a width of its own: each unit, all of them together, or each unit in

@@ -31,7 +31,8 @@ from skrbf.engine.limits import check_variance, times_power
 from skrbf.engine.predict import Model
 from skrbf.engine.problem import make_problem
 from skrbf.engine.stream import absorb
-from skrbf.ops import ASSIGNMENTS, critical_temperature
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.schedule import critical_temperature
 
 
 class SoftKMeans(
@@ -61,15 +62,16 @@ class SoftKMeans(
         temperature above which softmax centers that have met at the mean stay there: 0
         is K-means, and above 1 there is one cluster, but for a few rows that are far
         from all others. With entmax-1.5 there is one cluster from the square root
-        of `n_clusters` on. The temperature has no unit: data scaled by any factor give
-        the same result. "auto" is the noise level of the clusters
-        themselves, :math:`T = 2 \sigma^2` with :math:`\sigma^2` the variance per
-        feature within the clusters: memberships are then those of a mixture of
-        equal spherical Gaussians.
+        of `n_clusters` on, with sparsemax from `n_clusters` or a little more on. The
+        temperature has no unit: data scaled by any factor give the same result. "auto"
+        is the noise level of the clusters themselves, :math:`T = 2 \sigma^2` with
+        :math:`\sigma^2` the variance per feature within the clusters: memberships are
+        then those of a mixture of equal spherical Gaussians.
 
-    assignment : {"softmax", "entmax15"}, default="softmax"
-        The map. "entmax15" is sparse: a row whose nearest center leads by :math:`2 T`
-        in squared distance belongs to it alone, exactly.
+    assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
+        The map. Two are sparse: a row belongs to its nearest center alone, exactly, if
+        that leads in squared distance by :math:`2 T` with "entmax15" and by :math:`T`
+        with "sparsemax".
 
     init : {"grow", "k-means++", "random"}, callable or array-like, default="grow"
         Where the centers start.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
-from scipy.special import logsumexp, softmax
+from scipy.special import entr, logsumexp, softmax
 from sklearn.datasets import load_digits, load_iris, load_wine, make_blobs
 from threadpoolctl import threadpool_limits
 
@@ -94,7 +94,21 @@ class Reference:
             return np.eye(len(centers))[d.argmin(axis=1)]
         if assignment == "softmax":
             return softmax(-d / temperature, axis=1)
-        return entmax.entmax15(torch.from_numpy(-d / temperature), dim=1).numpy()
+        return getattr(entmax, assignment)(torch.from_numpy(-d / temperature)).numpy()
+
+    @staticmethod
+    def entropy(r, assignment="softmax"):
+        """Of the rows of r (n, k): the one of which the map is the maximizer."""
+        if assignment == "softmax":
+            return entr(r).sum(axis=1)
+        if assignment == "entmax15":
+            return 4 / 3 * (r - r**1.5).sum(axis=1)
+        return (1 - (r**2).sum(axis=1)) / 2
+
+    @staticmethod
+    def critical_factor(n_clusters, assignment="softmax"):
+        """The critical temperature of coincident centers, over that of softmax."""
+        return n_clusters ** {"softmax": 0, "entmax15": 0.5, "sparsemax": 1}[assignment]
 
     @classmethod
     def free_energy(cls, X, centers, temperature, assignment="softmax", weight=None):
@@ -105,8 +119,7 @@ class Reference:
             value = -temperature * logsumexp(-d / temperature, axis=1)
         else:
             r = cls.responsibilities(X, centers, temperature, assignment)
-            entropy = 4 / 3 * (r - r**1.5).sum(axis=1)
-            value = (r * d).sum(axis=1) - temperature * entropy
+            value = (r * d).sum(axis=1) - temperature * cls.entropy(r, assignment)
         return float(value.sum() if weight is None else value @ weight)
 
     @classmethod

@@ -44,6 +44,7 @@ SYSTEMS = {
     "CT + reinit": {"reinit_interval": 1},
     "CT, centroid": {"centering": "centroid"},
     "CT, entmax": {"assignment": "entmax15", "through_weights": True},
+    "CT, sparsemax": {"assignment": "sparsemax", "through_weights": True},
     "DCN": {
         "temperature": 0,
         "center_update": "running_mean",

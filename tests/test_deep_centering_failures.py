@@ -43,7 +43,7 @@ BAD_PARAMETER = {
     "max_iter": [-1],
     "clustering_weight": [-1.0, "auto"],
     "centering": ["ring"],
-    "assignment": ["sparsemax"],
+    "assignment": ["hard"],
     "temperature": [-1.0, "auto"],
     "through_weights": ["yes"],
     "assignment_update": ["never"],

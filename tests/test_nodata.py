@@ -14,6 +14,7 @@ NETS = {
     "gaussian": {},
     "softmax": {"assignment": "softmax"},
     "entmax15": {"assignment": "entmax15"},
+    "sparsemax": {"assignment": "sparsemax"},
     "global": {"width": "global", "assignment": "softmax"},
     "per_feature": {"width": "per_feature", "assignment": "softmax"},
     "narrow": {"width_factor": 1e-12, "assignment": "softmax", "max_iter": 0},
@@ -25,6 +26,7 @@ DEEP = {
     "tanh": {},
     "linear": {"code_activation": "linear"},
     "entmax15": {"code_activation": "linear", "assignment": "entmax15"},
+    "sparsemax": {"code_activation": "linear", "assignment": "sparsemax"},
     "cold": {"code_activation": "linear", "temperature": 1e-12},
     "hard": {"code_activation": "linear", "temperature": 0},
 }

@@ -1,4 +1,4 @@
-"""The paper's results, each as a test that needs nothing but the ops."""
+"""Results of the paper, each as a test that needs nothing but the ops."""
 
 from functools import partial
 from itertools import pairwise
@@ -8,25 +8,69 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import lambertw
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs, make_circles, make_moons
 
-from skrbf.ops import (
-    ASSIGNMENTS,
-    centers,
-    critical_temperature,
-    free_energy,
-    free_energy_gradient,
-    gamma_bound,
-    hard_distortion,
-    one_hot_rows,
-    soft_statistics,
-    squared_distances,
-    weighted_distortion,
-    weighted_distortion_gradient,
-)
+from skrbf.ops import critical_temperature
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.distances import squared_distances
+from skrbf.ops.statistics import centers, soft_statistics, weighted_sums
 
 both = pytest.mark.parametrize("assignment", ASSIGNMENTS.values(), ids=lambda a: a.name)
+
+
+# Lead of the smallest squared distance, in temperatures, from which a row is one-hot.
+MARGINS = {"entmax15": 2, "sparsemax": 1}
+margins = pytest.mark.parametrize(("name", "margin"), MARGINS.items())
+
+
+def weighted_sum(values, weight):
+    return values.sum() if weight is None else values @ weight
+
+
+def free_energy(distances, temperature, weight, assignment):
+    """eq-free-energy."""
+    _, value = assignment.function(-distances / temperature)
+    return -temperature * weighted_sum(value, weight)
+
+
+def weighted_distortion(distances, temperature, weight, assignment):
+    """eq-distortion."""
+    r, _ = assignment.function(-distances / temperature)
+    return weighted_sum((r * distances).sum(0), weight)
+
+
+def hard_distortion(distances):
+    return distances.amin(0).sum()
+
+
+def free_energy_gradient(c, rows, temperature, weight, assignment):
+    """Gradient with respect to the centers: zero at eq-fixed-point."""
+    r, _ = assignment.function(-squared_distances(c, rows) / temperature)
+    return gradient_with(r, c, rows, weight)
+
+
+def weighted_distortion_gradient(c, rows, temperature, weight, assignment):
+    """Gradient with respect to the centers: eq-distortion-gradient and its like."""
+    distances = squared_distances(c, rows)
+    r, _ = assignment.function(-distances / temperature)
+    change = assignment.jacobian_product(r, distances)
+    return gradient_with(r - change / temperature, c, rows, weight)
+
+
+def gradient_with(g, c, rows, weight):
+    """2 sum_i w_i g_ik (c_k - x_i)."""
+    g = g if weight is None else g * weight
+    return 2 * (g.sum(1)[:, None] * c - weighted_sums(g, rows))
+
+
+def gamma_bound(n_clusters, temperature):
+    """Largest excess of the weighted over the hard distortion of a row: eq-gamma-bound.
+
+    By Lambert's function, for softmax.
+    """
+    return temperature * lambertw((n_clusters - 1) / np.e).real
 
 
 def soft_step(rows, c, temperature, assignment, weight=None):
@@ -106,8 +150,19 @@ def test_gamma_bound_for_any_centers(assignment, seed, k, spread, temperature):
     excess = weighted_distortion(distances, t, None, assignment) - hard
     slack = 1e-13 * hard
     assert excess >= -slack
-    # Proved for softmax; entmax-1.5 stays below it as well.
+    # Proved for softmax; the sparse maps stay below it as well.
     assert excess <= 20 * gamma_bound(k, t) + slack
+    assert free_energy(distances, t, None, assignment) <= hard + slack + 1e-13 * t
+
+
+@pytest.mark.parametrize("n_clusters", [2, 4, 10, 100])
+def test_the_gamma_bound_is_attained(n_clusters):
+    gaps = torch.linspace(0, 20, 20_001, dtype=torch.float64)  # (n,)
+    distances = gaps.repeat(n_clusters, 1)  # (k, n)
+    distances[0] = 0.0
+    r, _ = ASSIGNMENTS["softmax"].function(-distances)
+    worst = (r * distances).sum(0).max().item()
+    assert worst == pytest.approx(gamma_bound(n_clusters, 1.0), rel=1e-7)
 
 
 # (b) The limit sigma -> 0.
@@ -138,15 +193,18 @@ def test_objective_and_fixed_points_converge_to_those_of_kmeans(geometry, assign
     assert torch.equal(final, distances.argmin(0))
 
 
-def test_entmax_has_the_fixed_point_of_kmeans_at_a_positive_temperature(geometry):
+@margins
+def test_sparse_maps_have_the_fixed_point_of_kmeans_at_a_positive_temperature(
+    geometry, name, margin
+):
     rows, hard_centers = geometry
     distances = squared_distances(hard_centers, rows, rows.mean(0))
     two = distances.topk(2, dim=0, largest=False).values
-    margin = (two[1] - two[0]).min().item()
-    t = margin / 2 * (1 - 1e-9)
+    lead = (two[1] - two[0]).min().item()
+    t = lead / margin * (1 - 1e-9)
     assert t > 1e-5 * largest_variance(rows)
-    assert one_hot_rows(-distances / t).all()
-    c, statistics = soft_step(rows, hard_centers, t, ASSIGNMENTS["entmax15"])
+    assert (ASSIGNMENTS[name].function(-distances / t)[0].amax(0) == 1).all()
+    c, statistics = soft_step(rows, hard_centers, t, ASSIGNMENTS[name])
     torch.testing.assert_close(c, hard_centers, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(statistics.objective, hard_distortion(distances))
     # The softmax fixed point at this temperature is not that of K-means.
@@ -185,12 +243,19 @@ def test_the_weights_of_the_distortion_gradient_can_repel(problem, assignment):
     assert (g < -0.01).any()
 
 
-@both
-@pytest.mark.parametrize("relative", [0.02, 0.25, 0.4])
-def test_fixed_points_are_stationary_for_the_free_energy_only(
-    problem, assignment, relative
-):
+# With the sparse maps between these, only centers that coincide share rows: then the
+# fixed point is stationary for both.
+@pytest.mark.parametrize(
+    ("name", "relative"),
+    [
+        *(("softmax", relative) for relative in (0.02, 0.25, 0.4)),
+        *(("entmax15", relative) for relative in (0.02, 0.25, 0.4)),
+        *(("sparsemax", relative) for relative in (0.02, 0.1, 0.4)),
+    ],
+)
+def test_fixed_points_are_stationary_for_the_free_energy_only(problem, name, relative):
     rows, _, c = problem
+    assignment = ASSIGNMENTS[name]
     t = relative * 2 * largest_variance(rows)
     c = fixed_point(rows, c, t, assignment, n_steps=3000)
     size = 2 * len(rows) * largest_variance(rows) ** 0.5
@@ -237,22 +302,23 @@ def test_a_gradient_step_with_constant_responsibilities_is_the_update(
 # (e) Exactly hard at a positive temperature.
 
 
+@margins
 @given(
     t=st.floats(1e-3, 1e3),
     lead=st.floats(0.5, 4.0),
     others=st.lists(st.floats(0, 10), max_size=8),
 )
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_entmax_is_one_hot_when_the_lead_is_twice_the_temperature(t, lead, others):
-    if abs(lead - 2) < 1e-6:
-        lead = 2 + 1e-6
+def test_sparse_maps_are_one_hot_from_their_margin_on(name, margin, t, lead, others):
+    if abs(lead - margin) < 1e-6:
+        lead = margin + 1e-6
     distances = torch.tensor(
         [1.0, 1.0 + lead * t, *(1 + (lead + o) * t for o in others)]
     )
     distances = distances.double()[:, None]
-    r, _ = ASSIGNMENTS["entmax15"].function(-distances / t)
+    r, _ = ASSIGNMENTS[name].function(-distances / t)
     gap = (distances[1] - distances[0]).item() / t  # as rounded
-    assert (r[0, 0] == 1 and r[1:].count_nonzero() == 0) == (gap >= 2)
+    assert (r[0, 0] == 1 and r[1:].count_nonzero() == 0) == (gap >= margin)
 
 
 # (f) Phase transitions.
@@ -267,7 +333,7 @@ def test_growth_of_a_perturbation_at_the_critical_temperature(
     rows = problem[0]
     mean = rows.mean(0)
     axis, variance = main_axis(rows)
-    critical = critical_temperature(variance.item(), k, assignment)
+    critical = critical_temperature(variance.item(), k, assignment.name)
     t = relative * critical
     push = torch.arange(1 - k, k, 2, dtype=torch.float64) * 1e-4 * variance.sqrt()
     c = mean + push[:, None] * axis
@@ -293,9 +359,37 @@ def test_centers_merge_above_the_critical_temperature_and_only_there(
 ):
     rows = problem[0]
     mean, deviation = rows.mean(0), largest_variance(rows) ** 0.5
-    critical = critical_temperature(deviation**2, 3, assignment)
-    start = rows[:3]
+    critical = critical_temperature(deviation**2, 3, assignment.name)
+    # Sparsemax may hold three centers apart where they are: see below.
+    share = 0.01 if assignment.name == "sparsemax" else 1.0
+    start = mean + share * (rows[:3] - mean)
     merged = fixed_point(rows, start, 1.05 * critical, assignment, 2000)
     assert (merged - mean).norm(dim=1).max() < 1e-6 * deviation
     apart = fixed_point(rows, start, 0.95 * critical, assignment, 2000)
     assert (apart - mean).norm(dim=1).max() > 0.05 * deviation
+
+
+@both
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_only_sparsemax_has_other_minima_above_the_critical_temperature(
+    problem, assignment, k
+):
+    """Its transition is discontinuous, but for two centers: their lengths are equal."""
+    rows = problem[0]
+    mean, variance = rows.mean(0), largest_variance(rows)
+    critical = critical_temperature(variance, k, assignment.name)
+
+    def energy(c, t):
+        distances = squared_distances(c, rows, mean)
+        return free_energy(distances, t, None, assignment).item()
+
+    def gain(relative):
+        t = relative * critical
+        c = fixed_point(rows, rows[:k], t, assignment, 2000)
+        return (energy(mean.repeat(k, 1), t) - energy(c, t)) / (len(rows) * variance)
+
+    if assignment.name == "sparsemax" and k > 2:
+        assert gain(1.02) > 1e-3
+        assert abs(gain(1.5)) < 1e-9
+    else:
+        assert abs(gain(1.02)) < 1e-9

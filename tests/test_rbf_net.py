@@ -29,6 +29,7 @@ KINDS = {
     "gaussian": {},
     "softmax": {"assignment": "softmax"},
     "entmax15": {"assignment": "entmax15"},
+    "sparsemax": {"assignment": "sparsemax"},
     "global": {"width": "global"},
     "per_feature": {"width": "per_feature"},
     "per_class": {"per_class": True},
@@ -103,7 +104,7 @@ def test_the_methods_agree(moons, kind, n_classes, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15", "sparsemax"])
 @pytest.mark.parametrize("alpha", [0.1, 1e4])
 @pytest.mark.parametrize("n_classes", [2, 50, 500])
 def test_the_methods_agree_where_rounding_makes_ties(
@@ -163,7 +164,7 @@ def test_activations_follow_from_centers_and_widths_in_input_units(moons, kind):
         assert_allclose(phi.sum(1), 1, rtol=1e-6)
     if est.assignment == "softmax":
         assert_allclose(phi, softmax(z, axis=1), atol=1e-4)
-    if est.assignment == "entmax15":
+    if est.assignment in ("entmax15", "sparsemax"):
         assert (phi == 0).mean() > 0.3
     assert_allclose(est.score_samples(X), z.max(1), rtol=1e-4, atol=1e-4)
     assert (est.widths_ > 0).all()

@@ -16,7 +16,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15", "sparsemax"])
 def test_cuda_is_the_cpu(assignment, solver):
     X, y = load_digits(return_X_y=True)
     params = {"assignment": assignment, "solver": solver, "random_state": 0}

@@ -21,7 +21,7 @@ GOOD, LABELS = RNG.normal(size=(60, 3)), np.arange(60) % 3
 NAMES = ["predict", "predict_proba", "transform", "novelty", "explain"]
 BAD_PARAMETER = {
     "n_centers": [0, 2.0, None],
-    "assignment": ["sparsemax", "gaussian"],
+    "assignment": ["hard", "gaussian"],
     "width": ["wide", None],
     "width_factor": [0, -1.0, "wide", None],
     "per_class": ["yes"],
@@ -189,7 +189,7 @@ def test_numbers_whose_squares_overflow():
         np.testing.assert_allclose(proba, np.tile(shares, (60, 1)), atol=1e-3)
 
 
-@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15", "sparsemax"])
 def test_the_farthest_rows_have_probabilities(assignment):
     for dtype in (np.float32, np.float64):
         est = net(assignment=assignment).fit(GOOD.astype(dtype), LABELS)

@@ -185,8 +185,8 @@ def test_more_starts_are_better(make_data):
     assert often < 0.995 * once
 
 
-@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
-def test_both_maps_are_kmeans_at_temperature_0(make_data, assignment):
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
+def test_all_maps_are_kmeans_at_temperature_0(make_data, assignment):
     X = make_data("aniso")
     a = lloyd(X[:4], assignment=assignment).fit(X)
     assert_array_equal(a.labels_, kmeans(X[:4]).fit(X).labels_)

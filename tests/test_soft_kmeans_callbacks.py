@@ -16,6 +16,7 @@ KINDS = {
     "grow": {"temperature": 0.02},
     "auto": {},
     "entmax15": {"assignment": "entmax15"},
+    "sparsemax": {"assignment": "sparsemax"},
     "hard": {"temperature": 0},
     "k-means++": {"temperature": 0.02, "init": "k-means++", "random_state": 0},
 }

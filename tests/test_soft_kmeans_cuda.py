@@ -15,6 +15,7 @@ pytestmark = [
 KINDS = {
     "softmax": {"temperature": 0.05},
     "entmax15": {"temperature": 0.05, "assignment": "entmax15"},
+    "sparsemax": {"temperature": 0.05, "assignment": "sparsemax"},
     "hard": {"temperature": 0},
     "auto": {},
 }

@@ -48,7 +48,7 @@ BAD_WEIGHT = {
 BAD_PARAMETER = {
     "n_clusters": [0, -1, 2.0, "three", None],
     "temperature": [-0.1, np.nan, np.inf, "warm", None],
-    "assignment": ["sparsemax", 1, None],
+    "assignment": ["hard", 1, None],
     "init": ["kmeans||", 3, None],
     "n_init": [0, 1.5, "many"],
     "max_iter": [0, 1.5, None],

@@ -16,6 +16,7 @@ NAMES = ["a", "b", "c", "d"]
 KINDS = {
     "softmax": {"temperature": 0.05},
     "entmax15": {"temperature": 0.05, "assignment": "entmax15"},
+    "sparsemax": {"temperature": 0.05, "assignment": "sparsemax"},
     "hard": {"temperature": 0},
     "auto": {},
 }

@@ -24,9 +24,11 @@ from skrbf import SoftKMeans
 KINDS = {
     "softmax": {"temperature": 0.05},
     "entmax15": {"temperature": 0.05, "assignment": "entmax15"},
+    "sparsemax": {"temperature": 0.05, "assignment": "sparsemax"},
     "hard": {"temperature": 0},
     "auto": {},
     "auto entmax15": {"assignment": "entmax15"},
+    "auto sparsemax": {"assignment": "sparsemax"},
 }
 all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
@@ -203,7 +205,7 @@ def test_one_feature(kind):
     assert_allclose(est.cluster_centers_[:, 0], [0.5, 5.5], atol=0.05)
 
 
-@pytest.mark.parametrize("kind", ["softmax", "entmax15", "hard"])
+@pytest.mark.parametrize("kind", ["softmax", "entmax15", "sparsemax", "hard"])
 def test_a_constant_feature_changes_nothing(make_data, kind):
     """Save "auto" and `tol`, which go by the mean over the features."""
     X = make_data("aniso")
@@ -391,7 +393,7 @@ def test_the_best_of_several_starts_is_kept_beside_an_outlier():
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-25, 1e20])
 @pytest.mark.parametrize("temperature", [0, 0.05, "auto"])
-@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
 def test_only_the_ratio_of_weights_counts(scale, temperature, assignment):
     X, _ = make_blobs(500, 3, centers=6, random_state=0)
     X = X.astype(np.float32)

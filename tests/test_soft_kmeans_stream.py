@@ -12,6 +12,7 @@ from skrbf import SoftKMeans
 KINDS = {
     "softmax": {"temperature": 0.01},
     "entmax15": {"temperature": 0.01, "assignment": "entmax15"},
+    "sparsemax": {"temperature": 0.01, "assignment": "sparsemax"},
     "hard": {"temperature": 0},
     "auto": {},
 }

@@ -22,7 +22,7 @@ class Problem(NamedTuple):
     """Rows, weights and their first two moments.
 
     Distances are held relative to an origin near the mean, as
-    ``||x - c||^2 - ||x - origin||^2``, see :func:`skrbf.ops.relative_distances`.
+    ``||x - c||^2 - ||x - origin||^2``, as by `relative_distances`.
     """
 
     table: Rows  # as they were given

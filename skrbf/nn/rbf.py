@@ -46,7 +46,7 @@ class RBFLayer(nn.Module):
         Where the widths start, positive: a number for all units together, a tensor of
         shape (n_centers, 1) for each unit, or of shape (n_centers, n_features) for each
         unit and feature.
-    assignment : {None, "softmax", "entmax15"}, default=None
+    assignment : {None, "softmax", "entmax15", "sparsemax"}, default=None
         None leaves the activations Gaussian; a map normalises them to sum to 1.
 
     Raises
@@ -100,7 +100,7 @@ class RBFLayer(nn.Module):
         else:
             self.log_scales = nn.Parameter(scales)
         with torch.no_grad():
-            has_room = centers.abs().amax().to(scales) <= farthest(self.units)
+            has_room = centers.abs().amax().to(scales) <= farthest(self._units)
         if not holds(has_room):
             raise ValueError(
                 "widths must be so large that the squares of centers over widths are "
@@ -109,8 +109,8 @@ class RBFLayer(nn.Module):
             )
 
     @property
-    def units(self) -> Units:
-        """Its parameters, for the functions of :mod:`skrbf.ops`."""
+    def _units(self) -> Units:
+        """Parameters of the units, as the kernels take them."""
         return Units(self.centers, self.log_widths, self.log_scales)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class RBFLayer(nn.Module):
         """
         flat = flat_rows(rows, self.centers)  # (n, d)
         activation = ACTIVATIONS[self.assignment or "gaussian"]
-        phi = _activations(self.units, flat, activation.function)  # (k, n)
+        phi = _activations(self._units, flat, activation.function)  # (k, n)
         shape = *rows.shape[:-1], len(self.centers)
         return phi.t().reshape(shape).to(self.centers.dtype)  # (..., k)
 

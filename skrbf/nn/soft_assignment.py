@@ -22,7 +22,7 @@ class SoftAssignment(nn.Module):
     r"""Responsibilities of learnable centers for the rows of a batch.
 
     :math:`r_i = \mathrm{map}(-\|x_i - c\|^2 / T)` (:eq:`eq-softmax`,
-    :eq:`eq-entmax`): with softmax a normalised RBF layer of width
+    :eq:`eq-entmax`, :eq:`eq-sparsemax`): with softmax a normalised RBF layer of width
     :math:`\sigma = \sqrt{T / 2}`, which tends to the K-means assignment as `T` falls.
 
     Parameters
@@ -33,7 +33,7 @@ class SoftAssignment(nn.Module):
     temperature : float, default=1.0
         `T`, positive, in squared units of the input; such as ``est.temperature_``. A
         buffer of the layer; ``layer.temperature = 0.5`` sets it anew.
-    assignment : {"softmax", "entmax15"}, default="softmax"
+    assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
 
     Raises
     ------

@@ -16,7 +16,7 @@ from skrbf.ops.precision import full_precision
 
 
 class AssignmentFunction(Protocol):
-    """What `softmax` and `entmax15` have in common."""
+    """Signature of `softmax`, `entmax15` and `sparsemax`."""
 
     def __call__(
         self, logits: Tensor, out: Tensor | None = None
@@ -81,10 +81,7 @@ def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     (tensor([[0.5000],
             [0.5000]]), tensor([0.6931]))
     """
-    if out is not None:
-        return out, _softmax_into(out, logits)
-    responsibilities, value = _Softmax.apply(logits)
-    return responsibilities, value
+    return _mapped(logits, out, _softmax_into, softmax_jacobian_product)
 
 
 @full_precision
@@ -132,10 +129,57 @@ def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]
     tensor([[0.5000, 1.0000],
             [0.5000, 0.0000]])
     """
-    if out is not None:
-        return out, _entmax15_into(out, logits)
-    responsibilities, value = _Entmax15.apply(logits)
-    return responsibilities, value
+    return _mapped(logits, out, _entmax15_into, entmax15_jacobian_product)
+
+
+@full_precision
+def sparsemax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    r"""Sparsemax over the clusters, exact, and the value of its problem.
+
+    The maximizer of :math:`r \cdot z + H(r)` with the Gini entropy
+    :math:`H(r) = \frac12 (1 - \|r\|^2)`, which is the point of the simplex nearest to
+    the logits, :math:`r_{ik} = [z_{ik} - \tau_i]_+` (:eq:`eq-sparsemax`).
+
+    Parameters
+    ----------
+    logits : Tensor of shape (k, n)
+        Finite. Adding a constant to a row, a column of the block, changes nothing.
+    out : Tensor of shape (k, n), optional
+        Where to write the responsibilities; may be `logits`. Not differentiable then,
+        as usual in torch.
+
+    Returns
+    -------
+    responsibilities : Tensor of shape (k, n)
+        Columns sum to 1. A column is exactly one-hot where its largest logit leads by
+        1 or more.
+    value : Tensor of shape (n,)
+
+    Notes
+    -----
+    O(k n), and as much again for each Newton step: on the columns that are not one-hot
+    where they are fewer than half, else on all. The threshold solves
+    :math:`f(\tau) = \sum_k [z_k - \tau]_+ = 1`. The function f is convex, decreasing
+    and piecewise linear, so Newton's method from the left,
+    :math:`\tau = \max z - 1`, rises monotonically and ends at the root, exactly as soon
+    as it is on the last linear piece. The product of :math:`f(\tau) - 1` and of the
+    number of active clusters falls to a quarter with each step: the number of steps is
+    logarithmic in k and in the precision.
+
+    References
+    ----------
+    Martins, Astudillo (2016), "From softmax to sparsemax". Michelot (1986), "A finite
+    algorithm for finding the projection of a point onto the canonical simplex", for the
+    iteration.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sparsemax(torch.tensor([[0.0, 0.0], [-0.5, -1.0]]))[0]
+    tensor([[0.7500, 1.0000],
+            [0.2500, 0.0000]])
+    """
+    return _mapped(logits, out, _sparsemax_into, sparsemax_jacobian_product)
 
 
 @full_precision
@@ -202,19 +246,20 @@ def entmax15_jacobian_product(responsibilities: Tensor, vectors: Tensor) -> Tens
 
 
 @full_precision
-def one_hot_rows(logits: Tensor) -> Tensor:
-    r"""Rows whose entmax-1.5 responsibilities are certainly one-hot.
+def sparsemax_jacobian_product(responsibilities: Tensor, vectors: Tensor) -> Tensor:
+    r"""Multiply the Jacobian of `sparsemax` by a vector per row.
 
-    Those whose best distance leads by the margin :math:`2 T`, so by 2 in the logits
-    (:eq:`eq-margin`). For them the soft solution is the K-means assignment.
+    :math:`v - \hat v` on the support of r, with :math:`\hat v` the mean of v there, and
+    0 elsewhere (:eq:`eq-sparsemax-gradient`).
 
     Parameters
     ----------
-    logits : Tensor of shape (k, n)
+    responsibilities, vectors : Tensor of shape (k, n)
 
     Returns
     -------
-    Tensor of shape (n,), bool
+    Tensor of shape (k, n)
+        Exactly 0 where the responsibility is.
 
     Notes
     -----
@@ -223,10 +268,31 @@ def one_hot_rows(logits: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> one_hot_rows(torch.tensor([[0.0, 0.0], [-2.0, -1.0]]))
-    tensor([ True, False])
+    >>> r, vector = torch.tensor([[0.7], [0.3]]), torch.tensor([[1.0], [0.0]])
+    >>> sparsemax_jacobian_product(r, vector)
+    tensor([[ 0.5000],
+            [-0.5000]])
     """
-    return (logits - logits.amax(0) > -2.0).sum(0) == 1  # (n,)
+    support = (responsibilities > 0).to(vectors.dtype)
+    weighted = support * vectors
+    return weighted - support * (weighted.sum(0) / support.sum(0))
+
+
+def _mapped(
+    logits: Tensor,
+    out: Tensor | None,
+    into: Callable[[Tensor, Tensor], Tensor],
+    jacobian_product: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Responsibilities and value, differentiable unless written to `out`.
+
+    `into` writes the responsibilities of the logits, its second argument, to its first
+    and returns the value.
+    """
+    if out is not None:
+        return out, into(out, logits)
+    responsibilities, value = _Map.apply(logits, into, jacobian_product)
+    return responsibilities, value
 
 
 def _softmax_into(out: Tensor, logits: Tensor) -> Tensor:
@@ -241,16 +307,31 @@ def _softmax_into(out: Tensor, logits: Tensor) -> Tensor:
 
 
 def _entmax15_into(out: Tensor, logits: Tensor) -> Tensor:
+    return _sparse_into(out, logits, 2, _entmax15_by_newton)
+
+
+def _sparsemax_into(out: Tensor, logits: Tensor) -> Tensor:
+    return _sparse_into(out, logits, 1, _sparsemax_by_newton)
+
+
+def _sparse_into(
+    out: Tensor, logits: Tensor, power: int, newton: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Write [z / power - tau]_+^power with columns that sum to 1; return the value.
+
+    `newton` is given [1 + (z - max z) / power]_+, replaces it by the responsibilities
+    and returns the value less max z.
+    """
     value = logits.amax(0)  # (n,)
     one = logits.new_ones(())
     torch.sub(logits, value, out=out)
-    torch.add(one, out, alpha=0.5, out=out).relu_()  # s at the least threshold
+    torch.add(one, out, alpha=1.0 / power, out=out).relu_()  # at the least threshold
     soft = (out.sum(0) > 1.0).nonzero()[:, 0]  # the others are one-hot
     if 2 * len(soft) > len(value):  # too many to be taken out
-        return value.add_(_entmax15_by_newton(out))
+        return value.add_(newton(out))
     columns = out[:, soft]
-    value.index_add_(0, soft, _entmax15_by_newton(columns))
-    out.mul_(out)[:, soft] = columns
+    value.index_add_(0, soft, newton(columns))
+    out.pow_(power)[:, soft] = columns
     return value
 
 
@@ -278,34 +359,45 @@ def _entmax15_by_newton(root: Tensor) -> Tensor:
     return threshold.mul_(2.0).add_(product, alpha=2.0 / 3.0).add_(4.0 / 3.0)
 
 
-class _Softmax(torch.autograd.Function):
+def _sparsemax_by_newton(r: Tensor) -> Tensor:
+    """Responsibilities in place of [1 + z - max z]_+; value less max z."""
+    threshold = torch.full_like(r[0], -1.0)  # (n,) less max z
+    active = torch.empty_like(r)
+    eps = torch.finfo(r.dtype).eps
+    total = r.sum(0)  # (n,)
+    longest = 1.0
+    while longest > eps:
+        torch.gt(r, 0.0, out=active)  # ones and zeros: sums of Booleans are slow
+        step = torch.sub(total, 1.0).div_(active.sum(0)).relu_()
+        longest = float(step.max()) if len(step) else 0.0
+        r.sub_(step).relu_()
+        threshold.add_(step)
+        total = r.sum(0)
+    r.mul_(total.reciprocal())
+    # z = tau + r where r > 0, so r.z + H(r) is tau + (|r|^2 + 1) / 2:
+    norm = torch.mul(r, r, out=active).sum(0)  # (n,)
+    return threshold.add_(norm, alpha=0.5).add_(0.5)
+
+
+class _Map(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        into: Callable[[Tensor, Tensor], Tensor],
+        jacobian_product: Callable[[Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
         responsibilities = torch.empty_like(logits)
-        value = _softmax_into(responsibilities, logits)
+        value = into(responsibilities, logits)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(responsibilities)
+        ctx.jacobian_product = jacobian_product
         return responsibilities, value
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> Tensor | None:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None]:
         (responsibilities,) = ctx.saved_tensors
-        return _backward(softmax_jacobian_product, responsibilities, *grads)
-
-
-class _Entmax15(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
-        responsibilities = torch.empty_like(logits)
-        value = _entmax15_into(responsibilities, logits)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(responsibilities)
-        return responsibilities, value
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> Tensor | None:
-        (responsibilities,) = ctx.saved_tensors
-        return _backward(entmax15_jacobian_product, responsibilities, *grads)
+        return _backward(ctx.jacobian_product, responsibilities, *grads), None, None
 
 
 def _backward(
@@ -331,5 +423,11 @@ ASSIGNMENTS: dict[str, Assignment] = {
         entmax15,
         entmax15_jacobian_product,
         lambda n_clusters: math.sqrt(n_clusters),
+    ),
+    "sparsemax": Assignment(
+        "sparsemax",
+        sparsemax,
+        sparsemax_jacobian_product,
+        lambda n_clusters: float(n_clusters),
     ),
 }

@@ -56,7 +56,7 @@ def assign_codes(
     Examples
     --------
     >>> import torch
-    >>> from skrbf.ops import ASSIGNMENTS
+    >>> from skrbf.ops.assignment import ASSIGNMENTS
     >>> assign_codes(torch.tensor([[1.0], [2.0]]), 0.0, ASSIGNMENTS["softmax"])
     tensor([[1.],
             [0.]])

@@ -37,7 +37,7 @@ def inner_products(centers: Tensor, rows: Tensor) -> Tensor:
     Tensor of shape (k, n)
         Contiguous for dense rows. For CSR rows it is the transposed view of a
         contiguous ``(n, k)`` tensor: that is the order in which the product is formed,
-        and the order in which `skrbf.ops.weighted_sums` wants it back.
+        and the order in which `weighted_sums` wants it back.
 
     Notes
     -----

@@ -10,9 +10,9 @@ def critical_temperature(
 ) -> float:
     r"""Temperature above which coincident centres stay together.
 
-    :math:`T_c = 2 \lambda` for softmax and :math:`2 \sqrt K \lambda` for entmax-1.5
-    (:eq:`eq-critical-temperature`), with :math:`\lambda` the largest eigenvalue of the
-    weighted covariance.
+    :math:`T_c = 2 \lambda` for softmax, :math:`2 \sqrt K \lambda` for entmax-1.5 and
+    :math:`2 K \lambda` for sparsemax (:eq:`eq-critical-temperature`), with
+    :math:`\lambda` the largest eigenvalue of the weighted covariance.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def critical_temperature(
 
     Examples
     --------
-    >>> from skrbf.ops import ASSIGNMENTS
+    >>> from skrbf.ops.assignment import ASSIGNMENTS
     >>> critical_temperature(3.0, 4, ASSIGNMENTS["softmax"])
     6.0
     >>> critical_temperature(3.0, 4, ASSIGNMENTS["entmax15"])

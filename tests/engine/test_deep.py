@@ -28,7 +28,8 @@ from skrbf.engine.recluster import (
 from skrbf.engine.scaling import Scaling
 from skrbf.nn import DenseAutoencoder
 from skrbf.nn.autoencoder import initialize
-from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import CENTERING_LOSSES
 
 N, D, C, K = 60, 6, 3, 4
 RATE, WEIGHT = 0.01, 0.7

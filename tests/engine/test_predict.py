@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from skrbf.engine.predict import Model, _label, _Measure
-from skrbf.ops import ASSIGNMENTS
+from skrbf.ops.assignment import ASSIGNMENTS
 
 
-@pytest.mark.parametrize("name", ["softmax", "entmax15"])
+@pytest.mark.parametrize("name", ["softmax", "entmax15", "sparsemax"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_labels_without_memberships_are_those_of_the_largest(name, dtype):
     """Where rows lie half way between centers, so that rounding decides."""

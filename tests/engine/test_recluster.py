@@ -14,7 +14,8 @@ from skrbf.engine.deep_state import ClusterPlan, NetPlan, start_training
 from skrbf.engine.recluster import begin, encode_all, end_with_kmeans
 from skrbf.engine.scaling import Scaling
 from skrbf.nn import DenseAutoencoder
-from skrbf.ops import ASSIGNMENTS, CENTERING_LOSSES
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import CENTERING_LOSSES
 
 N, D, C, K = 60, 6, 3, 4
 

@@ -11,7 +11,7 @@ def rows():
     return torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).double()
 
 
-@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15", "sparsemax"])
 def test_the_network_is_the_estimator(rows, assignment):
     X, y = rows.numpy(), np.arange(40) % 3
     model = RBFNetClassifier(6, assignment=assignment, random_state=0).fit(X, y)
@@ -30,7 +30,7 @@ def test_the_network_is_the_estimator(rows, assignment):
         np.testing.assert_allclose(net(x), model.decision_function(X), atol=1e-4)
 
 
-@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", [None, "softmax", "entmax15", "sparsemax"])
 @pytest.mark.parametrize("shape", [(), (4, 1), (4, 3)])
 def test_gradients(rows, shape, assignment):
     layer = RBFLayer(rows[:4], torch.full(shape, 1.3), assignment)
@@ -92,6 +92,6 @@ def test_bad_arguments(rows):
     with pytest.raises(ValueError, match="widths must be positive"):
         RBFLayer(rows[:4], 0.0)
     with pytest.raises(ValueError, match="assignment must be one of"):
-        RBFLayer(rows[:4], assignment="sparsemax")
+        RBFLayer(rows[:4], assignment="hard")
     with pytest.raises(TypeError, match="units must be an RBFLayer, got Tensor"):
         RBFNetwork(rows[:4], 3)

@@ -11,7 +11,7 @@ def rows():
     return torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).double()
 
 
-@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
 def test_the_layer_is_the_estimator(rows, assignment):
     model = SoftKMeans(4, assignment=assignment, temperature=0.1).fit(rows.numpy())
     layer = SoftAssignment(
@@ -21,7 +21,7 @@ def test_the_layer_is_the_estimator(rows, assignment):
     np.testing.assert_allclose(found, model.predict_proba(rows.numpy()), atol=1e-9)
 
 
-@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
 def test_gradients(rows, assignment):
     layer = SoftAssignment(rows[:4], 2.0, assignment)
     inputs = (rows[5:9].requires_grad_(), layer.centers)
@@ -72,7 +72,7 @@ def test_bad_arguments(rows):
     with pytest.raises(ValueError, match="centers must be a matrix"):
         SoftAssignment(rows[0])
     with pytest.raises(ValueError, match="assignment must be one of"):
-        SoftAssignment(rows[:4], assignment="sparsemax")
+        SoftAssignment(rows[:4], assignment="hard")
     with pytest.raises(TypeError, match="got ndarray of float64"):
         SoftAssignment(rows[:4].numpy())
     with pytest.raises(TypeError, match=r"got Tensor of torch\.int64"):
@@ -81,7 +81,7 @@ def test_bad_arguments(rows):
         SoftAssignment(rows[:4])(rows[:, :1])
 
 
-@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
 def test_a_batch_may_be_empty(rows, assignment):
     layer = SoftAssignment(rows[:4], assignment=assignment)
     assert layer(rows[:0]).shape == (0, 4)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from skrbf.ops import (
-    ASSIGNMENTS,
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import (
     CENTERING_LOSSES,
     assign_codes,
     centroid_loss,
@@ -16,11 +16,11 @@ from skrbf.ops import (
     scale_drift,
     shrink_and_perturb,
     spread,
-    squared_distances,
     variance_share,
 )
+from skrbf.ops.distances import squared_distances
 
-both_maps = pytest.mark.parametrize("name", sorted(ASSIGNMENTS))
+all_maps = pytest.mark.parametrize("name", sorted(ASSIGNMENTS))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def soft(codes, centers, name="softmax", temperature=1.5):
     return distances, assign_codes(distances, temperature, ASSIGNMENTS[name])
 
 
-@both_maps
+@all_maps
 def test_responsibilities_are_those_of_the_reference(codes, centers, name, reference):
     _, r = soft(codes, centers, name)
     expected = reference.responsibilities(codes, centers, 1.5, name)
@@ -57,7 +57,7 @@ def test_hard_responsibilities_have_no_gradient_and_break_ties_once(codes):
     assert_allclose(r[0], 1)
 
 
-@both_maps
+@all_maps
 def test_losses_row_by_row(codes, centers, name, reference):
     distances, r = soft(codes, centers, name)
     h, c = codes.numpy(), centers.numpy()
@@ -101,7 +101,7 @@ def test_the_regularized_loss_is_linear_in_the_code(codes, centers):
     assert_allclose(slope, -2 * r.T @ centers, atol=1e-10)
 
 
-@both_maps
+@all_maps
 def test_the_gradient_through_the_weights(codes, centers, name):
     """Against finite differences; without it the slope is another."""
 

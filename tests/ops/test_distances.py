@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from skrbf.ops import (
+from skrbf.ops.distances import (
     distance_factors,
     inner_products,
     nearest,

@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skrbf.ops import keys, row_keys, row_projections
+from skrbf.ops import keys
+from skrbf.ops.keys import row_keys, row_projections
 
 both = pytest.mark.parametrize("number", [row_keys, row_projections])
 

@@ -1,6 +1,9 @@
 """Half precision, autocast and empty batches: the same for all functions."""
 
 import inspect
+import pkgutil
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,10 +11,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skrbf import ops
-from skrbf.ops import ACTIVATIONS, ASSIGNMENTS, ClusterStatistics, Network, Units
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.clustering import CENTERING_LOSSES
+from skrbf.ops.network import Network
 from skrbf.ops.precision import full_precision
+from skrbf.ops.rbf import ACTIVATIONS, Units
+from skrbf.ops.statistics import ClusterStatistics
 
 K, D, N, Q = 5, 3, 12, 4
+
+
+def functions(module):
+    """Functions that a module defines, without those for its own use."""
+    return {
+        name: function
+        for name, function in vars(module).items()
+        if inspect.isfunction(function)
+        and inspect.unwrap(function).__module__ == module.__name__
+        and not name.startswith("_")
+    }
+
+
+KERNELS = {}
+for found in pkgutil.iter_modules(ops.__path__, "skrbf.ops."):
+    if found.name not in {"skrbf.ops.functional", "skrbf.ops.precision"}:
+        KERNELS |= functions(import_module(found.name))
+kernels = SimpleNamespace(**KERNELS)
+
 HALF = [torch.float16, torch.bfloat16]
 half = pytest.mark.parametrize("dtype", HALF, ids=str)
 laws = settings(max_examples=30, deadline=None, derandomize=True)
@@ -74,135 +100,186 @@ class Table:
         return self.rows[index]
 
 
+def rows_first(function, *names):
+    """A public function of such arguments, those with a row in each column turned."""
+    turned = {"z", "distances", "r"}
+    return lambda a: function(*(a[n].t() if n in turned else a[n] for n in names))
+
+
+PUBLIC_SLOPED = {
+    "ops.squared_distances": rows_first(ops.squared_distances, "rows", "centers"),
+    "ops.softmax": rows_first(ops.softmax, "z"),
+    "ops.entmax15": rows_first(ops.entmax15, "z"),
+    "ops.sparsemax": rows_first(ops.sparsemax, "z"),
+    **{
+        f"ops.responsibilities by {name}": lambda a, name=name: ops.responsibilities(
+            a["distances"].t(), 2.0, name
+        )
+        for name in ASSIGNMENTS
+    },
+    "ops.gaussian_rbf": rows_first(ops.gaussian_rbf, "rows", "centers"),
+    "ops.gaussian_rbf, a width per unit": lambda a: ops.gaussian_rbf(
+        a["rows"], a["centers"], a["mass"].round().exp2()[:, None]
+    ),
+    "ops.gaussian_rbf, a width per feature": lambda a: ops.gaussian_rbf(
+        a["rows"], a["centers"], a["centers"].round().exp2()
+    ),
+    "ops.cluster_sums": rows_first(ops.cluster_sums, "r", "rows"),
+    "ops.cluster_sums, weighted": rows_first(ops.cluster_sums, "r", "rows", "weight"),
+    "ops.cluster_means": rows_first(ops.cluster_means, "mass", "centers", "centers"),
+    "ops.distance_loss": rows_first(ops.distance_loss, "distances", "r"),
+    "ops.centroid_loss": rows_first(ops.centroid_loss, "rows", "centers", "r"),
+    "ops.regularized_loss": rows_first(ops.regularized_loss, "rows", "distances", "r"),
+    "ops.scale_drift": lambda a: ops.scale_drift(a["rows"], 2.0, a["weight"]),
+    "ops.shrink_and_perturb": lambda a: ops.shrink_and_perturb(
+        a["rows"], a["rows"], 0.25
+    ),
+}
+PUBLIC_FLAT = {
+    "ops.responsibilities": lambda a: ops.responsibilities(a["distances"].t(), 0.0),
+    "ops.neighbor_widths": lambda a: ops.neighbor_widths(a["centers"], 2),
+}
+PUBLIC_CHOOSING = {
+    "ops.kmeans_plusplus": lambda a: ops.kmeans_plusplus(
+        a["rows"], 4, torch.Generator().manual_seed(0), a["weight"]
+    ),
+}
+PUBLIC = {**PUBLIC_SLOPED, **PUBLIC_FLAT, **PUBLIC_CHOOSING}
 # What is differentiable, and what is not or has a gradient of its own beside it.
 SLOPED = {
-    "inner_products": each(ops.inner_products, "centers", "rows"),
-    "paired_products": lambda a: ops.paired_products(
+    **PUBLIC_SLOPED,
+    "inner_products": each(kernels.inner_products, "centers", "rows"),
+    "paired_products": lambda a: kernels.paired_products(
         a["centers"], a["rows"], labels(a)
     ),
-    "squared_norms": each(ops.squared_norms, "rows"),
-    "squared_distances": each(ops.squared_distances, "centers", "rows"),
-    "squared_distances of an offset": lambda a: ops.squared_distances(
+    "squared_norms": each(kernels.squared_norms, "rows"),
+    "squared_distances": each(kernels.squared_distances, "centers", "rows"),
+    "squared_distances of an offset": lambda a: kernels.squared_distances(
         a["centers"], a["rows"], a["log_scales"]
     ),
-    "relative_distances": lambda a: ops.relative_distances(
+    "relative_distances": lambda a: kernels.relative_distances(
         a["centers"], a["rows"], offset=a["log_scales"], scale=-0.5
     ),
-    "relative_distances of many centers": lambda a: ops.relative_distances(
+    "relative_distances of many centers": lambda a: kernels.relative_distances(
         a["centers"].repeat(50, 1), a["rows"]
     ),
-    "distance_factors": each(ops.distance_factors, "centers"),
-    "with_ones": each(ops.with_ones, "rows"),
-    "paired_squared_distances": lambda a: ops.paired_squared_distances(
+    "distance_factors": each(kernels.distance_factors, "centers"),
+    "with_ones": each(kernels.with_ones, "rows"),
+    "paired_squared_distances": lambda a: kernels.paired_squared_distances(
         a["centers"], a["rows"], labels(a)
     ),
-    "softmax": each(ops.softmax, "z"),
-    "entmax15": each(ops.entmax15, "z"),
-    "softmax_jacobian_product": each(ops.softmax_jacobian_product, "r", "vectors"),
-    "entmax15_jacobian_product": each(ops.entmax15_jacobian_product, "r", "vectors"),
-    "gaussian": each(ops.gaussian, "z"),
-    "gaussian_jacobian_product": each(ops.gaussian_jacobian_product, "z", "vectors"),
-    "precisions": lambda a: ops.precisions(units(a)),
-    "exponents": lambda a: ops.exponents(units(a), a["rows"]),
-    "exponents, a width per feature": lambda a: ops.exponents(
+    "softmax": each(kernels.softmax, "z"),
+    "entmax15": each(kernels.entmax15, "z"),
+    "sparsemax": each(kernels.sparsemax, "z"),
+    "softmax_jacobian_product": each(kernels.softmax_jacobian_product, "r", "vectors"),
+    "entmax15_jacobian_product": each(
+        kernels.entmax15_jacobian_product, "r", "vectors"
+    ),
+    "sparsemax_jacobian_product": each(
+        kernels.sparsemax_jacobian_product, "r", "vectors"
+    ),
+    "gaussian": each(kernels.gaussian, "z"),
+    "gaussian_jacobian_product": each(
+        kernels.gaussian_jacobian_product, "z", "vectors"
+    ),
+    "precisions": lambda a: kernels.precisions(units(a)),
+    "farthest": lambda a: kernels.farthest(units(a)),
+    "exponents": lambda a: kernels.exponents(units(a), a["rows"]),
+    "exponents, a width per feature": lambda a: kernels.exponents(
         units_per_feature(a), a["rows"]
     ),
-    "logits": lambda a: ops.logits(network(a), a["vectors"]),
-    "output_gradient": each(ops.output_gradient, "out", "vectors"),
-    "leave_one_out": lambda a: ops.leave_one_out(
+    "logits": lambda a: kernels.logits(network(a), a["vectors"]),
+    "output_gradient": each(kernels.output_gradient, "out", "vectors"),
+    "leave_one_out": lambda a: kernels.leave_one_out(
         a["features"], a["out"], a["weight"] / 16, a["weight"].new_tensor([1.0, 4.0])
     ),
-    "weighted_sums": each(ops.weighted_sums, "r", "rows"),
-    "soft_statistics": lambda a: ops.soft_statistics(
+    "weighted_sums": each(kernels.weighted_sums, "r", "rows"),
+    "soft_statistics": lambda a: kernels.soft_statistics(
         a["r"], a["rows"], a["weight"], a["out"][0]
     ),
-    "label_sums": lambda a: ops.label_sums(a["rows"], labels(a), a["weight"], K)[1],
-    "label_totals": lambda a: ops.label_totals(a["rows"], labels(a), a["weight"], K),
-    "one_hot_totals": lambda a: ops.one_hot_totals(a["rows"], labels(a), None, K),
-    "running_sums": each(ops.running_sums, "rows"),
-    "running_means": each(ops.running_means, "centers", "mass", "rows", "r", "weight"),
-    "scale_drift": lambda a: ops.scale_drift(a["rows"], a["weight"], 2.0),
-    "variance_share": each(ops.variance_share, "weight"),
-    "shrink_and_perturb": lambda a: ops.shrink_and_perturb(a["rows"], a["rows"], 0.25),
-    "hard_distortion": each(ops.hard_distortion, "distances", "weight"),
-    "add": lambda a: ops.add(
+    "label_sums": lambda a: kernels.label_sums(a["rows"], labels(a), a["weight"], K)[1],
+    "label_totals": lambda a: kernels.label_totals(
+        a["rows"], labels(a), a["weight"], K
+    ),
+    "one_hot_totals": lambda a: kernels.one_hot_totals(a["rows"], labels(a), None, K),
+    "running_sums": each(kernels.running_sums, "rows"),
+    "running_means": each(
+        kernels.running_means, "centers", "mass", "rows", "r", "weight"
+    ),
+    "scale_drift": lambda a: kernels.scale_drift(a["rows"], a["weight"], 2.0),
+    "variance_share": each(kernels.variance_share, "weight"),
+    "shrink_and_perturb": lambda a: kernels.shrink_and_perturb(
+        a["rows"], a["rows"], 0.25
+    ),
+    "add": lambda a: kernels.add(
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]),
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]),
     ),
-    "centers": lambda a: ops.centers(
+    "centers": lambda a: kernels.centers(
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]), a["centers"]
     ),
     **{
         name: lambda a, loss=loss: loss.function(
             a["rows"], a["centers"], a["distances"], a["r"]
         )
-        for name, loss in ops.CENTERING_LOSSES.items()
+        for name, loss in CENTERING_LOSSES.items()
     },
     **{
-        f"{function.__name__} by {name}": lambda a, f=function, m=assignment: f(
-            a["distances"], 2.0, a["weight"], m
-        )
-        for function in (ops.free_energy, ops.weighted_distortion)
-        for name, assignment in ASSIGNMENTS.items()
-    },
-    **{
-        f"assign_codes by {name}": lambda a, m=assignment: ops.assign_codes(
+        f"assign_codes by {name}": lambda a, m=assignment: kernels.assign_codes(
             a["distances"], 2.0, m
         )
         for name, assignment in ASSIGNMENTS.items()
     },
 }
 FLAT = {
-    "one_hot_rows": each(ops.one_hot_rows, "z"),
-    "nearest": lambda a: ops.nearest(a["distances"].clone()),
-    "places": lambda a: ops.places(
+    **PUBLIC_FLAT,
+    "nearest": lambda a: kernels.nearest(a["distances"].clone()),
+    "places": lambda a: kernels.places(
         torch.nn.functional.one_hot(labels(a), K).t().to(a["rows"])
     ),
-    "assign_codes": lambda a: ops.assign_codes(
+    "assign_codes": lambda a: kernels.assign_codes(
         a["distances"], 0.0, ASSIGNMENTS["softmax"]
     ),
-    "weight_sums": lambda a: ops.weight_sums(labels(a), a["weight"], K),
-    "fixed_direction": each(ops.fixed_direction, "rows"),
-    "neighbour_widths": lambda a: ops.neighbour_widths(a["centers"], n_neighbours=2),
-    "exponents_gradient": lambda a: ops.exponents_gradient(
+    "weight_sums": lambda a: kernels.weight_sums(labels(a), a["weight"], K),
+    "fixed_direction": each(kernels.fixed_direction, "rows"),
+    "neighbour_widths": lambda a: kernels.neighbour_widths(
+        a["centers"], n_neighbours=2
+    ),
+    "exponents_gradient": lambda a: kernels.exponents_gradient(
         units(a), a["rows"], a["z"], a["vectors"]
     ),
-    "exponents_gradient, a width per feature": lambda a: ops.exponents_gradient(
+    "exponents_gradient, a width per feature": lambda a: kernels.exponents_gradient(
         units_per_feature(a), a["rows"], a["z"], a["vectors"]
     ),
-    "cross_entropy": lambda a: ops.cross_entropy(
+    "cross_entropy": lambda a: kernels.cross_entropy(
         a["out"], labels(a, Q), a["weight"], smoothing=0.125
     ),
-    "row_keys": each(ops.row_keys, "rows"),
-    "row_projections": each(ops.row_projections, "rows"),
+    "row_keys": each(kernels.row_keys, "rows"),
+    "row_projections": each(kernels.row_projections, "rows"),
     "spread": lambda a: torch.tensor(
-        ops.spread(a["rows"], a["weight"]), dtype=torch.float64
+        kernels.spread(a["rows"], a["weight"]), dtype=torch.float64
     ),
     **{
-        f"{function.__name__} by {name}": lambda a, f=function, m=assignment: f(
-            a["centers"], a["rows"], 2.0, a["weight"], assignment=m
-        )
-        for function in (ops.free_energy_gradient, ops.weighted_distortion_gradient)
-        for name, assignment in ASSIGNMENTS.items()
-    },
-    **{
-        f"network_gradient by {name}": lambda a, m=activation: ops.network_gradient(
+        f"network_gradient by {name}": lambda a, m=activation: kernels.network_gradient(
             network(a), m, a["rows"], labels(a, Q), a["weight"]
         )
         for name, activation in ACTIVATIONS.items()
     },
     **{
-        f"unit_kernel by {name}": lambda a, m=activation: ops.unit_kernel(units(a), m)
+        f"unit_kernel by {name}": lambda a, m=activation: kernels.unit_kernel(
+            units(a), m
+        )
         for name, activation in ACTIVATIONS.items()
     },
 }
 # Of rows that there must be.
 CHOOSING = {
-    "kmeans_plusplus": lambda a: ops.kmeans_plusplus(
+    **PUBLIC_CHOOSING,
+    "kmeans_plusplus": lambda a: kernels.kmeans_plusplus(
         Table(a["rows"]), a["weight"], 4, torch.Generator().manual_seed(0), a["rows"][0]
     ),
-    "spread_rows": lambda a: ops.spread_rows(a["rows"], a["weight"], 4, 2),
-    "random_rows": lambda a: ops.random_rows(
+    "spread_rows": lambda a: kernels.spread_rows(a["rows"], a["weight"], 4, 2),
+    "random_rows": lambda a: kernels.random_rows(
         len(a["rows"]), a["weight"], 4, torch.Generator().manual_seed(0)
     ),
 }
@@ -245,21 +322,26 @@ def slopes(function, arguments):
 
 
 def test_every_function_is_tried():
-    functions = {
-        name
-        for name in ops.__all__
-        if inspect.isfunction(inspect.unwrap(getattr(ops, name)))
-    }
     tried = {name.split(" ")[0].rstrip(",") for name in ALL}
+    tried |= {f"{name}_loss" for name in CENTERING_LOSSES}
     of_numbers = {
         "critical_temperature",
-        "gamma_bound",
         "geometric_temperatures",
         "noise_temperature",
         "widest_float",
     }
-    losses = {f"{name}_loss" for name in ops.CENTERING_LOSSES}
-    assert functions - tried - of_numbers - losses == {"leading_eigenpair"}
+    assert set(KERNELS) - tried - of_numbers == {"leading_eigenpair"}
+    assert {f"ops.{name}" for name in set(ops.__all__) - of_numbers} <= tried
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, *HALF], ids=str)
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_functions_keep_their_arguments(name, dtype):
+    arguments = {key: one.to(dtype) for key, one in draws(N).items()}
+    before = {key: one.clone() for key, one in arguments.items()}
+    PUBLIC[name](arguments)
+    for key, one in arguments.items():
+        assert torch.equal(one, before[key])
 
 
 @half
@@ -347,7 +429,7 @@ def test_a_batch_may_be_empty(name, dtype):
 
 
 @half
-@pytest.mark.parametrize("name", ["softmax", "entmax15", "gaussian"])
+@pytest.mark.parametrize("name", [*ASSIGNMENTS, "gaussian"])
 @given(
     k=st.integers(1, 40),
     n=st.integers(0, 5),
@@ -359,7 +441,7 @@ def test_maps_of_logits_of_any_size(dtype, name, k, n, size, seed):
     generator = torch.Generator().manual_seed(seed)
     z = -(torch.randn(k, n, generator=generator).abs() * 10.0**size).to(dtype)
     wide, narrow = z.float().requires_grad_(), z.clone().requires_grad_()
-    function = {"gaussian": ops.gaussian, **vars(ops)}[name]
+    function = getattr(kernels, name)
     expected, found = tensors(function(wide)), tensors(function(narrow))
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one, other.to(dtype))
@@ -369,14 +451,14 @@ def test_maps_of_logits_of_any_size(dtype, name, k, n, size, seed):
 
 
 @half
-@pytest.mark.parametrize("name", ["softmax", "entmax15"])
+@pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_out_is_written_to_in_half_precision(dtype, name):
     z = draws(N)["z"].to(dtype)
-    expected, expected_value = getattr(ops, name)(z)
+    expected, expected_value = getattr(kernels, name)(z)
     other = torch.empty_like(z)
-    assert getattr(ops, name)(z, out=other)[0] is other
+    assert getattr(kernels, name)(z, out=other)[0] is other
     assert torch.equal(other, expected)
-    found, value = getattr(ops, name)(z, z)
+    found, value = getattr(kernels, name)(z, z)
     assert found is z
     assert torch.equal(z, expected)
     assert torch.equal(value, expected_value)
@@ -386,12 +468,14 @@ def test_out_is_written_to_in_half_precision(dtype, name):
 @pytest.mark.parametrize(
     "function",
     [
-        ops.inner_products,
-        ops.squared_distances,
-        ops.relative_distances,
-        lambda centers, rows: ops.weighted_sums(centers[:, :1].expand(-1, 60), rows),
-        lambda centers, rows: ops.label_totals(rows, torch.arange(60) % 4, None, 4),
-        lambda centers, rows: ops.squared_norms(rows),
+        kernels.inner_products,
+        kernels.squared_distances,
+        kernels.relative_distances,
+        lambda centers, rows: kernels.weighted_sums(
+            centers[:, :1].expand(-1, 60), rows
+        ),
+        lambda centers, rows: kernels.label_totals(rows, torch.arange(60) % 4, None, 4),
+        lambda centers, rows: kernels.squared_norms(rows),
     ],
 )
 def test_sparse_rows_in_half_precision(csr, sparse_array, dtype, function):
@@ -411,55 +495,55 @@ def test_sums_are_longer_than_half_precision_can_count(dtype):
     n = 5000
     rows = torch.ones(n, 1, dtype=dtype)
     chosen = torch.arange(n) % 2
-    weights, totals = ops.label_sums(rows, chosen, rows[:, 0], 2)
+    weights, totals = kernels.label_sums(rows, chosen, rows[:, 0], 2)
     assert weights.tolist() == [2500.0, 2500.0] or dtype == torch.bfloat16
     assert torch.equal(weights, torch.full((2,), 2500.0).to(dtype))
     assert torch.equal(totals[:, 0], weights)
     labels = torch.arange(n).flip(0)
     met = torch.zeros(n, n, dtype=dtype).scatter_(0, labels[None], 1.0)
-    place, single = ops.places(met)
+    place, single = kernels.places(met)
     assert single
     assert torch.equal(place, labels)
-    assert torch.equal(ops.nearest(1 - met)[1], labels)
+    assert torch.equal(kernels.nearest(1 - met)[1], labels)
 
 
 @half
 def test_a_result_has_the_dtype_that_is_asked_for(dtype):
     a = {key: one.to(dtype) for key, one in draws(N).items()}
     for accumulate in (torch.float32, torch.float64):
-        found = ops.soft_statistics(
+        found = kernels.soft_statistics(
             a["r"], a["rows"], a["weight"], a["out"][0], accumulate=accumulate
         )
         assert isinstance(found, ClusterStatistics)
         assert {part.dtype for part in found} == {accumulate}
-        found = ops.paired_squared_distances(
+        found = kernels.paired_squared_distances(
             a["centers"], a["rows"], labels(a), accumulate
         )
         assert found.dtype == accumulate
-        assert ops.running_sums(a["rows"], 0, accumulate).dtype == accumulate
+        assert kernels.running_sums(a["rows"], 0, accumulate).dtype == accumulate
 
 
 @half
 def test_mixed_precision_is_the_greater(dtype):
     """Such as codes from a network under autocast, with centers in float32."""
     a = draws(N)
-    expected = ops.squared_distances(a["centers"], a["rows"])
-    found = ops.squared_distances(a["centers"], a["rows"].to(dtype))
+    expected = kernels.squared_distances(a["centers"], a["rows"])
+    found = kernels.squared_distances(a["centers"], a["rows"].to(dtype))
     assert torch.equal(found, expected)
     mass = a["mass"].double()
     cast = [a[name].to(dtype) for name in ("centers", "rows", "r", "weight")]
-    centers, total = ops.running_means(cast[0], mass, *cast[1:])
+    centers, total = kernels.running_means(cast[0], mass, *cast[1:])
     assert (centers.dtype, total.dtype) == (dtype, torch.float64)
 
 
 @half
 def test_leading_eigenpair_in_half_precision(dtype):
     covariance = torch.tensor([[4.0, 1.0], [1.0, 2.0]])
-    expected, value = ops.leading_eigenpair(
+    expected, value = kernels.leading_eigenpair(
         lambda v: covariance @ v, covariance[:, 0], 2
     )
     cast = covariance.to(dtype)
-    vector, found = ops.leading_eigenpair(lambda v: cast @ v, cast[:, 0], 2)
+    vector, found = kernels.leading_eigenpair(lambda v: cast @ v, cast[:, 0], 2)
     assert vector.dtype == found.dtype == dtype
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(vector.float(), expected, rtol=0, atol=4 * eps)

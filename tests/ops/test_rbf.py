@@ -7,18 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skrbf.nn import RBFLayer, RBFNetwork
-from skrbf.ops import (
+from skrbf.ops.network import Network, cross_entropy, logits, network_gradient
+from skrbf.ops.rbf import (
     ACTIVATIONS,
-    Network,
     Units,
-    cross_entropy,
     exponents,
     exponents_gradient,
     gaussian,
     gaussian_jacobian_product,
-    logits,
     neighbour_widths,
-    network_gradient,
     precisions,
 )
 

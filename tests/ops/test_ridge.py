@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrbf.ops import leave_one_out
+from skrbf.ops.ridge import leave_one_out
 
 
 def refitted(phi, y, weight, penalty):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skrbf.ops import (
-    ASSIGNMENTS,
+from skrbf.ops.assignment import ASSIGNMENTS
+from skrbf.ops.schedule import (
     critical_temperature,
     geometric_temperatures,
     noise_temperature,
@@ -16,6 +16,7 @@ from skrbf.ops import (
 def test_critical_temperature():
     assert critical_temperature(0.75, 5, ASSIGNMENTS["softmax"]) == 1.5
     assert critical_temperature(0.75, 16, ASSIGNMENTS["entmax15"]) == 6.0
+    assert critical_temperature(0.75, 16, ASSIGNMENTS["sparsemax"]) == 24.0
 
 
 def test_noise_temperature():

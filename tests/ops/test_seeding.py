@@ -5,8 +5,7 @@ import torch
 from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 from sklearn.datasets import make_blobs
 
-from skrbf.ops import kmeans_plusplus, random_rows
-from skrbf.ops.seeding import _add, _draw, spread_rows
+from skrbf.ops.seeding import _add, _draw, kmeans_plusplus, random_rows, spread_rows
 
 
 class Table:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skrbf.ops import (
+from skrbf.ops.assignment import softmax
+from skrbf.ops.statistics import (
     ClusterStatistics,
     add,
     centers,
@@ -13,7 +14,6 @@ from skrbf.ops import (
     one_hot_totals,
     running_sums,
     soft_statistics,
-    softmax,
     weight_sums,
     weighted_sums,
 )

@@ -15,7 +15,7 @@ X = load_iris().data
 TEMPERATURES = [1.3, 0.8, 0.5, 0.25, 0.1, 0.03, 0.001]
 
 
-@pytest.fixture(params=["softmax", "entmax15"])
+@pytest.fixture(params=["softmax", "entmax15", "sparsemax"])
 def assignment(request):
     return request.param
 
@@ -23,7 +23,7 @@ def assignment(request):
 @pytest.fixture
 def display(assignment):
     return AnnealingPathDisplay.from_estimator(
-        SoftKMeans(3, assignment=assignment), X, temperatures=[2.5, *TEMPERATURES]
+        SoftKMeans(3, assignment=assignment), X, temperatures=[3.5, *TEMPERATURES]
     )
 
 
@@ -78,7 +78,7 @@ def test_centers_part_at_the_critical_temperature(reference):
 
 
 def test_what_is_drawn(display):
-    assert_array_equal(display.temperatures, [2.5, *TEMPERATURES])
+    assert_array_equal(display.temperatures, [3.5, *TEMPERATURES])
     top, middle, bottom = display.axes_
     lines = [*top.lines[:3], middle.lines[0], *bottom.lines[:2]]
     assert display.lines_ == lines

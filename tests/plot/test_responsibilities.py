@@ -34,7 +34,7 @@ def boundaries(display):
     return [path.vertices for each in sets for path in each.get_paths()]
 
 
-@pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
+@pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
 @pytest.mark.parametrize("temperature", [0, 0.1])
 def test_the_responsibilities_of_each_place(two, reference, assignment, temperature):
     model = SoftKMeans(3, temperature=temperature, assignment=assignment).fit(two)
