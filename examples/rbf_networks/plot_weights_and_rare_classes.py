@@ -6,12 +6,7 @@ Weights, and what is rare
 A sample is not always drawn evenly. Here every 0 to 4 of the handwritten digits was
 collected, but only one in ten of the others. What does that do to clusters, and to a
 classifier, and what do weights mend?
-
-Run as ``python examples/plot_weights_and_rare_classes.py``; with ``--save NAME`` it
-writes its figure to that file.
 """
-
-import argparse
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,10 +16,6 @@ from sklearn.model_selection import train_test_split
 
 from skrbf import RBFNetClassifier, SoftKMeans
 from skrbf.plot import PrototypesDisplay
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 X, digit = load_digits(return_X_y=True)
 X_rest, X_test, digit_rest, digit_test = train_test_split(
@@ -54,10 +45,7 @@ figure = plt.figure(figsize=(9, 4.2), layout="constrained")
 for part, (name, model) in zip(figure.subfigures(3, 1), models.items(), strict=True):
     PrototypesDisplay.from_estimator(model, image_shape=(8, 8), ax=part.subplots())
     part.suptitle(name, fontsize=11)
-if options.save:
-    figure.savefig(options.save, dpi=150)
-else:
-    plt.show()
+plt.show()
 
 # %%
 # Without weights no center is a clear 5, 6, 7 or 8, while the 1 alone has three. With
