@@ -18,6 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 PINK, SKY = "#CC79A7", "#56B4E9"
 GREY = "0.45"
+WIDTH = 5.0  # inches: shrunk to a phone, letters can still be read
 RUN = re.compile(r"(\S+) (.+): ACC (\S+) NMI (\S+) ARI (\S+) in (\S+) s")
 
 
@@ -61,7 +62,7 @@ def number(cell):
 
 def panels(heights):
     """A figure with panels below each other, as high as their numbers of rows."""
-    size = (6.4, 0.7 * len(heights) + 0.24 * sum(heights))
+    size = (WIDTH, 0.7 * len(heights) + 0.24 * sum(heights))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)
     for axis in axes[:, 0]:
@@ -115,7 +116,7 @@ def classifiers(text):
 def kmeans_quality(text):
     """Inertia and time of every problem, relative to KMeans."""
     rows = blocks(text)[0]
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axis = figure.subplots()
     axis.axhline(1, color="0.7", lw=1)
     axis.axvline(1, color="0.7", lw=1)
@@ -167,7 +168,7 @@ def kmeans_speed(text):
     shapes = [f"{row['n']:.0f} x {row['d']:.0f}, k = {row['k']:.0f}" for row in rows]
     name_rows(axis, shapes)
     axis.set_xlabel("time of one iteration / that of KMeans")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     hard = [row["hard/KMeans"] for row in rows]
     soft = [row["softmax/KMeans"] for row in rows]
     return figure, (

@@ -67,6 +67,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",
     "doc_module": ("skrbf",),
+    "remove_config_comments": True,
     "backreferences_dir": "generated/backreferences",
     "reference_url": {"skrbf": None},
     "write_computation_times": False,
