@@ -3,11 +3,11 @@
 For every data set, on the official split where the set has one and else on 75 % of the
 rows (seed 0, stratified), these are fitted to the same float32 array:
 
-- ours: ``RBFNetClassifier``, everything at its default;
+- RBFNetClassifier, everything at its default;
 - SVC: ``StandardScaler`` and ``SVC``, with C from {1, 10, 100} by 5-fold
   cross-validation on the training part, or on a stratified sample of it where it has
   more than ``--svc-rows`` rows;
-- Nystroem: ``StandardScaler``, ``Nystroem`` with as many components as ours has units
+- Nystroem: ``StandardScaler``, ``Nystroem`` with as many components as there are units
   and gamma = 1 / features, and ``LogisticRegression``, with C chosen in the same way;
 - MLP: ``StandardScaler`` and ``MLPClassifier((256,), early_stopping=True)``;
 - HGB: ``HistGradientBoostingClassifier``.
@@ -52,7 +52,7 @@ from skrbf import RBFNetClassifier
 
 SETS = ["vowel", "vehicle", "dna", "svmguide1", "waveform5000", "satimage"]
 SETS += ["optdigits", "pendigits", "usps", "a9a"]
-NAMES = ["ours", "SVC", "Nystroem", "MLP", "HGB"]
+NAMES = ["RBFNetClassifier", "SVC", "Nystroem", "MLP", "HGB"]
 COSTS = [1, 10, 100]
 
 
@@ -71,7 +71,7 @@ def estimators(n_features, n_centers):
     nystroem = Nystroem(gamma=1 / n_features, n_components=n_centers, random_state=0)
     mlp = MLPClassifier((256,), early_stopping=True)
     return {
-        "ours": RBFNetClassifier(n_centers),
+        "RBFNetClassifier": RBFNetClassifier(n_centers),
         "SVC": make_pipeline(StandardScaler(), SVC()),
         "Nystroem": make_pipeline(
             StandardScaler(), nystroem, LogisticRegression(max_iter=1000)
@@ -100,7 +100,7 @@ def choose_cost(model, X, y, most_rows):
 
 def size(name, model):
     """How much of it there is to keep."""
-    if name == "ours":
+    if name == "RBFNetClassifier":
         return len(model.centers_)
     if name == "SVC":
         return len(model[-1].support_)
@@ -136,7 +136,7 @@ def run(args, report):
     """Measure every set, one row for each method, and summarise."""
     report.items(environment("numpy", "scikit-learn", "torch", "skrbf"))
     table = report.table(
-        set="<13", method="<9", accuracy=">9.2f", sd=">5.2f", fit_s=">8.2f",
+        set="<13", method="<16", accuracy=">9.2f", sd=">5.2f", fit_s=">8.2f",
         predict_ms=">10.1f", size=">6d", C=">5d",
     )  # fmt: skip
     load, rows = load_function(args.data), {}
@@ -162,15 +162,16 @@ def summarise(report, rows, methods):
     for key in methods:
         mean = np.mean([row[key][:, 0].mean() for row in rows.values()])
         report.say(f"{key}: mean accuracy {mean:.2f} over {len(rows)} sets")
+    own = "RBFNetClassifier"
     for key, what, column in (("MLP", "fit", 1), ("SVC", "predict", 2)):
-        if {"ours", key} <= set(methods):
+        if {own, key} <= set(methods):
             ratio = {
-                n: np.median(row["ours"][:, column]) / np.median(row[key][:, column])
+                n: np.median(row[own][:, column]) / np.median(row[key][:, column])
                 for n, row in rows.items()
             }
             each = ", ".join(f"{n} {value:.3g}" for n, value in ratio.items())
             median = np.median(list(ratio.values()))
-            report.say(f"{what} time, ours / {key}: median {median:.3g} ({each})")
+            report.say(f"{what} time, {own} / {key}: median {median:.3g} ({each})")
 
 
 def main():

@@ -21,7 +21,7 @@ images a little, in pretraining and in clustering. Run as
 which some processors multiply faster; it is said above the table.
 
 ``--peer clustpy`` adds ClustPy's DCN with the same layers, batches and epochs, and
-says how the time of our DCN compares, each with its own pretraining. Beside them runs
+says how the time of DCN here compares, each with its own pretraining. Beside them runs
 a loop of torch that only reconstructs, for as many epochs: what a system adds to it.
 ``FOLDER`` defaults to the environment variable ``SKRBF_DATA``.
 """
@@ -99,7 +99,7 @@ def timed(estimator, X):
 
 
 def clustpy_dcn(args, k, seed):
-    """ClustPy's DCN with our layers, batches and epochs."""
+    """ClustPy's DCN with the same layers, batches and epochs."""
     from clustpy.deep import DCN
 
     return DCN(
@@ -183,9 +183,9 @@ class Runs:
         if self.args.peer == "clustpy":
             peer, seconds = timed(clustpy_dcn(self.args, self.k, seed), self.X)
             self.note("ClustPy DCN, all", peer.labels_, seconds)
-            ours = self.deep(seed, **SYSTEMS["DCN"] | {"tol": 0.0})
-            ours, seconds = timed(ours, self.X)
-            self.note("our DCN, all", ours.labels_, seconds)
+            own = self.deep(seed, **SYSTEMS["DCN"] | {"tol": 0.0})
+            own, seconds = timed(own, self.X)
+            self.note("skrbf DCN, all", own.labels_, seconds)
             self.bare.append(reconstruct(self.args, self.X))
 
 
@@ -228,9 +228,9 @@ def run(args, report):
             table.add(name, system, len(rows), *pairs, *gain, np.median(rows[:, 3]))
         if args.peer == "clustpy":
             peer = np.array(runs.found["ClustPy DCN, all"])[:, 3]
-            ours = np.array(runs.found["our DCN, all"])[:, 3]
+            own = np.array(runs.found["skrbf DCN, all"])[:, 3]
             report.say(
-                f"{name}: time of our DCN / ClustPy's {np.median(ours / peer):.2f}; "
+                f"{name}: time of skrbf's DCN / ClustPy's {np.median(own / peer):.2f}; "
                 f"of reconstruction alone / ClustPy's {np.median(runs.bare / peer):.2f}"
             )
 

@@ -3,7 +3,7 @@
 For every dense data set in a folder, with k = the number of classes and five times
 that, three methods are fitted to the same C-contiguous float32 array:
 
-- ours: ``SoftKMeans(k, temperature=0)``, everything else at its default;
+- SoftKMeans: ``SoftKMeans(k, temperature=0)``, everything else at its default;
 - KMeans: scikit-learn's ``KMeans(k, n_init=10, random_state=seed)``, the reference;
 - bkmeans: breathing K-means, ``BKMeans(n_clusters=k, random_state=seed)`` of the
   package bkmeans, where that is installed.
@@ -115,7 +115,7 @@ def few_rows_problems():
 def methods(k, seed, peers):
     """Unfitted estimators by name."""
     found = {
-        "ours": SoftKMeans(k, temperature=0),
+        "SoftKMeans": SoftKMeans(k, temperature=0),
         "KMeans": KMeans(k, n_init=10, random_state=seed),
     }
     if "bkmeans" in peers:
@@ -235,11 +235,11 @@ def run(args, report):
         n=">7d",
         d=">5d",
         k=">4d",
-        inertia_ours=">8.4f",
+        inertia_SoftKMeans=">8.4f",
         inertia_bkmeans=">8.4f",
-        time_ours=">8.2f",
+        time_SoftKMeans=">8.2f",
         time_bkmeans=">8.2f",
-        ours_ms=">10.1f",
+        SoftKMeans_ms=">10.1f",
         KMeans_ms=">10.1f",
     )
     rows = []
@@ -249,15 +249,18 @@ def run(args, report):
             row = {
                 f"{method} {what}": ratio(values, method)
                 for what, values in (("inertia", inertias), ("time", seconds))
-                for method in ("ours", "bkmeans")
+                for method in ("SoftKMeans", "bkmeans")
             }
             ms = {method: 1e3 * value for method, value in seconds.items()}
             table.add(
-                *(name, *X.shape, k), *row.values(), ms.get("ours"), ms.get("KMeans")
+                *(name, *X.shape, k),
+                *row.values(),
+                ms.get("SoftKMeans"),
+                ms.get("KMeans"),
             )
             rows.append(row | {"label": f"{name} k={k}"})
     finally:  # also when the run is cut short
-        for method in ("ours", *(peer for peer in peers if peer != "kmeans")):
+        for method in ("SoftKMeans", *(peer for peer in peers if peer != "kmeans")):
             summarise(report, rows, method)
 
 

@@ -1,11 +1,14 @@
 """Sphinx settings: https://www.sphinx-doc.org/en/master/usage/configuration.html."""
 
-import shutil
+import sys
 from pathlib import Path
 
 from skrbf import __version__
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "benchmarks"))
+
+import charts  # noqa: E402
 
 project = "skrbf"
 author = "the skrbf developers"
@@ -17,6 +20,8 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # the files of MathJax, to be read without a network
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -49,9 +54,20 @@ copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "subsection_order": [
+        f"../examples/{section}"
+        for section in (
+            "clustering",
+            "deep_clustering",
+            "rbf_networks",
+            "layers_and_callbacks",
+        )
+    ],
+    "within_subsection_order": "ExampleTitleSortKey",
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",
     "doc_module": ("skrbf",),
+    "remove_config_comments": True,
     "backreferences_dir": "generated/backreferences",
     "reference_url": {"skrbf": None},
     "write_computation_times": False,
@@ -59,6 +75,8 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skrbf"
+html_static_path = ["_static"]
+html_css_files = ["skrbf.css"]
 html_favicon = html_logo = "_static/logo.svg"
 html_context = {"default_mode": "auto"}
 html_theme_options = {
@@ -87,6 +105,6 @@ html_show_sourcelink = False
 
 
 def setup(app):
-    """Bring in the results: each file in ``benchmarks/results`` is a page."""
-    for path in (HERE.parent / "benchmarks/results").glob("*.md"):
-        shutil.copy(path, HERE / "results" / path.name)
+    """Bring in the results: a file in ``benchmarks/results`` is a page with a chart."""
+    for path in charts.RESULTS.glob("*.md"):
+        charts.write(path, HERE / "results")

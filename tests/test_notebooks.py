@@ -17,7 +17,9 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["plot_doubtful_digits", "plot_rbfnet_prototypes"])
+@pytest.mark.parametrize(
+    "name", ["clustering/plot_doubtful_digits", "rbf_networks/plot_rbfnet_prototypes"]
+)
 def test_a_notebook_runs_and_says_nothing_unasked(name, tmp_path, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)  # pictures go into the notebook
     _, blocks = split_code_and_text_blocks(str(EXAMPLES / f"{name}.py"))

@@ -69,6 +69,26 @@ def test_figures_of_the_readme_stand_on_the_pages_that_they_name():
         assert all(re.search(rf"(?<![\d.]){each}(?!\d)", text) for each in figures)
 
 
+def test_numbers_of_the_landing_page_stand_on_the_pages_that_it_names():
+    root = Path(__file__).parents[1]
+    page = (root / "doc/index.rst").read_text(encoding="utf-8")
+    items = re.findall(r"^- (\*\*.*?):doc:`(results/\w+)`", page, re.M | re.S)
+    assert len(items) == 2
+    for said, name in items:
+        text = (root / "benchmarks" / f"{name}.md").read_text(encoding="utf-8")
+        figures = re.findall(r"\d+\.\d+", said)
+        assert figures
+        assert all(re.search(rf"(?<![\d.]){each}(?!\d)", text) for each in figures)
+
+
+def test_a_folder_of_the_name_does_not_hide_the_package(tmp_path):
+    # As where Python is started in the folder that holds a clone.
+    (tmp_path / "skrbf/skrbf").mkdir(parents=True)
+    (tmp_path / "skrbf/README.md").touch()
+    code = "import skrbf; print(skrbf.SoftKMeans.__name__)"
+    assert run(code, cwd=tmp_path).strip() == b"SoftKMeans"
+
+
 def test_nothing_happens_at_import():
     code = """
 import logging, os, random, sys, warnings

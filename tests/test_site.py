@@ -43,6 +43,51 @@ def test_every_internal_link_leads_somewhere():
     assert not broken
 
 
+class Loaded(HTMLParser):
+    """What a page loads by itself, and the lines of its code."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.urls, self.code, self.inside = [], "", 0
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag in ("script", "img", "iframe", "source"):
+            self.urls.append(attrs.get("src"))
+        elif tag == "link" and attrs.get("rel") in ("stylesheet", "preload", "icon"):
+            self.urls.append(attrs["href"])
+        self.inside += tag == "pre"
+
+    def handle_endtag(self, tag):
+        self.inside -= tag == "pre"
+
+    def handle_data(self, data):
+        if self.inside:
+            self.code += data
+
+
+def test_pages_need_no_network():
+    paths = [p for p in SITE.rglob("*.html") if "_static" not in p.parts]
+    for path in paths:
+        loaded = [url for url in Loaded(path).urls if url]
+        assert not [url for url in loaded if urlsplit(url).netloc], path
+    pages = [path for path in paths if "math notranslate" in path.read_text()]
+    assert len(pages) > 5
+    for path in pages:
+        (script,) = [url for url in Loaded(path).urls if url and "mathjax" in url]
+        assert (path.parent / urlsplit(script).path).exists()
+    fonts = SITE / "_static/mathjax/output/chtml/fonts/woff-v2"
+    assert len(list(fonts.glob("*.woff"))) > 20
+
+
+def test_code_of_the_guide_fits_its_column():
+    # The column has room for 88 at 1280 px, by _static/skrbf.css.
+    for path in [SITE / "index.html", *SITE.glob("guide/*.html")]:
+        assert "skrbf.css" in path.read_text()
+        assert max(map(len, Loaded(path).code.splitlines()), default=0) <= 88, path
+
+
 def test_pages_show_nothing_unfinished():
     for path in SITE.glob("guide/*.html"):
         text = re.sub(r"<(script|style).*?</\1>", "", path.read_text(), flags=re.S)

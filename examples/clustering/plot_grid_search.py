@@ -10,12 +10,8 @@ handwritten digits.
 
 The temperature has no unit, so the same values can be tried on any data: 0 is K-means,
 and 1 is where all centers merge.
-
-Run as ``python examples/plot_grid_search.py``; with ``--save NAME`` it writes its
-figure to that file.
 """
 
-import argparse
 import warnings
 
 import matplotlib.pyplot as plt
@@ -27,10 +23,6 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 
 from skrbf import SoftKMeans
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 # %%
 # The search
@@ -79,7 +71,4 @@ axis.set_xticks(range(5), grid["softkmeans__temperature"])
 axis.set_yticks(range(4), grid["softkmeans__n_clusters"])
 axis.set(xlabel="temperature", ylabel="number of clusters")
 axis.set_title("accuracy in cross-validation")
-if options.save:
-    figure.savefig(options.save, dpi=150)
-else:
-    plt.show()
+plt.show()

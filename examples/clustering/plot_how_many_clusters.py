@@ -7,12 +7,8 @@ K-means finds as many clusters as it is told to. If all centers start in one pla
 high temperature and are cooled together, they part one after the other, and a number of
 clusters that holds over a long stretch of temperatures is one that the data have. Here
 six centers are cooled among the flowers of the iris data, which are of three species.
-
-Run as ``python examples/plot_how_many_clusters.py``; with ``--save NAME`` it writes its
-figures to ``NAME_path.png`` and ``NAME_plane.png``.
 """
 
-import argparse
 import warnings
 
 import matplotlib.pyplot as plt
@@ -22,18 +18,12 @@ from sklearn.exceptions import ConvergenceWarning
 from skrbf import SoftKMeans
 from skrbf.plot import AnnealingPathDisplay, ResponsibilitiesDisplay
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="start of the names of the files to write")
-options, _ = parser.parse_known_args()
-
 # %%
 # Cooling
 # -------
 
 X = load_iris(as_frame=True).data[["petal length (cm)", "petal width (cm)"]]
-path = AnnealingPathDisplay.from_estimator(SoftKMeans(6), X)
-if options.save:
-    path.figure_.savefig(f"{options.save}_path.png", dpi=110)
+AnnealingPathDisplay.from_estimator(SoftKMeans(6), X)
 
 # %%
 # At the critical temperature the centers part, and from 0.8 to 0.2 they are in two
@@ -56,10 +46,7 @@ for axis, temperature in zip(axes, (0.3, 0.05, 0.01), strict=True):
     model = SoftKMeans(6, temperature=temperature).fit(X)
     ResponsibilitiesDisplay.from_estimator(model, X, ax=axis)
     axis.set_title(f"temperature {temperature}")
-if options.save:
-    figure.savefig(f"{options.save}_plane.png", dpi=110)
-else:
-    plt.show()
+plt.show()
 
 # %%
 # As the temperature falls, so do the widths, and fewer rows lie between clusters. At

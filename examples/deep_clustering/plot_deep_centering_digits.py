@@ -7,12 +7,7 @@ Digits: codes that are pulled to centers
 centers among them, and then trains on: codes are pulled to the centers, and K-means
 sets the centers anew. Both pictures are from the same weights. Classes color the points
 and give the accuracies; nothing is fitted to them.
-
-Run as ``python examples/plot_deep_centering_digits.py``; with ``--save NAME`` it writes
-its figure to that file.
 """
-
-import argparse
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,10 +17,6 @@ from sklearn.datasets import load_digits
 
 from skrbf import DeepCenteringClustering
 from skrbf.plot import CodesDisplay, PrototypesDisplay, TrainingHistoryDisplay
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 # %%
 # Before and after
@@ -79,6 +70,4 @@ for part, name, model in zip(bottom, ("before", "after"), (before, after), stric
     )
     part.suptitle(f"decoded centers {name}", fontsize=11)
 
-if options.save:
-    fig.savefig(options.save, dpi=110)
 plt.show()

@@ -12,12 +12,8 @@ What a callback ends is a fit like any other, with all fitted attributes and wit
 warning. Those that come with scikit-learn work as well:
 :class:`sklearn.callback.ProgressBar` shows a fit, and
 :class:`sklearn.callback.ScoringMonitor` keeps its scores.
-
-Run as ``python examples/plot_stop_a_fit.py``; with ``--save NAME`` it writes its figure
-to that file.
 """
 
-import argparse
 import time
 
 import matplotlib.pyplot as plt
@@ -28,10 +24,6 @@ from sklearn.model_selection import train_test_split
 
 from skrbf import DeepCenteringClustering, RBFNetClassifier
 from skrbf.plot import TrainingHistoryDisplay
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 X, y = load_digits(return_X_y=True)
 
@@ -145,7 +137,4 @@ below.set(xlabel="step", ylabel="log loss of own rows", xlim=shown.axes_[0].get_
 for axis in (shown.axes_[0], below):
     axis.axvline(len(patience.values), color="k", ls=":")
     axis.set_yscale("log")
-if options.save:
-    figure.savefig(options.save, dpi=150)
-else:
-    plt.show()
+plt.show()

@@ -7,12 +7,8 @@ A *bag of words* describes an image by how often each of a few small patterns, i
 words, occurs in it. The words are commonly found by K-means and then stay as they are.
 :class:`skrbf.nn.SoftAssignment` is that K-means as a layer of PyTorch. So the words can
 be trained with all that is before and behind them. What does it gain?
-
-Run as ``python examples/plot_layer_in_a_model.py``; with ``--save NAME`` it writes its
-figure to that file.
 """
 
-import argparse
 import copy
 
 import matplotlib.pyplot as plt
@@ -24,10 +20,6 @@ from torch import nn
 
 from skrbf import SoftKMeans
 from skrbf.nn import SoftAssignment
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 # %%
 # The model
@@ -125,10 +117,7 @@ for (name, model), style in zip(models.items(), (":", "--", "-"), strict=True):
     print(f"{name:12} {curve[-1]:.1%} of the test digits right")
 axis.set(xlabel="epoch", ylabel="accuracy on the test digits", ylim=(0.89, 1))
 axis.legend(title="trained", frameon=False)
-if options.save:
-    figure.savefig(options.save, dpi=150)
-else:
-    plt.show()
+plt.show()
 
 # %%
 # Training the words brings most of the gain, and the features bring a little more. The

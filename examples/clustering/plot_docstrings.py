@@ -8,12 +8,8 @@ of SciPy by their words alone? Eleven clusters are found for eleven packages, fi
 among sparse word frequencies, then in a space of fewer dimensions. The names of the
 packages are only used to judge. The texts are those of the SciPy that is installed, so
 another version gives other numbers.
-
-Run as ``python examples/plot_docstrings.py``; with ``--save NAME`` it writes its figure
-to that file.
 """
 
-import argparse
 import importlib
 import inspect
 
@@ -27,10 +23,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
 from skrbf import DeepCenteringClustering, SoftKMeans
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 # %%
 # Words, sparse
@@ -120,10 +112,7 @@ names = [", ".join(vocabulary[centers[k].argsort()[:-4:-1]]) for k in order]
 axis.set_yticks(range(11), names)
 axis.set_xticks(range(11), packages, rotation=45, ha="right")
 axis.set_title("docstrings of each package in each cluster")
-if options.save:
-    figure.savefig(options.save, dpi=150)
-else:
-    plt.show()
+plt.show()
 
 # %%
 # The most doubtful docstrings

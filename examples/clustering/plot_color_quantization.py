@@ -8,12 +8,8 @@ colour of its center: the classical use of K-means. The start of
 :class:`~skrbf.SoftKMeans` needs no seed, so that the palette is the same each time.
 Responsibilities mix the colours of a few centers, which takes away the false contours
 in the sky.
-
-Run as ``python examples/plot_color_quantization.py``; with ``--save NAME`` it writes
-its figure to that file.
 """
 
-import argparse
 import time
 
 import matplotlib.pyplot as plt
@@ -22,10 +18,6 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
 from skrbf import SoftKMeans
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 # %%
 # Palettes
@@ -67,7 +59,4 @@ for axis, (title, pixels) in zip(axes, pictures.items(), strict=True):
     axis.imshow(pixels.reshape(china.shape).clip(0, 1))
     axis.set_title(title + (f", error {error:.3f}" if error else ""))
     axis.set_axis_off()
-if options.save:
-    figure.savefig(options.save, dpi=150)
-else:
-    plt.show()
+plt.show()

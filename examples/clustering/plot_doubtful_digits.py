@@ -7,22 +7,13 @@ K-means puts every row into one cluster and does not say how sure it is.
 :class:`~skrbf.SoftKMeans` gives each row a responsibility for each cluster. Here they
 tell which handwritten digits lie between two clusters, and whether their doubt is
 justified: classes, which were not used, are right more often where it is more sure.
-
-Run as ``python examples/plot_doubtful_digits.py``; with ``--save NAME`` it writes its
-figure to that file.
 """
-
-import argparse
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 
 from skrbf import SoftKMeans
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 # %%
 # Responsibilities
@@ -70,7 +61,4 @@ for column, row in zip(axes.T, order[:8], strict=True):
 for axis, name in zip(axes[:, 0], ("row", "first", "second"), strict=True):
     axis.set_ylabel(name)
 figure.suptitle("Digits between two clusters, and their responsibilities")
-if options.save:
-    figure.savefig(options.save, dpi=150)
-else:
-    plt.show()
+plt.show()

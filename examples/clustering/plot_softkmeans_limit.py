@@ -13,7 +13,6 @@ The data are uneven on purpose: one large cluster, one long one and three small 
 two of which are close.
 """
 
-import argparse
 import warnings
 
 import matplotlib.pyplot as plt
@@ -26,11 +25,6 @@ from scipy.special import entr
 from sklearn.exceptions import ConvergenceWarning
 
 from skrbf import SoftKMeans
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--save", metavar="PATH", help="where to save the first figure")
-# A notebook has arguments of its own.
-options, _ = parser.parse_known_args()
 
 # That clusters merge is what we want to see here.
 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -150,8 +144,6 @@ handles = {
 legend = {"loc": "outside lower center", "frameon": False, "fontsize": 11}
 fig.legend(handles.values(), handles.keys(), ncols=4, handlelength=1.2, **legend)
 fig.get_layout_engine().set(h_pad=0.07, rect=(0, 0, 1, 0.985))
-if options.save:
-    fig.savefig(options.save, dpi=110)
 
 # %%
 # From left to right the centers part, and then the boundaries between them sharpen. At

@@ -6,13 +6,9 @@ Weights, and what is rare
 A sample is not always drawn evenly. Here every 0 to 4 of the handwritten digits was
 collected, but only one in ten of the others. What does that do to clusters, and to a
 classifier, and what do weights mend?
-
-Run as ``python examples/plot_weights_and_rare_classes.py``; with ``--save NAME`` it
-writes its figure to that file.
 """
 
-import argparse
-
+# sphinx_gallery_thumbnail_number = 2
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -21,10 +17,6 @@ from sklearn.model_selection import train_test_split
 
 from skrbf import RBFNetClassifier, SoftKMeans
 from skrbf.plot import PrototypesDisplay
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="file to write the figure to")
-options, _ = parser.parse_known_args()
 
 X, digit = load_digits(return_X_y=True)
 X_rest, X_test, digit_rest, digit_test = train_test_split(
@@ -52,12 +44,11 @@ for name, model in models.items():
 
 figure = plt.figure(figsize=(9, 4.2), layout="constrained")
 for part, (name, model) in zip(figure.subfigures(3, 1), models.items(), strict=True):
-    PrototypesDisplay.from_estimator(model, image_shape=(8, 8), ax=part.subplots())
+    PrototypesDisplay.from_estimator(
+        model, image_shape=(8, 8), n_columns=10, ax=part.subplots()
+    )
     part.suptitle(name, fontsize=11)
-if options.save:
-    figure.savefig(options.save, dpi=150)
-else:
-    plt.show()
+plt.show()
 
 # %%
 # Without weights no center is a clear 5, 6, 7 or 8, while the 1 alone has three. With
@@ -70,7 +61,8 @@ else:
 # Here the classes are known, and ``class_weight="balanced"`` gives all the same weight.
 # The recall of a digit is the share of its test rows that are found.
 
-for class_weight in (None, "balanced"):
+figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+for class_weight, place in {None: -0.2, "balanced": 0.2}.items():
     net = RBFNetClassifier(50, class_weight=class_weight, random_state=0)
     recall = recall_score(
         digit_test, net.fit(rows, label).predict(X_test), average=None
@@ -79,6 +71,11 @@ for class_weight in (None, "balanced"):
         f"class_weight={class_weight!s:8}  recall of 0 to 4 {recall[:5].mean():.1%}, "
         f"of 5 to 9 {recall[5:].mean():.1%}"
     )
+    name = f"class_weight={class_weight!r}"
+    axis.bar(np.arange(10) + place, recall, width=0.4, label=name)
+axis.set(xlabel="digit", ylabel="recall", xticks=range(10), ylim=(0, 1.15))
+axis.legend(loc="upper right", ncols=2, frameon=False)
+plt.show()
 
 # %%
 # The rare digits are found more often, and the others a little less. Weights do not

@@ -6,12 +6,7 @@ A classifier made of prototypes
 Each unit of a :class:`~skrbf.RBFNetClassifier` has a place, a reach and a class
 profile. So a fitted network can be drawn, unit by unit, and so can what one prediction
 rests on.
-
-Run as ``python examples/plot_rbfnet_prototypes.py``; with ``--save NAME`` it writes its
-figures to ``NAME_surface.png`` and ``NAME_digits.png``.
 """
-
-import argparse
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,10 +15,6 @@ from sklearn.model_selection import train_test_split
 
 from skrbf import RBFNetClassifier
 from skrbf.plot import ResponsibilitiesDisplay
-
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--save", help="start of the names of the files to write")
-options, _ = parser.parse_known_args()
 
 # %%
 # The decision surface and its units
@@ -56,8 +47,6 @@ axes[2].set_title("novelty: 1 is unlike every training row", fontsize=12)
 fig.colorbar(shades, ax=axes[2], ticks=levels, shrink=0.95)
 for ax in axes:
     ax.set(xlabel="", ylabel="", xticks=[], yticks=[], aspect="equal")
-if options.save:
-    fig.savefig(f"{options.save}_surface.png", dpi=110)
 
 # %%
 # The boundary, in black, is where both classes are as probable. Training moves units
@@ -129,8 +118,6 @@ for ax in axes[0]:
 for ax in axes[1]:
     ax.set(ylim=(0, 1), xticks=range(10), yticks=[])
     ax.tick_params(labelsize=8, length=0)
-if options.save:
-    fig.savefig(f"{options.save}_digits.png", dpi=110)
 plt.show()
 
 # %%
