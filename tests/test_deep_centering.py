@@ -621,6 +621,9 @@ def test_small_integers_of_numpy_count_far():
     shape = {"input_shape": tuple(np.array([16, 16], np.uint8)), "tol": 0.0}
     est = deep(4, **few, **shape, reinit_interval=np.int8(2)).fit(X)
     assert len(est.history_["loss"]) == 279
+    large = {"pretrain_epochs": 150, "max_iter": 129, "input_shape": (16, 16)}
+    plain = deep(4, **large, tol=0.0, reinit_interval=2).fit(X)
+    assert_array_equal(est.transform(X), plain.transform(X))
 
 
 def test_sizes_of_any_type_are_the_same_network(blobs):
