@@ -6,14 +6,16 @@ import torch
 from torch import nn
 
 from skrbf._estimator import warn
-from skrbf.engine.deep_fit import first_error
+from skrbf.engine.deep_fit import first_error, linear_error
 from skrbf.engine.randomness import seeded
 from skrbf.engine.recluster import reset_layers
 from skrbf.nn import ConvAutoencoder, DenseAutoencoder
 
 # Reconstruction error, over that of the mean, that a trained network stays below. Drawn
 # at random networks of two layers and more come to 0.91 to 1.3 on scikit-learn's data.
-_UNTRAINED = 0.9
+# Rows of much noise have more in them than codes can hold: there so many times the
+# error of as many principal components.
+_UNTRAINED, _OVER_LINEAR = 0.9, 1.1
 # Largest entry that passes for a bounded code.
 _BOUND = 100.0
 
@@ -56,14 +58,18 @@ def build_module(estimator, n_features, generator):
 
 
 def _called(make, n_features, width):
-    """What a factory makes, or an error that says how it was called."""
+    """Call a factory; its errors say how it was called."""
+    call = (
+        "encoder was called as encoder(n_features, n_components), with the numbers "
+        f"encoder({n_features}, {width})"
+    )
     try:
         return make(n_features, width)
+    except (TypeError, ValueError) as error:  # of arguments that it does not take
+        raise ValueError(f"{call}, and raised {_told(error)}") from error
     except Exception as error:
-        raise ValueError(
-            "encoder was called as encoder(n_features, n_components), with the numbers "
-            f"encoder({n_features}, {width}), and raised {_told(error)}"
-        ) from error
+        error.add_note(f"{call}.")
+        raise
 
 
 def _told(error):
@@ -85,7 +91,9 @@ def warn_of_untrained(estimator, module, data):
     if not any(each.requires_grad for each in module.parameters()):
         return  # frozen on purpose
     error = first_error(module, data)
-    if error > _UNTRAINED:
+    if error > _UNTRAINED and error > _OVER_LINEAR * linear_error(
+        data, estimator.n_components
+    ):
         name = type(estimator.encoder).__name__
         warn(
             "encoder is a module, so it is taken as trained and not pretrained, but it "

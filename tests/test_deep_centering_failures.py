@@ -627,7 +627,6 @@ def failing(n_features, n_components):
         (lambda n_features: Small(), TypeError),
         (lambda a, b, c: Small(), TypeError),
         (lambda a, b: nn.Linear("six", b), TypeError),
-        (failing, KeyError),
     ],
 )
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
@@ -644,6 +643,25 @@ def test_a_factory_that_fails_is_told_how_it_was_called(
     assert isinstance(told.value.__cause__, raised)
     assert fitted_state(fitted.set_params(encoder="dense")) == before
     assert net(encoder=Strict).fit(GOOD).autoencoder_.encoder.out_features == 2
+
+
+def test_other_errors_of_a_factory_are_its_own(fitted, fitted_state):
+    before = fitted_state(fitted)
+    with pytest.raises(KeyError, match="no weights") as told:
+        fitted.set_params(encoder=failing).fit(GOOD)
+    assert "encoder(6, 2)" in told.value.__notes__[0]
+    assert fitted_state(fitted.set_params(encoder="dense")) == before
+
+
+def test_a_trained_network_of_noise_is_no_untrained_one():
+    """Two codes hold little of fifty features of noise, however long it was trained."""
+    X = np.random.default_rng(0).normal(size=(300, 50))
+    small = {"n_components": 2, "max_iter": 0}
+    first = DeepCenteringClustering(
+        3, hidden_layer_sizes=(32,), pretrain_epochs=30, random_state=0, **small
+    ).fit(X)
+    rows = (X - first.mean_) / first.scale_
+    DeepCenteringClustering(3, encoder=first.autoencoder_, **small).fit(rows)
 
 
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")

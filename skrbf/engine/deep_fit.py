@@ -37,6 +37,8 @@ PATIENCE = 3
 _VANISHED = 1e-3
 # Rows, about, that tell whether a network is trained.
 _ENOUGH = 2048
+# Rows, about, of which principal components are found.
+_FEW = 512
 _CLUSTER_ADVICE = "Lower learning_rate or clustering_weight."
 
 # Called after every epoch; a true answer ends the fit.
@@ -96,6 +98,16 @@ def first_error(module: Autoencoder, data: DeepData) -> float:
         ]
     of_mean = float(some.weight @ some.rows.square().mean(1))
     return float(some.weight @ torch.cat(errors)) / of_mean if of_mean else 0.0
+
+
+def linear_error(data: DeepData, n_components: int) -> float:
+    """Reconstruction error of principal components, over that of the mean."""
+    step = max(1, len(data.rows) // _FEW)
+    rows, weight = data.rows[::step].double(), data.weight[::step].double()
+    weighted = rows * weight.sqrt()[:, None]  # (m, d)
+    squares = torch.linalg.svdvals(weighted).square()  # (min(m, d),)
+    total = float(squares.sum())
+    return float(squares[n_components:].sum()) / total if total else 0.0
 
 
 def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> bool:
