@@ -177,6 +177,53 @@ def kmeans_speed(text):
     )
 
 
+def assignment_maps(text):
+    """Time of the sparse maps over that of the library, for each block."""
+    rows = blocks(text)[0]
+    columns = {
+        "entmax-1.5": ("entmax15 times", BLUE),
+        "sparsemax": ("sparsemax times", ORANGE),
+    }
+    figure, (axis,) = panels([2 * len(rows)])
+    for i, (name, (column, color)) in enumerate(columns.items()):
+        places = [j + 0.38 * (i - 0.5) for j in range(len(rows))]
+        ratios = [row[column] for row in rows]
+        axis.barh(places, ratios, height=0.35, color=color, label=name)
+    axis.axvline(1, color="k", lw=1)
+    name_rows(
+        axis, [f"k = {row['k']:.0f}, {row['one hot']:.0%} one-hot" for row in rows]
+    )
+    axis.set_xlabel("time of the library / that of the kernel")
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    ratios = [row[column] for row in rows for column, _ in columns.values()]
+    return figure, (
+        f"The library entmax takes {min(ratios):.1f} to {max(ratios):.1f} times as "
+        "long as the kernels that fits compute the sparse maps with."
+    )
+
+
+def threads(text):
+    """Time of all threads and of those chosen over that of one, on a busy machine."""
+    rows = [row for row in blocks(text)[0] if row["machine"] == "busy"]
+    columns = {"all threads": ("all", ORANGE), "those chosen": ("chosen", BLUE)}
+    figure, (axis,) = panels([2 * len(rows)])
+    for i, (name, (column, color)) in enumerate(columns.items()):
+        places = [j + 0.38 * (i - 0.5) for j in range(len(rows))]
+        ratios = [row[column] for row in rows]
+        axis.barh(places, ratios, height=0.35, color=color, label=name)
+    axis.axvline(1, color="k", lw=1)
+    axis.set_xscale("log")
+    name_rows(axis, [f"{row['problem']}: {row['call']}" for row in rows])
+    axis.set_xlabel("time on a busy machine / that of one thread")
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure, (
+        "On a busy machine a fit or prediction takes up to "
+        f"{max(row['all'] for row in rows):.2f} times as long with all threads as with "
+        f"one, and up to {max(row['chosen'] for row in rows):.2f} times with those "
+        "that are chosen."
+    )
+
+
 def memory(text):
     """Growth of memory during a fit."""
     rows = blocks(text)[0]
@@ -295,6 +342,7 @@ def deep_others(text):
 
 
 PAGES = {
+    "assignment_maps": assignment_maps,
     "classifiers": classifiers,
     "deep_clustering_clustpy": deep_clustpy,
     "deep_clustering_mnist_and_conv": deep_long,
@@ -305,6 +353,7 @@ PAGES = {
     "kmeans_quality": kmeans_quality,
     "kmeans_speed": kmeans_speed,
     "memory": memory,
+    "threads": threads,
 }
 
 

@@ -156,7 +156,8 @@ class SoftKMeans(
 
     history_ : dict of lists
         For every step its "phase" ("grow", "repair", "anneal", "descend"),
-        "temperature", "objective" and "n_clusters".
+        "temperature", "objective" and "n_clusters". Where clusters are found again in
+        double precision, see the notes, the steps of both fits are there.
 
     n_features_in_ : int
         Number of features seen in `fit`.
