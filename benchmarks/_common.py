@@ -44,7 +44,7 @@ def alternate(actions, repeats):
     """Time every action `repeats` times, one after the other, in turn.
 
     The order is reversed in every second round, so that neither a drift of the
-    machine nor the state that one method leaves behind favours another.
+    machine nor the state that one method leaves behind favors another.
 
     Parameters
     ----------

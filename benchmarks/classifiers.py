@@ -133,7 +133,7 @@ def measure(models, parts, repeats):
 
 
 def run(args, report):
-    """Measure every set, one row for each method, and summarise."""
+    """Measure every set, one row for each method, and summarize."""
     report.items(environment("numpy", "scikit-learn", "torch", "skrbf"))
     table = report.table(
         set="<13", method="<16", accuracy=">9.2f", sd=">5.2f", fit_s=">8.2f",
@@ -154,10 +154,10 @@ def run(args, report):
             mean, sd = row[:, 0].mean(), row[:, 0].std()
             _, fit, predict, count = np.median(row, 0)
             table.add(name, key, mean, sd, fit, 1e3 * predict, int(count), cost)
-    summarise(report, rows, args.methods)
+    summarize(report, rows, args.methods)
 
 
-def summarise(report, rows, methods):
+def summarize(report, rows, methods):
     """Say the mean accuracies and the ratios of times."""
     for key in methods:
         mean = np.mean([row[key][:, 0].mean() for row in rows.values()])

@@ -3,7 +3,7 @@
 For every data set and seed one autoencoder with bounded codes and one with linear
 codes is pretrained (``max_iter=0``: the baselines, AE + K-means), and every system
 starts from the weights of one of them. Accuracy (best one-to-one matching of labels
-and classes), normalised mutual information (arithmetic mean) and adjusted Rand index
+and classes), normalized mutual information (arithmetic mean) and adjusted Rand index
 are in per cent, mean and standard deviation over the seeds; "gain" is the mean
 difference to the baseline of the same seed in accuracy, with its standard deviation.
 Classes are used for these numbers only. Seconds are the median time of one fit,

@@ -8,8 +8,8 @@ that, three methods are fitted to the same C-contiguous float32 array:
 - bkmeans: breathing K-means, ``BKMeans(n_clusters=k, random_state=seed)`` of the
   package bkmeans, where that is installed.
 
-Inertia is computed anew for all of them by the same float64 code from the centres:
-squared distance to the nearest centre as the sum of squared differences. Its ratio
+Inertia is computed anew for all of them by the same float64 code from the centers:
+squared distance to the nearest center as the sum of squared differences. Its ratio
 to the inertia of KMeans is below 1 where a method found the better clustering. With
 several seeds a peer's inertia is the mean over them.
 
@@ -136,10 +136,10 @@ def fit(name, k, seed, peers, X):
 
 
 def inertia(X, centers, k):
-    """Sum of squared distances to the nearest centre, in float64."""
+    """Sum of squared distances to the nearest center, in float64."""
     centers = np.asarray(centers, dtype=np.float64)
     if centers.shape != (k, X.shape[1]):
-        raise ValueError(f"expected {k} centres, got an array of {centers.shape}")
+        raise ValueError(f"expected {k} centers, got an array of {centers.shape}")
     rows = max(1, CHUNK // k)
     return math.fsum(
         cdist(X[i : i + rows].astype(np.float64), centers, "sqeuclidean")
@@ -190,7 +190,7 @@ def ratio(values, name):
     return values[name] / values["KMeans"] if values["KMeans"] else math.inf
 
 
-def summarise(report, rows, method):
+def summarize(report, rows, method):
     """Say the geometric mean and worst inertia ratio and the median time ratio."""
     rows = [row for row in rows if row[f"{method} inertia"] is not None]
     if not rows:
@@ -213,7 +213,7 @@ def summarise(report, rows, method):
 
 
 def run(args, report):
-    """Solve every problem, one row each, and summarise."""
+    """Solve every problem, one row each, and summarize."""
     report.items(
         environment("numpy", "scikit-learn", "torch", "entmax", "skrbf", "bkmeans")
     )
@@ -261,7 +261,7 @@ def run(args, report):
             rows.append(row | {"label": f"{name} k={k}"})
     finally:  # also when the run is cut short
         for method in ("SoftKMeans", *(peer for peer in peers if peer != "kmeans")):
-            summarise(report, rows, method)
+            summarize(report, rows, method)
 
 
 def main():

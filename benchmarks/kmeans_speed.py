@@ -2,8 +2,8 @@
 
 The time of one iteration is the time of a fit with many iterations minus that of a
 fit with few, over the difference of their ``n_iter_``: validation, copies and the
-last pass over the data cancel. All fits start from the same array of centres with
-``tol=0``; the data are normal clusters that overlap (centres about two standard
+last pass over the data cancel. All fits start from the same array of centers with
+``tol=0``; the data are normal clusters that overlap (centers about two standard
 deviations apart), on which Lloyd's algorithm is far from its end after these
 iterations. A fit that stopped early is named below the table.
 
@@ -40,7 +40,7 @@ from skrbf import SoftKMeans
 
 SHAPES = ["100000x32x100", "70000x784x10", "50000x64x1000", "200000x10x8"]
 SHAPES_DEVICE = ["1000000x128x1024"]
-SEPARATION = 2.0  # root mean square distance of two centres, in standard deviations
+SEPARATION = 2.0  # root mean square distance of two centers, in standard deviations
 FEW_CLUSTERS = 8  # up to here the looser targets hold
 PREDICTS = 4  # predict is short, hence timed so many times as often as fit
 

@@ -296,7 +296,7 @@ class DeepCenteringClustering(
 
     References
     ----------
-    D. Roy (2024), "Deep clustering using centering loss and reinitialisation",
+    D. Roy (2024), "Deep clustering using centering loss and reinitialization",
     arXiv:2411.19496.
 
     M. Moradi Fard, T. Thonet, E. Gaussier (2020), "Deep k-means: jointly clustering

@@ -242,7 +242,7 @@ def _check_copies(module, rows, dtype, trained):
 
 
 def _check_training(module, rows):
-    """Raise where a batch of one row cannot be normalised."""
+    """Raise where a batch of one row cannot be normalized."""
     try:
         module.decode(module.encode(rows))
     except Exception as error:
@@ -251,7 +251,7 @@ def _check_training(module, rows):
                 f"encoder cannot be trained: in training it raised {_told(error)}"
             ) from error
         raise ValueError(
-            "encoder cannot be trained on batches of one row; where it normalises a "
+            "encoder cannot be trained on batches of one row; where it normalizes a "
             "batch that takes a batch_size of 2 and as many distinct rows. It raised "
             f"{_told(error)}"
         ) from error

@@ -60,7 +60,7 @@ class RBFNetClassifier(
 
     assignment : {None, "softmax", "entmax15", "sparsemax"}, default=None
         None leaves the Gaussian activations as they are: far from all centers they are
-        0. With a map they are normalised to sum to 1, and the units are the soft
+        0. With a map they are normalized to sum to 1, and the units are the soft
         assignment of :class:`SoftKMeans`; "entmax15" is sparse, "sparsemax" sparser.
 
     width : {"per_center", "global", "per_feature"}, default="per_center"

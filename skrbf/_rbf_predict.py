@@ -58,7 +58,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._collected(X, rbf_predict.decisions, len(self.classes_))
 
     def decision_function(self, X):
-        """Logits of the classes, centred; of two classes, their difference.
+        """Logits of the classes, centered; of two classes, their difference.
 
         Parameters
         ----------

@@ -45,7 +45,7 @@ class SoftKMeans(
     r"""K-means as an RBF network: soft memberships at a temperature, K-means at 0.
 
     Row `i` belongs to cluster `k` with responsibility
-    :math:`r_{ik} = \mathrm{map}(-\|x_i - c_k\|^2 / T)`, a normalised radial basis
+    :math:`r_{ik} = \mathrm{map}(-\|x_i - c_k\|^2 / T)`, a normalized radial basis
     function of width :math:`\sigma`, :math:`T = 2 \sigma^2`. The centers are weighted
     means of the rows, and with ``init="grow"`` they do not depend on a seed. As the
     temperature falls to 0 the network becomes K-means, exactly.
@@ -130,7 +130,7 @@ class SoftKMeans(
         Weighted sum of squared distances of the rows to the center of their label.
 
     objective_ : float
-        What the fit minimises: the free energy at `temperature_`, the inertia at 0.
+        What the fit minimizes: the free energy at `temperature_`, the inertia at 0.
 
     temperature_ : float
         `T`, in squared units of the data.

@@ -522,15 +522,15 @@ def test_a_network_without_parameters_to_train():
 
 
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
-def test_layers_that_normalise_a_batch_see_no_row_alone():
-    def normalised(n_features, n_components):
+def test_layers_that_normalize_a_batch_see_no_row_alone():
+    def normalized(n_features, n_components):
         layers = nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.ReLU()
         return Autoencoder(
             nn.Sequential(*layers, nn.Linear(8, n_components)),
             nn.Linear(n_components, n_features),
         )
 
-    est = net(encoder=normalised, batch_size=59).fit(GOOD)  # 60 distinct rows
+    est = net(encoder=normalized, batch_size=59).fit(GOOD)  # 60 distinct rows
     assert len(np.unique(est.labels_)) == 3
 
 

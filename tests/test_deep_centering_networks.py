@@ -65,19 +65,19 @@ def test_fits_in_threads_do_not_share_random_numbers():
     assert all(fit.history_["loss"] == alone for fit in fits)
 
 
-def normalising(n_features, n_components):
+def normalizing(n_features, n_components):
     encoder = [nn.BatchNorm1d(n_features), nn.Linear(n_features, n_components)]
     return Autoencoder(nn.Sequential(*encoder), nn.Linear(n_components, n_features))
 
 
-def lazily_normalising(n_features, n_components):
+def lazily_normalizing(n_features, n_components):
     encoder = [nn.LazyBatchNorm1d(), nn.Linear(n_features, n_components)]
     return Autoencoder(nn.Sequential(*encoder), nn.Linear(n_components, n_features))
 
 
-@pytest.mark.parametrize("encoder", [normalising, lazily_normalising])
+@pytest.mark.parametrize("encoder", [normalizing, lazily_normalizing])
 @pytest.mark.parametrize("given", [X, np.repeat(X[:1], 5, 0)], ids=["rows", "copies"])
-def test_a_batch_of_one_row_cannot_be_normalised(given, encoder):
+def test_a_batch_of_one_row_cannot_be_normalized(given, encoder):
     est = net(encoder, batch_size=1).set_params(n_clusters=1)
     with pytest.raises(ValueError, match="that takes a batch_size of 2"):
         est.fit(given)
@@ -86,7 +86,7 @@ def test_a_batch_of_one_row_cannot_be_normalised(given, encoder):
 
 
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
-def test_one_image_has_pixels_enough_to_be_normalised():
+def test_one_image_has_pixels_enough_to_be_normalized():
     def convolved(n_features, n_components):
         layers = [nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 3, padding=1)]
         layers += [nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(24, n_components)]
@@ -159,7 +159,7 @@ class Constant(Autoencoder):
         return self.encoder(rows @ self.constant)
 
 
-class Penalised(Constant):
+class Penalized(Constant):
     """It keeps a number with all that it was computed from."""
 
     def encode(self, rows):
@@ -177,8 +177,8 @@ class Locked(Constant):
         self.lock = Lock()
 
 
-class Neighbourly(Constant):
-    """Its codes in training are means over neighbours: two rows are not enough."""
+class Neighborly(Constant):
+    """Its codes in training are means over neighbors: two rows are not enough."""
 
     def encode(self, rows):
         if self.training:
@@ -220,7 +220,7 @@ def frozen_encoder(n_features, n_components):
     ("encoder", "message"),
     [
         (Constant, r"does not take rows of torch.float64, as X has them .* buffers"),
-        (Penalised, "cannot be copied, and a fit keeps a copy"),
+        (Penalized, "cannot be copied, and a fit keeps a copy"),
         (Locked, "cannot be copied, and a fit keeps a copy"),
         (Dropping, "other codes each time, also out of training"),
         (Detached, "no gradient reaches what makes the codes"),
@@ -243,7 +243,7 @@ def test_a_module_that_cannot_be_copied():
 def test_networks_that_only_some_fits_refuse(tmp_path):
     single = X.astype(np.float32)
     noting = net(Noting, warm_start=True, checkpoint=tmp_path / "state.pt").fit(single)
-    for est in (noting, net(Constant), net(Neighbourly, batch_size=20)):
+    for est in (noting, net(Constant), net(Neighborly, batch_size=20)):
         assert est.fit(single).n_iter_ == 3
     for encoder in (Detached, frozen_encoder):  # K-means on what it makes
         assert net(encoder, max_iter=0).fit(single).n_iter_ == 0

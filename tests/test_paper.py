@@ -74,7 +74,7 @@ def gamma_bound(n_clusters, temperature):
 
 
 def soft_step(rows, c, temperature, assignment, weight=None):
-    """One step of eq-fixed-point: the next centres, and their statistics."""
+    """One step of eq-fixed-point: the next centers, and their statistics."""
     distances = squared_distances(c, rows, rows.mean(0))
     r, value = assignment.function(-distances / temperature)
     statistics = soft_statistics(r, rows, weight, -temperature * value)

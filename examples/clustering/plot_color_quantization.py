@@ -1,12 +1,12 @@
 """
 ==========================
-A picture in a few colours
+A picture in a few colors
 ==========================
 
-The pixels of a photograph are clustered by their colour, and each is drawn in the
-colour of its center: the classical use of K-means. The start of
+The pixels of a photograph are clustered by their color, and each is drawn in the
+color of its center: the classical use of K-means. The start of
 :class:`~skrbf.SoftKMeans` needs no seed, so that the palette is the same each time.
-Responsibilities mix the colours of a few centers, which takes away the false contours
+Responsibilities mix the colors of a few centers, which takes away the false contours
 in the sky.
 """
 
@@ -39,17 +39,17 @@ for name, model in models.items():
     print(f"{name:26} inertia {model.inertia_:7.2f}  {seconds:5.1f} s")
 
 # %%
-# Hard and mixed colours
+# Hard and mixed colors
 # ----------------------
 # ``transform`` gives the responsibilities. Those of entmax are exactly 0 for most
 # centers: a pixel is a mixture of few.
 
 hard, soft = models["SoftKMeans, temperature 0"], models["SoftKMeans, entmax"]
 share = soft.transform(X)  # (273280, 12)
-print(f"Each pixel mixes {np.count_nonzero(share, axis=1).mean():.1f} colours.")
-n_colours = len(np.unique(X, axis=0))
+print(f"Each pixel mixes {np.count_nonzero(share, axis=1).mean():.1f} colors.")
+n_colors = len(np.unique(X, axis=0))
 pictures = {
-    f"{n_colours} colours": X,
+    f"{n_colors} colors": X,
     "12, one for a pixel": hard.cluster_centers_[hard.labels_],
     "12, mixed": share @ soft.cluster_centers_,
 }

@@ -3,7 +3,7 @@
 From soft to hard clustering
 ============================
 
-A soft assignment is a normalised layer of radial basis functions of width
+A soft assignment is a normalized layer of radial basis functions of width
 :math:`\\sigma`, and :math:`T = 2 \\sigma^2` is its temperature. This example lowers the
 temperature until the layer is K-means, with both maps of :class:`~skrbf.SoftKMeans`:
 ``"softmax"``, where every center has a part in every row, and ``"entmax15"``, where
@@ -73,19 +73,19 @@ def places(centers):
 # -----------------
 # ``temperature`` is relative to the one at which all softmax centers merge, so these
 # values mean the same for data of any scale. Each panel is a fit of its own. Each
-# center has a colour, and a place has the mixture of them in the proportions of its
+# center has a color, and a place has the mixture of them in the proportions of its
 # responsibilities.
 
 temperatures = [0.9, 0.3, 0.1, 0.03, 0]
-colours = np.array([  # Okabe and Ito's, for all kinds of colour vision
+colors = np.array([  # Okabe and Ito's, for all kinds of color vision
     [0, 114, 178], [204, 121, 167], [86, 180, 233],
     [0, 158, 115], [213, 94, 0], [230, 159, 0],
 ]) / 255  # fmt: skip
 
 
 def mixture(responsibilities, white=0.0):
-    """Mix the colours of the centers as light mixes."""
-    light = responsibilities @ colours**2.2
+    """Mix the colors of the centers as light mixes."""
+    light = responsibilities @ colors**2.2
     return (white + (1 - white) * light).clip(0, 1) ** (1 / 2.2)
 
 
@@ -107,11 +107,11 @@ def draw(ax, model, order):
     place = places(model.cluster_centers_)
     for number in range(place.max() + 1):
         here = model.cluster_centers_[place == number].mean(axis=0)
-        colour = mixture(model.predict_proba(here[None])[:, order])
+        color = mixture(model.predict_proba(here[None])[:, order])
         ax.add_patch(plt.Circle(here, model.sigma_, fill=False, lw=0.9))
         count = (place == number).sum()
         size = 50 if count == 1 else 150
-        ax.scatter(*here, s=size, c=colour, edgecolors="k", linewidths=1.2, zorder=3)
+        ax.scatter(*here, s=size, c=color, edgecolors="k", linewidths=1.2, zorder=3)
         if count > 1:
             style = {"ha": "center", "va": "center_baseline", "zorder": 4}
             ax.annotate(str(count), here, color="w", weight="bold", **style)
@@ -202,7 +202,7 @@ names = [
     "effective number\nof clusters",
     "inertia\n(1 at the end)",
 ]
-blue, red = colours[0], colours[4]
+blue, red = colors[0], colors[4]
 fig, axes = plt.subplots(
     3, 2, figsize=(9.5, 7.5), sharex=True, sharey="row", layout="constrained"
 )

@@ -19,9 +19,9 @@ from skrbf.plot import ResponsibilitiesDisplay
 # %%
 # The decision surface and its units
 # ----------------------------------
-# Two moons. A cross is a center, in the mixed colours of the unit's class profile, and
+# Two moons. A cross is a center, in the mixed colors of the unit's class profile, and
 # the ellipse about it is drawn at half a width. Left, the units as K-means and the
-# distances between neighbours have placed them, with the best output for those
+# distances between neighbors have placed them, with the best output for those
 # (``max_iter=0``); in the middle, after all has been trained together. On the right is
 # what the second network says of rows unlike those that it has seen.
 

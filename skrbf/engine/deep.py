@@ -174,7 +174,7 @@ def _batches(
     """Numbers of the rows of each batch, and the size that a loss is divided by.
 
     The last batch may be smaller, and then its step is by as much less. A last row
-    alone joins the batch before: layers that normalise a batch cannot take it.
+    alone joins the batch before: layers that normalize a batch cannot take it.
     """
     n_rows = len(data.rows)
     size = min(plan.batch_size, n_rows)

@@ -1,4 +1,4 @@
-"""The rows of a deep fit: merged, centred, brought to one size, in their own order."""
+"""The rows of a deep fit: merged, centered, brought to one size, in their own order."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -23,7 +23,7 @@ _LIGHTEST = torch.finfo(TRAINING_DTYPE).tiny ** 0.5
 class DeepData(NamedTuple):
     """Distinct rows to train on, on one device."""
 
-    rows: Tensor  # (m, d) float32, centred; their mean variance per feature is 1
+    rows: Tensor  # (m, d) float32, centered; their mean variance per feature is 1
     weight: Tensor  # (m,) float32, of mean 1
     scaling: Scaling
     compute: Compute

@@ -61,7 +61,7 @@ class Training:
     generator: torch.Generator  # of the CPU
     epoch: int = 0
     clusters: Clusters | None = None
-    learned: nn.Parameter | None = None  # the centers, where the optimiser has them
+    learned: nn.Parameter | None = None  # the centers, where the optimizer has them
     view: View | None = None
     before: View | None = None  # the last epoch
     report: Record | None = None
@@ -76,7 +76,7 @@ def start_training(
     *,
     learned: bool = False,
 ) -> Training:
-    """A network and a fresh optimiser, which learns the centers as well if asked to."""
+    """A network and a fresh optimizer, which learns the centers as well if asked to."""
     parameters, own = list(module.parameters()), None
     if learned:
         assert clusters is not None

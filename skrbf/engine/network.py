@@ -21,7 +21,7 @@ from skrbf.ops.rbf import Activation, Units, exponents
 class Task(NamedTuple):
     """What a network is to learn, on one device."""
 
-    rows: Tensor  # (n, d) centred and scaled
+    rows: Tensor  # (n, d) centered and scaled
     labels: Tensor  # (n,) int64
     weight: Tensor  # (n,) sums to 1
     n_classes: int
@@ -58,7 +58,7 @@ class Task(NamedTuple):
 
 
 def loss(task: Task, network: Network) -> float:
-    """The penalised cross-entropy (eq-objective)."""
+    """The penalized cross-entropy (eq-objective)."""
     total = _penalty(task, network)
     for rows, labels, weight in task.blocks(len(network.units.centers)):
         phi = task.activation.function(exponents(network.units, rows))
@@ -68,7 +68,7 @@ def loss(task: Task, network: Network) -> float:
 
 
 def loss_gradient(task: Task, network: Network) -> tuple[float, Network]:
-    """The penalised cross-entropy, and its gradient by all parameters."""
+    """The penalized cross-entropy, and its gradient by all parameters."""
     total, whole = _penalty(task, network), penalty_gradient(task, network)
     for block in task.blocks(len(network.units.centers)):
         part, gradient = network_gradient(
@@ -161,7 +161,7 @@ def unpack(vector: Tensor, like: Network) -> Network:
 
 
 class Coordinates(NamedTuple):
-    """Where an optimiser has a network: its output in the metric of the kernel.
+    """Where an optimizer has a network: its output in the metric of the kernel.
 
     There the penalty on the output is the same in all directions. In the weights
     themselves most of what a few wide units can do lies in a few directions, and

@@ -6,7 +6,7 @@ from torch import Tensor
 from skrbf.engine.compute import Compute
 from skrbf.engine.fit import fit_hard
 from skrbf.engine.network import Task
-from skrbf.ops.rbf import Units, neighbour_widths
+from skrbf.ops.rbf import Units, neighbor_widths
 
 # Training moves the centers on: a few iterations from a good start are enough. The
 # draws are the same in every fit, so that a result depends on no seed. Grown centers
@@ -16,7 +16,7 @@ _MAX_ITER = 10
 _SEED = 0
 # A unit reaches as far as the nearest of the others: this part of all of them, and this
 # many at least. None reaches less than this part of the mean.
-_NEIGHBOURS, _FEWEST = 0.05, 3
+_NEIGHBORS, _FEWEST = 0.05, 3
 _NARROWEST = 0.1
 
 
@@ -53,16 +53,16 @@ def place_centers_by_class(task: Task, n_centers: int) -> Tensor:
 
 
 def place_units(centers: Tensor, width: str, spread: float) -> Units:
-    """Units at some centers, as wide as the distances to their neighbours.
+    """Units at some centers, as wide as the distances to their neighbors.
 
     Parameters
     ----------
     width : {"per_center", "global", "per_feature"}
     spread : float
-        Root mean squared norm of the rows, the width of a unit that has no neighbour.
+        Root mean squared norm of the rows, the width of a unit that has no neighbor.
     """
-    n_neighbours = max(_FEWEST, int(_NEIGHBOURS * len(centers)))
-    reach = neighbour_widths(centers, n_neighbours)  # (k,)
+    n_neighbors = max(_FEWEST, int(_NEIGHBORS * len(centers)))
+    reach = neighbor_widths(centers, n_neighbors)  # (k,)
     if len(centers) == 1 and spread > 0:
         reach = torch.full_like(reach, spread)
     if width == "global":

@@ -53,7 +53,7 @@ _FINISH = 30
 _TOL = 5e-3
 _TOL_SINGLE = 1e-3
 
-_Move = tuple[int, int]  # (cluster to split, cluster to merge with its neighbours)
+_Move = tuple[int, int]  # (cluster to split, cluster to merge with its neighbors)
 
 
 def repair(

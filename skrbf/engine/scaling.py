@@ -1,4 +1,4 @@
-"""Features centred and brought to one size, for training in single precision."""
+"""Features centered and brought to one size, for training in single precision."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from skrbf.engine.limits import check_variance
 from skrbf.engine.rows import DenseRows
 
-# Training needs no more digits than these once the data are centred and scaled.
+# Training needs no more digits than these once the data are centered and scaled.
 TRAINING_DTYPE = torch.float32
 # A feature that is nearly always the same is not blown up: its size is this part of its
 # range at least.
@@ -38,9 +38,9 @@ def measure(
         Of the rows of `index`.
     labels : Tensor of shape (m,), int64, or None
         With classes each feature has a scale of its own, by its spread and by how far
-        its means differ between them, and a constant feature is only centred. Otherwise
-        all have the root mean squared deviation, the constant ones as well; but not
-        less than what rounding makes of those.
+        its means differ between them, and a constant feature is only centered.
+        Otherwise all have the root mean squared deviation, the constant ones as well;
+        but not less than what rounding makes of those.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _relevance(means: Tensor, share: Tensor, variance: Tensor) -> Tensor:
 
 
 def scaled(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
-    """Some rows (m, d), centred and scaled in float64, kept in single precision.
+    """Some rows (m, d), centered and scaled in float64, kept in single precision.
 
     Rows far from all that were measured are taken to be nearer, as in prediction.
     """

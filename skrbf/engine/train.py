@@ -1,6 +1,6 @@
-"""The one training loop: the steps of any optimiser, watched, and the best kept.
+"""The one training loop: the steps of any optimizer, watched, and the best kept.
 
-An optimiser is an iterator of `Step`, one for each iteration or epoch, such as
+An optimizer is an iterator of `Step`, one for each iteration or epoch, such as
 :func:`skrbf.engine.lbfgs.lbfgs` and :func:`skrbf.engine.adam.adam`. It knows nothing of
 stopping, validation or callbacks; the loop knows nothing of what a state is. `follow`
 is the loop, and `train` keeps the best of the states that it comes by.
@@ -15,7 +15,7 @@ from skrbf.engine.records import OnStep, Record, State
 
 
 class Step(NamedTuple, Generic[State]):
-    """Where an optimiser is after one iteration."""
+    """Where an optimizer is after one iteration."""
 
     state: State
     loss: float
@@ -61,12 +61,12 @@ def follow(
     see: Callable[[Step[State]], bool],
     advice: str = ADVICE,
 ) -> tuple[int, bool]:
-    """Take the steps of an optimiser until one is the last.
+    """Take the steps of an optimizer until one is the last.
 
     Parameters
     ----------
     steps : iterable of Step
-        Ends by itself where the optimiser can do no better.
+        Ends by itself where the optimizer can do no better.
     phase : str
         Name of this training in an error.
     max_iter : int
@@ -104,15 +104,15 @@ def train(
     on_step: OnStep[State],
     validate: Callable[[State], float] | None = None,
 ) -> Trained[State]:
-    """Follow an optimiser and keep its best state.
+    """Follow an optimizer and keep its best state.
 
     Parameters
     ----------
     steps : iterable of Step
-        Ends by itself where the optimiser can do no better, and never changes a state
+        Ends by itself where the optimizer can do no better, and never changes a state
         that it gave.
     start : Step
-        Where the optimiser started: what it gives back is never worse.
+        Where the optimizer started: what it gives back is never worse.
     phase : str
         Name of this training in the records.
     stopping : Stopping

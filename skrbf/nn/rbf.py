@@ -36,7 +36,7 @@ class RBFLayer(nn.Module):
     r"""Activations of units with learnable centers, widths and feature scales.
 
     :math:`\phi_{ik} = \exp(-\frac12 \sum_j (x_{ij} - c_{kj})^2 / \sigma_{kj}^2)`
-    (:eq:`eq-gaussian`), or the exponents normalised by a map.
+    (:eq:`eq-gaussian`), or the exponents normalized by a map.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class RBFLayer(nn.Module):
         shape (n_centers, 1) for each unit, or of shape (n_centers, n_features) for each
         unit and feature.
     assignment : {None, "softmax", "entmax15", "sparsemax"}, default=None
-        None leaves the activations Gaussian; a map normalises them to sum to 1.
+        None leaves the activations Gaussian; a map normalizes them to sum to 1.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class RBFLayer(nn.Module):
     Notes
     -----
     O(n k d) a batch, and no tensor larger than the activations. Inputs should be
-    centred and of a size near 1, as after a batch normalisation. Unless each unit and
+    centered and of a size near 1, as after a batch normalization. Unless each unit and
     feature has a width of its own, a scale for each feature is learned as well.
 
     Rows are given the precision of the centers, which is that of the result. Half

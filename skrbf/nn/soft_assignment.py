@@ -1,4 +1,4 @@
-"""A soft assignment to centers, as a layer: a normalised RBF layer."""
+"""A soft assignment to centers, as a layer: a normalized RBF layer."""
 
 from numbers import Real
 from typing import Any
@@ -22,7 +22,7 @@ class SoftAssignment(nn.Module):
     r"""Responsibilities of learnable centers for the rows of a batch.
 
     :math:`r_i = \mathrm{map}(-\|x_i - c\|^2 / T)` (:eq:`eq-softmax`,
-    :eq:`eq-entmax`, :eq:`eq-sparsemax`): with softmax a normalised RBF layer of width
+    :eq:`eq-entmax`, :eq:`eq-sparsemax`): with softmax a normalized RBF layer of width
     :math:`\sigma = \sqrt{T / 2}`, which tends to the K-means assignment as `T` falls.
 
     Parameters

@@ -1,7 +1,7 @@
 r"""Maps from logits to responsibilities, and what belongs to each map.
 
 The logits of row i are :math:`z_{ik} = -d_{ik} / T`, up to a constant of the row. Each
-map returns the maximiser of :math:`r \cdot z_i + H(r)` over the simplex for an entropy
+map returns the maximizer of :math:`r \cdot z_i + H(r)` over the simplex for an entropy
 H, and with it the value of the maximum, of which the free energy is made.
 """
 
@@ -37,7 +37,7 @@ class Assignment(NamedTuple):
         map times one vector per row; all of shape (k, n).
     critical_factor : callable
         ``critical_factor(n_clusters)``: the critical temperature of that many
-        coincident centres over softmax's (:eq:`eq-critical-temperature`).
+        coincident centers over softmax's (:eq:`eq-critical-temperature`).
     """
 
     name: str
@@ -50,7 +50,7 @@ class Assignment(NamedTuple):
 def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     r"""Softmax over the clusters, and the log-partition function.
 
-    The maximiser of :math:`r \cdot z + H(r)` with Shannon's entropy
+    The maximizer of :math:`r \cdot z + H(r)` with Shannon's entropy
     (:eq:`eq-softmax`).
 
     Parameters
@@ -88,7 +88,7 @@ def softmax(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
 def entmax15(logits: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     r"""Sparse entmax-1.5 over the clusters, exact, and the value of its problem.
 
-    The maximiser of :math:`r \cdot z + H_{1.5}(r)` with Tsallis' entropy
+    The maximizer of :math:`r \cdot z + H_{1.5}(r)` with Tsallis' entropy
     :math:`H_{1.5}(r) = \frac43 \sum_k (r_k - r_k^{3/2})`, which is
     :math:`r_{ik} = [z_{ik} / 2 - \tau_i]_+^2` (:eq:`eq-entmax`).
 

@@ -56,7 +56,7 @@ def leading_eigenpair(
 
     Notes
     -----
-    Lanczos' method with full orthogonalisation: `n_steps` products and
+    Lanczos' method with full orthogonalization: `n_steps` products and
     O(d n_steps^2). It finds the best vector of the same Krylov space of which power
     iteration finds the last, so it needs far fewer products.
 

@@ -1,7 +1,7 @@
-"""Squared distances between centres and rows, as one matrix product.
+"""Squared distances between centers and rows, as one matrix product.
 
 Blocks are ``(k, n)``: clusters lead, rows trail. A reduction over the clusters then
-runs over the leading axis, which torch vectorises well also for small ``k``.
+runs over the leading axis, which torch vectorizes well also for small ``k``.
 """
 
 import torch
@@ -16,14 +16,14 @@ FEW_VECTORS = 20
 # Up to this many numbers a minimum with indices is fast enough.
 _FEW = 1 << 14
 
-# From this many centres on, products with long rows of results are as fast, and their
+# From this many centers on, products with long rows of results are as fast, and their
 # minimum is faster.
 _MANY = 200
 
 
 @full_precision
 def inner_products(centers: Tensor, rows: Tensor) -> Tensor:
-    """Inner products of every centre with every row.
+    """Inner products of every center with every row.
 
     Parameters
     ----------
@@ -123,11 +123,11 @@ def relative_distances(
     offset: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    r"""Squared distances, up to a constant of each row, without centring the rows.
+    r"""Squared distances, up to a constant of each row, without centering the rows.
 
     Computes :math:`\|x_i - c_k\|^2 - \|x_i - o\|^2` (:eq:`eq-distances`) as
     :math:`\|c'_k\|^2 + 2\,o \cdot c'_k - 2\,x_i \cdot c'_k` with
-    :math:`c'_k = c_k - o`. The constant of a row changes neither its nearest centre nor
+    :math:`c'_k = c_k - o`. The constant of a row changes neither its nearest center nor
     its responsibilities.
 
     Parameters
@@ -144,17 +144,17 @@ def relative_distances(
     Returns
     -------
     Tensor of shape (k, n)
-        May be negative. Contiguous for dense rows if there are fewer than 200 centres,
+        May be negative. Contiguous for dense rows if there are fewer than 200 centers,
         else the transposed view of a contiguous ``(n, k)`` tensor.
 
     Notes
     -----
-    O(k n d): one matrix product. From 200 centres on, if these are more than the
+    O(k n d): one matrix product. From 200 centers on, if these are more than the
     features, dense rows on the CPU are copied for it, with a column of ones.
 
     The usual form :math:`\|c\|^2 - 2\,x \cdot c` loses all digits when the data lie far
     from the origin: both terms grow with :math:`\|o\|^2`. Centring the rows would mend
-    it, but makes sparse rows dense. Here only the centres are shifted: the terms that
+    it, but makes sparse rows dense. Here only the centers are shifted: the terms that
     cancel are of size :math:`\|o\| \|c'\|`, so the error is that which rounding the
     data themselves to the dtype has caused already.
 
@@ -240,7 +240,7 @@ def with_ones(rows: Tensor) -> Tensor:
 
 
 def _shifted(centers: Tensor, offset: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Centres (k, d) about the offset, and the biases (k,) of the distances to them."""
+    """Centers (k, d) about the offset, and the biases (k,) of the distances to them."""
     if offset is None:
         return centers, squared_norms(centers)
     shifted = centers - offset
@@ -366,7 +366,7 @@ def paired_squared_distances(
     labels: Tensor,
     accumulate: torch.dtype = torch.float64,
 ) -> Tensor:
-    r"""Squared distance of each row to the one centre that its label names.
+    r"""Squared distance of each row to the one center that its label names.
 
     Parameters
     ----------

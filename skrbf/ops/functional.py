@@ -295,7 +295,7 @@ def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:
     >>> neighbor_widths(torch.tensor([[0.0], [1.0], [4.0]]))
     tensor([1., 1., 3.])
     """
-    return rbf.neighbour_widths(centers, n_neighbors)
+    return rbf.neighbor_widths(centers, n_neighbors)
 
 
 @full_precision

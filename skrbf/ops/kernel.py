@@ -37,7 +37,7 @@ class Kernel(NamedTuple):
 def unit_kernel(units: Units, activation: Activation) -> Kernel:
     r"""The kernel between units (:eq:`eq-unit-kernel`).
 
-    The activations of the units at each other's centres, made symmetric: for Gaussian
+    The activations of the units at each other's centers, made symmetric: for Gaussian
     units of one width the Gaussian kernel itself. Negative eigenvalues, which other
     units may have, count as 0, and then a hundredth of the mean is added to all.
 
@@ -65,7 +65,7 @@ def unit_kernel(units: Units, activation: Activation) -> Kernel:
             [0.1353, 1.0100]])
     """
     centers = units.centers
-    # In float64, or narrow units would not be 1 at their own centres.
+    # In float64, or narrow units would not be 1 at their own centers.
     exact = Units(*(part.cpu().double() for part in units))
     alike = activation.function(exponents(exact, exact.centers)).nan_to_num()  # (k, k)
     values, vectors = torch.linalg.eigh((alike + alike.t()) / 2)

@@ -1,8 +1,8 @@
-r"""Radial basis functions with centres, widths and feature scales of their own.
+r"""Radial basis functions with centers, widths and feature scales of their own.
 
-Unit k has a centre :math:`c_k` and in feature j the width :math:`\sigma_{kj}`
+Unit k has a center :math:`c_k` and in feature j the width :math:`\sigma_{kj}`
 (:eq:`eq-widths`). Its exponent for a row is :math:`z_{ik} \le 0` (:eq:`eq-exponent`), 0
-at the centre, and an activation map turns the exponents of a row into activations.
+at the center, and an activation map turns the exponents of a row into activations.
 """
 
 import math
@@ -93,7 +93,7 @@ def exponents(units: Units, rows: Tensor) -> Tensor:
     ----------
     units : Units
     rows : Tensor of shape (n, d)
-        Centred: of the size of their standard deviation, or digits are lost.
+        Centered: of the size of their standard deviation, or digits are lost.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def exponents_gradient(
     Returns
     -------
     Units
-        Gradients by the centres, log-widths and log-scales, of their shapes. Where
+        Gradients by the centers, log-widths and log-scales, of their shapes. Where
         widths belong to units and features the scales add nothing: theirs is 0.
 
     Notes
@@ -211,7 +211,7 @@ def exponents_gradient(
 
 @full_precision
 def gaussian(exponents: Tensor) -> Tensor:
-    r"""Gaussian activations :math:`\exp z_{ik}`, 1 at the centre (:eq:`eq-gaussian`).
+    r"""Gaussian activations :math:`\exp z_{ik}`, 1 at the center (:eq:`eq-gaussian`).
 
     Parameters
     ----------
@@ -264,20 +264,20 @@ def gaussian_jacobian_product(activations: Tensor, vectors: Tensor) -> Tensor:
 
 
 @full_precision
-def neighbour_widths(centers: Tensor, n_neighbours: int = 1) -> Tensor:
-    r"""Root mean squared distance of each centre to its nearest others.
+def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:
+    r"""Root mean squared distance of each center to its nearest others.
 
     Parameters
     ----------
     centers : Tensor of shape (k, d)
-    n_neighbours : int, default=1
-        How many of the others count, fewer where there are fewer. A centre that
+    n_neighbors : int, default=1
+        How many of the others count, fewer where there are fewer. A center that
         coincides with another counts as none.
 
     Returns
     -------
     Tensor of shape (k,)
-        Positive. 1 where a centre has no other.
+        Positive. 1 where a center has no other.
 
     Notes
     -----
@@ -286,19 +286,19 @@ def neighbour_widths(centers: Tensor, n_neighbours: int = 1) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> neighbour_widths(torch.tensor([[0.0], [1.0], [4.0]]))
+    >>> neighbor_widths(torch.tensor([[0.0], [1.0], [4.0]]))
     tensor([1., 1., 3.])
     """
     squared = squared_distances(centers, centers, centers.mean(0))  # (k, k)
     rounding = 16.0 * torch.finfo(centers.dtype).eps * float(squared.amax())
     squared = torch.where(squared > rounding, squared, float("inf"))
-    nearest = squared.sort(1)[0][:, :n_neighbours]  # (k, p)
+    nearest = squared.sort(1)[0][:, :n_neighbors]  # (k, p)
     there = nearest.isfinite()
     mean = torch.where(there, nearest, 0.0).sum(1) / there.sum(1)  # (k,)
     return torch.where(there.any(1), mean, 1.0).sqrt()
 
 
-def _normalised(assignment: Assignment) -> Activation:
+def _normalized(assignment: Assignment) -> Activation:
     """An assignment map as an activation."""
 
     def function(exponents: Tensor) -> Tensor:
@@ -309,5 +309,5 @@ def _normalised(assignment: Assignment) -> Activation:
 
 ACTIVATIONS: dict[str, Activation] = {
     "gaussian": Activation("gaussian", gaussian, gaussian_jacobian_product),
-    **{name: _normalised(assignment) for name, assignment in ASSIGNMENTS.items()},
+    **{name: _normalized(assignment) for name, assignment in ASSIGNMENTS.items()},
 }

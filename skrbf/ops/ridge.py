@@ -12,7 +12,7 @@ def leave_one_out(
 ) -> Tensor:
     r"""Mean squared error on rows left out one by one (:eq:`eq-leave-one-out`).
 
-    Of the ridge regression with an intercept that is not penalised
+    Of the ridge regression with an intercept that is not penalized
     (:eq:`eq-ridge`), without refitting it: a row is left out with all its weight.
 
     Parameters

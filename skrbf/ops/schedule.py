@@ -1,4 +1,4 @@
-"""Temperatures: where centres merge, how to cool, and where to stop."""
+"""Temperatures: where centers merge, how to cool, and where to stop."""
 
 import math
 
@@ -8,7 +8,7 @@ from skrbf.ops.assignment import Assignment
 def critical_temperature(
     largest_variance: float, n_clusters: int, assignment: Assignment
 ) -> float:
-    r"""Temperature above which coincident centres stay together.
+    r"""Temperature above which coincident centers stay together.
 
     :math:`T_c = 2 \lambda` for softmax, :math:`2 \sqrt K \lambda` for entmax-1.5 and
     :math:`2 K \lambda` for sparsemax (:eq:`eq-critical-temperature`), with
@@ -18,7 +18,7 @@ def critical_temperature(
     ----------
     largest_variance : float
     n_clusters : int
-        Number of centres that coincide.
+        Number of centers that coincide.
     assignment : Assignment
 
     Returns
@@ -95,7 +95,7 @@ def noise_temperature(within_variance_per_feature: float) -> float:
     Parameters
     ----------
     within_variance_per_feature : float
-        Mean squared distance to the own centre, per feature.
+        Mean squared distance to the own center, per feature.
 
     Returns
     -------

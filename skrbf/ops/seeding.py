@@ -114,7 +114,7 @@ def kmeans_plusplus(
 
     Notes
     -----
-    O(n d k log k) in two passes per centre; two vectors of length n are held, three
+    O(n d k log k) in two passes per center; two vectors of length n are held, three
     with weights.
     Arthur, Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
 
@@ -169,7 +169,7 @@ def spread_rows(
     Parameters
     ----------
     rows : Tensor of shape (n, d)
-        Centered, in an order that means something: neighbours are alike.
+        Centered, in an order that means something: neighbors are alike.
     sample_weight : Tensor of shape (n,)
         Not all zero.
     n_clusters : int

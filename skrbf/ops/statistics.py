@@ -65,13 +65,13 @@ def add(left: ClusterStatistics, right: ClusterStatistics) -> ClusterStatistics:
 
 
 def centers(statistics: ClusterStatistics, fallback: Tensor) -> Tensor:
-    """Weighted means (:eq:`eq-fixed-point`): the next centres.
+    """Weighted means (:eq:`eq-fixed-point`): the next centers.
 
     Parameters
     ----------
     statistics : ClusterStatistics
     fallback : Tensor of shape (k, d)
-        The centres to keep where a cluster has no weight; its dtype is the result's.
+        The centers to keep where a cluster has no weight; its dtype is the result's.
 
     Returns
     -------

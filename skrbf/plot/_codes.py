@@ -15,7 +15,7 @@ class CodesDisplay:
     """Codes of rows, and the centers among them, in the plane of largest variance.
 
     It is recommended to use :meth:`from_estimator`. Up to ten clusters or classes have
-    colours of their own and a legend; of more, some share a colour.
+    colors of their own and a legend; of more, some share a color.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class CodesDisplay:
     centers : ndarray of shape (n_clusters, 2)
         Centers in the plane.
     labels : ndarray of shape (n_samples,)
-        Clusters or classes of the rows, for their colours.
+        Clusters or classes of the rows, for their colors.
     variance_ratio : ndarray of shape (2,), default=None
         Shares of the variance of the codes along the axes.
     label_name : str, default="cluster"
@@ -76,7 +76,7 @@ class CodesDisplay:
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,), default=None
-            Classes of the rows, for their colours. Without, it is their clusters.
+            Classes of the rows, for their colors. Without, it is their clusters.
         **kwargs : dict
             Passed to :meth:`plot`.
 

@@ -1,4 +1,4 @@
-"""Colours that people of all kinds of colour vision tell apart."""
+"""Colors that people of all kinds of color vision tell apart."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ _GAMMA = 2.2
 
 
 def distinct(n_colors):
-    """Colours to tell kinds apart, from the start again where they run out.
+    """Colors to tell kinds apart, from the start again where they run out.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def distinct(n_colors):
 
 
 def as_rgb(colors):
-    """Colours by any of matplotlib's names for them.
+    """Colors by any of matplotlib's names for them.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def as_rgb(colors):
 
 
 def mixture(shares, colors, white=0.0):
-    """Mix colours as light mixes, each by its share, and all with some white.
+    """Mix colors as light mixes, each by its share, and all with some white.
 
     Parameters
     ----------

@@ -175,7 +175,7 @@ class PrototypesDisplay:
         if style.get("norm") is not None or self.images.ndim == 4:
             del style["vmin"], style["vmax"]
         images = self.images
-        if images.ndim == 4:  # matplotlib scales no colours
+        if images.ndim == 4:  # matplotlib scales no colors
             images = ((images - low) / max(high - low, 1e-12)).clip(0, 1)
         width = 72 * self.axes_[0].get_window_extent().width / self.figure_.dpi
         longest = max(map(len, self.names))

@@ -24,7 +24,7 @@ _MOST_NUMBERS = 20
 class ResponsibilitiesDisplay:
     """Responsibilities over a plane, with centers and widths.
 
-    Every place has the mixture of the colours of the clusters, or classes, in the
+    Every place has the mixture of the colors of the clusters, or classes, in the
     proportions of its memberships. Black lines are where the largest one changes.
 
     It is recommended to use :meth:`from_estimator`.
@@ -41,11 +41,11 @@ class ResponsibilitiesDisplay:
     widths : ndarray of shape (n_centers, 2) or None
         Widths of the radial basis functions along both axes.
     profiles : ndarray of shape (n_centers, n_outputs)
-        Memberships of the centers themselves, for their colours.
+        Memberships of the centers themselves, for their colors.
     rows : ndarray of shape (n_samples, 2)
         Rows in the plane.
     row_response : ndarray of shape (n_samples, n_outputs)
-        Memberships of the rows, for their colours.
+        Memberships of the rows, for their colors.
     feature_names : tuple of 2 str, default=("feature 0", "feature 1")
         Labels of the axes.
     output_names : sequence of str, default=None
@@ -58,7 +58,7 @@ class ResponsibilitiesDisplay:
     figure_ : matplotlib Figure
         Its figure.
     surface_ : matplotlib AxesImage
-        The colours of the plane.
+        The colors of the plane.
     rows_ : matplotlib PathCollection
         The rows.
     ellipses_ : list of matplotlib Ellipse
@@ -126,8 +126,8 @@ class ResponsibilitiesDisplay:
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, which set the ends of the plane. Sparse ones are made dense.
         y : array-like of shape (n_samples,), default=None
-            Classes of the rows, for their colours if the estimator is a classifier.
-            Without, they are coloured by what the estimator says of them.
+            Classes of the rows, for their colors if the estimator is a classifier.
+            Without, they are colored by what the estimator says of them.
         features : tuple of 2 int or str, default=None
             Features that span the plane, by number or name. Needed if there are more
             than two; the others are held at their means in `X`, so that the plane is a
@@ -195,8 +195,8 @@ class ResponsibilitiesDisplay:
         ax : matplotlib Axes, default=None
             Where to. None is a new figure.
         colors : sequence of n_outputs matplotlib colors, default=None
-            Colour of each cluster or class, opaque. None is a palette for all kinds of
-            colour vision.
+            Color of each cluster or class, opaque. None is a palette for all kinds of
+            color vision.
         n_widths : float, default=1.0
             Half axes of the ellipses, in widths.
         scatter_kwargs : dict, default=None
@@ -242,7 +242,7 @@ class ResponsibilitiesDisplay:
     def _fields(self):
         """Memberships that differ anywhere, and which of them each output has.
 
-        Clusters whose centers have met have the same: they share a colour, and between
+        Clusters whose centers have met have the same: they share a color, and between
         them is no boundary.
         """
         flat = self.response.reshape(-1, self.response.shape[-1])

@@ -375,7 +375,7 @@ def test_dkm_learns_weights_and_centers_by_the_full_gradient(data, module, clust
 
 
 @pytest.mark.parametrize("rule", ["kmeans", "gradient"])
-def test_reinitialisation_is_k_means_with_matched_labels(data, module, clusters, rule):
+def test_reinitialization_is_k_means_with_matched_labels(data, module, clusters, rule):
     training = one_epoch(
         module, data, clusters, rule=CENTER_RULES[rule], reinit_interval=1
     )
@@ -720,7 +720,7 @@ def test_a_last_row_alone_joins_the_batch_before(data, module):
         assert sizes == expected
 
 
-def test_reinitialisation_from_the_present_centers_or_grown(data, module, clusters):
+def test_reinitialization_from_the_present_centers_or_grown(data, module, clusters):
     """Where Lloyd stays in a bad basin, growing does not."""
     still = {"reinit_interval": 1, "weight": 0.0}
     codes = encode_all(one_epoch(module, data, clusters, **still).module, data)

@@ -381,10 +381,10 @@ def test_ridge_is_ridge_regression(task):
     task, network, _ = start_of(task)
     phi = task.activation.function(exponents(network.units, task.rows)).double().numpy()
     w, codes = task.weight.double().numpy(), np.eye(3)[task.labels.numpy()].T
-    centred = phi - phi @ w[:, None]
-    gram = (centred * w) @ centred.T
+    centered = phi - phi @ w[:, None]
+    gram = (centered * w) @ centered.T
     gram += (1e-3 + 1e-6 * np.diag(gram).mean()) * np.eye(8)
-    expected = np.linalg.solve(gram, (centred * w) @ codes.T).T
+    expected = np.linalg.solve(gram, (centered * w) @ codes.T).T
     factor = (network.weight.numpy() * expected).sum() / (expected**2).sum()
     assert round(factor, 3) in (0, 0.5, 1, 2, 4, 8, 16)
     np.testing.assert_allclose(network.weight, factor * expected, rtol=2e-3, atol=1e-3)
@@ -511,7 +511,7 @@ def test_centers_depend_on_no_seed_and_merge_nothing(task):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("k", [5, 80])
-def test_widths_start_at_the_distance_of_neighbours(rng, width, k):
+def test_widths_start_at_the_distance_of_neighbors(rng, width, k):
     centers = rng.normal(size=(k, 2))
     distance = ((centers[:, None] - centers) ** 2).sum(2)
     nearest = np.sort(distance, 1)[:, 1 : 1 + (3 if k == 5 else 4)]

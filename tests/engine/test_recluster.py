@@ -66,7 +66,7 @@ def plan(**changes):
 
 
 def net(size=N, augment=None):
-    return NetPlan(1, size, 0.0, 0.0, augment)  # the optimiser has its rate already
+    return NetPlan(1, size, 0.0, 0.0, augment)  # the optimizer has its rate already
 
 
 @pytest.mark.parametrize("size", [N, 25])

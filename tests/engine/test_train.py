@@ -1,4 +1,4 @@
-"""The training loop and its optimisers, against scipy, torch and closed forms."""
+"""The training loop and its optimizers, against scipy, torch and closed forms."""
 
 import math
 from itertools import chain

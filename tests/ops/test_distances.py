@@ -59,7 +59,7 @@ def test_offset_keeps_the_digits_of_data_far_from_the_origin(rng):
     array = (offset + rng.normal(size=(200, 16))).astype(np.float32)
     centers = (offset + rng.normal(size=(4, 16))).astype(np.float32)
     exact = cdist(centers.astype(float), array.astype(float), "sqeuclidean")
-    exact -= exact[0]  # differences between centres, all that an assignment sees
+    exact -= exact[0]  # differences between centers, all that an assignment sees
 
     def error(offset):
         found = relative_distances(
@@ -72,7 +72,7 @@ def test_offset_keeps_the_digits_of_data_far_from_the_origin(rng):
     terms = 4 * np.abs(array).max() * np.abs(centers - offset).sum(1).max()
     rounding = 2 * (16 + 2) * np.finfo(np.float32).eps / 2 * terms
     assert error(torch.from_numpy(offset)) < rounding < 1
-    # Without the offset a term is |c|^2, where neighbours in float32 are 8 apart.
+    # Without the offset a term is |c|^2, where neighbors in float32 are 8 apart.
     assert error(None) > 1
 
 

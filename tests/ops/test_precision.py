@@ -241,9 +241,7 @@ FLAT = {
     ),
     "weight_sums": lambda a: kernels.weight_sums(labels(a), a["weight"], K),
     "fixed_direction": each(kernels.fixed_direction, "rows"),
-    "neighbour_widths": lambda a: kernels.neighbour_widths(
-        a["centers"], n_neighbours=2
-    ),
+    "neighbor_widths": lambda a: kernels.neighbor_widths(a["centers"], n_neighbors=2),
     "exponents_gradient": lambda a: kernels.exponents_gradient(
         units(a), a["rows"], a["z"], a["vectors"]
     ),

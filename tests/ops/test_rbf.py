@@ -15,7 +15,7 @@ from skrbf.ops.rbf import (
     exponents_gradient,
     gaussian,
     gaussian_jacobian_product,
-    neighbour_widths,
+    neighbor_widths,
     precisions,
 )
 
@@ -171,17 +171,17 @@ def test_gaussian_is_exp_and_never_denormal(dtype):
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(2, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 99))
-def test_neighbour_widths_are_their_definition(k, d, p, seed):
+def test_neighbor_widths_are_their_definition(k, d, p, seed):
     centers = np.random.default_rng(seed).normal(size=(k, d))
     distance = ((centers[:, None] - centers) ** 2).sum(2)
     np.fill_diagonal(distance, np.inf)
     nearest = np.sort(distance, 1)[:, : min(p, k - 1)]
-    found = neighbour_widths(torch.from_numpy(centers), p)
+    found = neighbor_widths(torch.from_numpy(centers), p)
     np.testing.assert_allclose(found, np.sqrt(nearest.mean(1)), rtol=1e-6)
 
 
-def test_neighbour_widths_without_neighbours():
-    assert neighbour_widths(torch.ones(1, 2)).tolist() == [1.0]
-    assert neighbour_widths(torch.ones(3, 2)).tolist() == [1.0] * 3
+def test_neighbor_widths_without_neighbors():
+    assert neighbor_widths(torch.ones(1, 2)).tolist() == [1.0]
+    assert neighbor_widths(torch.ones(3, 2)).tolist() == [1.0] * 3
     twins = torch.tensor([[0.0], [0.0], [2.0]])
-    np.testing.assert_allclose(neighbour_widths(twins), [2.0] * 3, rtol=1e-6)
+    np.testing.assert_allclose(neighbor_widths(twins), [2.0] * 3, rtol=1e-6)

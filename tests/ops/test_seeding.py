@@ -113,7 +113,7 @@ def test_blocks_and_layout_do_not_matter(layout, sparse_array, span, rng):
     assert torch.equal(found, expected)
 
 
-def test_weights_are_repetitions_in_what_is_minimised(rng):
+def test_weights_are_repetitions_in_what_is_minimized(rng):
     # A heavy far row must be chosen; weightless far rows must not.
     array = rng.normal(size=(200, 2))
     array[0], array[1] = 30.0, -1000.0

@@ -52,20 +52,20 @@ def test_two_codes_are_drawn_as_they_are():
 
 
 @pytest.mark.parametrize("given", [None, NAMES[y]])
-def test_colours_are_those_of_the_legend(given):
+def test_colors_are_those_of_the_legend(given):
     model = deep(2)
     display = CodesDisplay.from_estimator(model, X, given)
     expected = model.labels_ if given is None else given
     legend = display.ax_.get_legend()
-    colour_of = {
+    color_of = {
         text.get_text(): to_rgb(handle.get_color())
         for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
     }
-    assert set(colour_of) == {str(name) for name in expected}
+    assert set(color_of) == {str(name) for name in expected}
     assert legend.get_title().get_text() == ("cluster" if given is None else "class")
-    assert len(set(colour_of.values())) == 3
-    colours = display.rows_.get_facecolors()[:, :3]
-    assert_allclose(colours, [colour_of[str(name)] for name in expected])
+    assert len(set(color_of.values())) == 3
+    colors = display.rows_.get_facecolors()[:, :3]
+    assert_allclose(colors, [color_of[str(name)] for name in expected])
 
 
 def test_many_names_have_no_legend():

@@ -59,17 +59,17 @@ def test_curves_and_phases(fitted, usual):
 
     # The band behind every step is that of its phase.
     legend = display.axes_[0].get_legend()
-    colour_of = {
+    color_of = {
         text.get_text(): handle.get_facecolor()
         for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
     }
-    assert set(colour_of) == set(history["phase"])
-    assert len({to_rgb(colour[:3]) for colour in colour_of.values()}) == len(colour_of)
+    assert set(color_of) == set(history["phase"])
+    assert len({to_rgb(color[:3]) for color in color_of.values()}) == len(color_of)
     for axis in display.axes_:
         spans = [(band, *ends(band)) for band in axis.patches]
         for step, phase in zip(steps, history["phase"], strict=True):
             behind = [band for band, left, right in spans if left < step < right]
-            assert [band.get_facecolor() for band in behind] == [colour_of[phase]]
+            assert [band.get_facecolor() for band in behind] == [color_of[phase]]
 
 
 def test_quantities_that_are_asked_for():

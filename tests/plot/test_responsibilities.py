@@ -49,7 +49,7 @@ def test_the_responsibilities_of_each_place(two, reference, assignment, temperat
     assert_allclose(places[-1, -1], two.max(0) + 0.1 * span)
 
 
-def test_colours_are_mixed_by_responsibility(two):
+def test_colors_are_mixed_by_responsibility(two):
     model = SoftKMeans(2, temperature=0).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(
         model, two, grid_resolution=30, colors=RED_BLUE
@@ -65,16 +65,16 @@ def test_colours_are_mixed_by_responsibility(two):
     assert_array_equal(display.rows_.get_offsets(), two)
     assert_allclose(display.rows_.get_facecolors()[:, :3], RED_BLUE[model.labels_])
 
-    # Half way between two centers both colours have the same part.
+    # Half way between two centers both colors have the same part.
     model = SoftKMeans(2, temperature=0.2).fit(two)
     middle = model.cluster_centers_.mean(0, keepdims=True)
     display = ResponsibilitiesDisplay.from_estimator(model, middle, colors=RED_BLUE)
-    colour = display.rows_.get_facecolors()[0]
-    assert colour[0] == pytest.approx(colour[2], abs=1e-6)
-    assert 0.5 < colour[0] < 1
+    color = display.rows_.get_facecolors()[0]
+    assert color[0] == pytest.approx(color[2], abs=1e-6)
+    assert 0.5 < color[0] < 1
 
 
-def test_colours_by_name(two):
+def test_colors_by_name(two):
     model = SoftKMeans(2, temperature=0).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two, colors=["r", "blue"])
     assert_allclose(display.rows_.get_facecolors()[:, :3], RED_BLUE[model.labels_])
@@ -151,15 +151,15 @@ def test_a_classifier_and_its_units():
     assert_allclose(display.response.reshape(-1, 2), model.predict_proba(places))
     found = [(*e.get_center(), e.width / 2, e.height / 2) for e in display.ellipses_]
     assert_allclose(found, np.hstack([model.centers_, model.widths_]))
-    colours = display.rows_.get_facecolors()[:, :3]
-    assert_allclose(colours, RED_BLUE[(y == "upper").astype(int)])
+    colors = display.rows_.get_facecolors()[:, :3]
+    assert_allclose(colors, RED_BLUE[(y == "upper").astype(int)])
     legend = display.ax_.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["lower", "upper"]
     assert_allclose(
         [to_rgb(handle.get_color()) for handle in legend.legend_handles], RED_BLUE
     )
 
-    # Without y the rows have the colours of their probabilities.
+    # Without y the rows have the colors of their probabilities.
     display = ResponsibilitiesDisplay.from_estimator(model, X, colors=RED_BLUE)
     light = display.rows_.get_facecolors()[:, 2] ** 2.2
     assert_allclose(light, model.predict_proba(X)[:, 1], atol=1e-6)
