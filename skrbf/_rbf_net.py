@@ -425,8 +425,7 @@ class RBFNetClassifier(
         with self._compute(X, self.n_centers).limited_threads():
             fitted = self._fit_rows(X, labels, sample_weight, classes, go_on, given)
         written, trained, plan = fitted
-        factor, weight = written["width_factor_"], written["_seen"]
-        self._warn(trained, plan, factor, weight, is_stream)
+        self._warn(trained, plan, written, is_stream)
         vars(self).update(written)
         return self
 
@@ -614,7 +613,10 @@ class RBFNetClassifier(
             "intercept_": bias.cpu().numpy().astype(dtype),
         }
 
-    def _warn(self, trained, plan, factor, weight, is_stream):
+    def _warn(self, trained, plan, written, is_stream):
+        """Warn of units left out, of an early end and of joint training in vain."""
+        factor, alpha = written["width_factor_"], written["alpha_"]
+        weight = written["_seen"]
         if is_stream and plan.n_centers < self.n_centers:
             warn(
                 f"The first batch has room for {plan.n_centers} units of n_centers="
@@ -629,9 +631,9 @@ class RBFNetClassifier(
                 "tol.",
                 ConvergenceWarning,
             )
-        if trained.diverged and self.alpha_ >= weight:
+        if trained.diverged and alpha >= weight:
             warn(
-                f"alpha={self.alpha_:.3g} is large beside the weight of all rows, "
+                f"alpha={alpha:.3g} is large beside the weight of all rows, "
                 f"{weight:.3g}: the penalty leaves joint training nothing to gain, and "
                 "fit keeps the network from before it. Lower alpha, or scale "
                 "sample_weight to a mean of 1.",
