@@ -460,7 +460,7 @@ class SoftKMeans(
         shared = max(exponent, int(np.frexp(self.cluster_weight_.max())[1]))
         seen = np.ldexp(self.cluster_weight_, -shared)
         seen = torch.tensor(seen, device=compute.device)
-        dtype = torch.from_numpy(self.cluster_centers_[:0]).dtype
+        dtype = torch.from_numpy(np.empty(0, self.cluster_centers_.dtype)).dtype
         unit = 2.0 ** (exponent - shared)
         centers, mass = absorb(problem, model, seen, dtype, unit)
         # Labels are those of the centers as they are kept.
