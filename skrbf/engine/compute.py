@@ -17,8 +17,9 @@ from skrbf.engine.rows import Rows, dense_rows, sparse_rows
 # n_samples * n_features * n_clusters: below it launches and copies dominate.
 _WORTH_AN_ACCELERATOR = 50_000_000
 
-# A thread more only for so many multiply-adds of a pass: with fewer, threads wait for
-# one another, many times longer than they compute where other programs use the cores.
+# Multiply-adds of a pass for each thread. With fewer, threads wait for one another: many
+# times longer than they compute, where other programs use the cores. Measured in
+# benchmarks/results/threads.md.
 _WORTH_A_THREAD = 1 << 25
 
 # A block of responsibilities, in bytes for each thread: about what the caches of a core
