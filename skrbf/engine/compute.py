@@ -17,8 +17,8 @@ from skrbf.engine.rows import Rows, dense_rows, sparse_rows
 # n_samples * n_features * n_clusters: below it launches and copies dominate.
 _WORTH_AN_ACCELERATOR = 50_000_000
 
-# Multiply-adds of a pass for each thread. With fewer, threads wait for one another: many
-# times longer than they compute, where other programs use the cores. Measured in
+# Multiply-adds of a pass for each thread. With fewer, threads wait for one another:
+# many times longer than they compute, where other programs use the cores. Measured in
 # benchmarks/results/threads.md.
 _WORTH_A_THREAD = 1 << 25
 
