@@ -74,7 +74,7 @@ def test_a_chain_of_near_centers_becomes_its_first(rng, make):
     found = merged(problem, centers.double(), 0.01, 1.0)
     assert found[:, 0].tolist() == [0.0] * 5 + [centers[5, 0].item()]
     assert torch.equal(merged(problem, centers.double(), 1e-4, 1.0), centers.double())
-    assert torch.equal(merged(problem, centers.double(), 0.01, 1e-9), centers.double())
+    assert torch.equal(merged(problem, centers.double(), 0.01, 0.0), centers.double())
 
 
 def test_the_last_step_is_small_beside_the_temperature(rng, make):
