@@ -31,7 +31,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
-from skrbf.engine import compute
+from skrbf.engine.data import compute
 
 
 def problems():

@@ -19,9 +19,9 @@ collect_ignore = (
     []
     if importlib.util.find_spec("sklearn.callback")
     else [
-        "test_deep_centering_callbacks.py",
-        "test_rbf_net_callbacks.py",
-        "test_soft_kmeans_callbacks.py",
+        "deep_centering/test_callbacks.py",
+        "rbf_net/test_callbacks.py",
+        "soft_kmeans/test_callbacks.py",
     ]
 )
 if not os.environ.get("SKRBF_SLOW"):

@@ -72,7 +72,7 @@ def test_a_search_over_an_array_of_booleans(estimator, name):
 
 def test_a_checkpoint_knows_the_same_booleans(tmp_path):
     """The parameters of an interrupted fit are compared by their values."""
-    from skrbf._deep_settings import _parameter
+    from skrbf._deep_centering.parameters import _parameter
 
     for value in (True, False):
         texts = {

@@ -10,8 +10,8 @@ from threadpoolctl import threadpool_limits
 from torch.overrides import TorchFunctionMode
 
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
-from skrbf.engine import compute as compute_module
-from skrbf.engine.compute import Compute
+from skrbf.engine.data import compute as compute_module
+from skrbf.engine.data.compute import Compute
 
 
 class Threads(TorchFunctionMode):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from skrbf.engine.compute import Compute
-from skrbf.engine.problem import make_problem
+from skrbf.engine.data.compute import Compute
+from skrbf.engine.kmeans.problem import make_problem
 
 
 @pytest.fixture

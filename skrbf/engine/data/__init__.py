@@ -1,0 +1,1 @@
+"""Rows of a fit: on a device, in blocks, deduplicated and scaled."""

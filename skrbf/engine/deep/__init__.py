@@ -1,0 +1,1 @@
+"""Autoencoders whose codes are clustered."""
