@@ -41,16 +41,17 @@ from skrbf._deep_centering.parameters import (
     net_plan,
     network,
 )
+from skrbf.engine.data.training_data import prepare
 from skrbf.engine.deep.center_updates import CENTER_RULES, kmeans
 from skrbf.engine.deep.checkpoint import Checkpoint, NoCheckpoint
 from skrbf.engine.deep.fit import Start, fit_deep, resume
 from skrbf.engine.deep.predict import (
+    NETWORK_COLUMNS,
     EncodedRows,
     make_encoder,
     n_parameters,
     reconstruction_errors,
 )
-from skrbf.engine.deep.prepare import WIDTH, prepare_rows
 from skrbf.engine.deep.reclustering import code_distances, encode_all, look
 from skrbf.engine.kmeans import predict as prediction
 from skrbf.engine.kmeans.predict import Model
@@ -534,11 +535,12 @@ class DeepCenteringClustering(
         if go_on:
             check_same_network(self, self._network)
         host = self._compute(X, 1, device="cpu")
-        data = prepare_rows(
+        data, _ = prepare(
             to_rows(X.toarray() if issparse(X) else X, host),
+            None,
             None if weight is None else torch.from_numpy(weight),
-            self._scaling() if go_on else None,
             self._compute(X, _WORK, dtype=np.float32),
+            scaling=self._scaling() if go_on else None,
         )
         seed = drawn_seed(self.random_state)
         generator = torch.Generator().manual_seed(seed)
@@ -782,7 +784,7 @@ class DeepCenteringClustering(
         whole = np.empty((len(codes), len(self.mean_)), dtype=codes.dtype)
         blocks = (
             (start, stop, encoder.decode(block).t())
-            for start, stop, block in to_rows(codes, compute).blocks(WIDTH)
+            for start, stop, block in to_rows(codes, compute).blocks(NETWORK_COLUMNS)
         )
         self._collect(compute, blocks, whole.T)
         return whole

@@ -137,7 +137,7 @@ def configuration(estimator, data, module, pretrained):
     Parameters
     ----------
     estimator : DeepCenteringClustering
-    data : DeepData
+    data : TrainingData
     module : Module
         The network that the fit starts with.
     pretrained : bool

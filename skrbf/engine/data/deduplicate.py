@@ -14,17 +14,17 @@ from skrbf.engine.data.rows import DenseRows
 from skrbf.ops.keys import row_keys, row_projections
 
 
-class Distinct(NamedTuple):
-    """Which rows stand for all others."""
+class DistinctRows(NamedTuple):
+    """One row for each group of equal rows."""
 
-    number: Tensor  # (m,) of the rows in the data, the first of equal ones
+    row_index: Tensor  # (m,) position in the data, of the first of equal rows
     labels: Tensor  # (m,) int64
     weight: Tensor  # (m,) float64, positive, sums to 1
     n_points: int  # distinct rows, whatever their label
-    total: float  # weight of all rows as given
+    weight_sum: float  # of all rows as given
 
 
-def distinct(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> Distinct:
+def deduplicate(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> DistinctRows:
     """Merge rows that are equal and have the same label, and sort the rest.
 
     Parameters
@@ -50,10 +50,10 @@ def distinct(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> Distinct
     total = torch.zeros(int(new.sum()), dtype=torch.float64, device="cpu")
     total.index_add_(0, group, weight[order])
     whole = total.sum()
-    number = order[new]
-    place = _projections(rows, number).argsort(stable=True)  # those that tie, by key
-    return Distinct(
-        number[place],
+    index = order[new]
+    place = _projections(rows, index).argsort(stable=True)  # those that tie, by key
+    return DistinctRows(
+        index[place],
         labels[new][place],
         total[place] / whole,
         int(new_point.sum()),
@@ -61,12 +61,12 @@ def distinct(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> Distinct
     )
 
 
-def _projections(rows: DenseRows, number: Tensor) -> Tensor:
+def _projections(rows: DenseRows, index: Tensor) -> Tensor:
     """Places of some rows (m,), each feature on its way from its least to its largest.
 
     Half of everything, so that no difference overflows.
     """
-    parts = number.split(max(1, rows.block_rows(4 * rows.n_features)))
+    parts = index.split(max(1, rows.block_rows(4 * rows.n_features)))
     low = torch.full(
         (rows.n_features,), float("inf"), dtype=torch.float64, device="cpu"
     )

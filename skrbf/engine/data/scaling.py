@@ -27,7 +27,7 @@ class Scaling(NamedTuple):
     scale: Tensor
 
 
-def measure(
+def fit_scaling(
     rows: DenseRows, index: Tensor, weight: Tensor, labels: Tensor | None
 ) -> Scaling:
     """Weighted means of some rows, and what to divide their features by (eq-scaling).
@@ -123,7 +123,7 @@ def _relevance(means: Tensor, share: Tensor, variance: Tensor) -> Tensor:
     return counts / counts[varies].mean().nan_to_num(_LEAST)
 
 
-def scaled(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
+def apply_scaling(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
     """Some rows (m, d), centered and scaled in float64, kept in single precision.
 
     Rows far from all that were measured are taken to be nearer, as in prediction.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from skrbf.engine.deep.prepare import DeepData
+from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.deep.reclustering import (
     between_epochs,
     code_distances,
@@ -25,7 +25,7 @@ from skrbf.ops.clustering import assign_codes, scale_drift, variance_share
 
 
 def pretraining(
-    training: Training, data: DeepData, plan: NetPlan
+    training: Training, data: TrainingData, plan: NetPlan
 ) -> Iterator[Step[Training]]:
     """Epochs that lower the reconstruction error (eq-reconstruction)."""
     while True:
@@ -56,7 +56,7 @@ def pretraining(
 
 
 def clustering(
-    training: Training, data: DeepData, net: NetPlan, plan: ClusterPlan
+    training: Training, data: TrainingData, net: NetPlan, plan: ClusterPlan
 ) -> Iterator[Step[Training]]:
     """Epochs that pull codes to their centers (eq-deep-objective)."""
     assert training.clusters is not None
@@ -112,7 +112,7 @@ def are_finite(*tensors: Tensor) -> bool:
 
 
 def _clustering_epoch(
-    training: Training, data: DeepData, net: NetPlan, plan: ClusterPlan
+    training: Training, data: TrainingData, net: NetPlan, plan: ClusterPlan
 ) -> tuple[float, float, float]:
     """Mean reconstruction error, centering loss over the codes' variance, and drift."""
     training.module.train()
@@ -169,7 +169,7 @@ def _responsibilities(
 
 
 def _batches(
-    training: Training, data: DeepData, plan: NetPlan
+    training: Training, data: TrainingData, plan: NetPlan
 ) -> Iterator[tuple[Tensor, int]]:
     """Numbers of the rows of each batch, and the size that a loss is divided by.
 

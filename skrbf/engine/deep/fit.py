@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.scaling import Scaling
+from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.deep.center_updates import Clusters, kmeans
 from skrbf.engine.deep.epochs import clustering, decodes_in_range, in_range, pretraining
-from skrbf.engine.deep.predict import n_parameters
-from skrbf.engine.deep.prepare import DeepData
+from skrbf.engine.deep.predict import n_parameters, network_blocks
 from skrbf.engine.deep.reclustering import (
     begin,
     encode_all,
@@ -74,7 +74,7 @@ def resume(start: Start, saved: dict[str, Any]) -> Start:
 
 
 def fit_deep(
-    data: DeepData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
+    data: TrainingData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
 ) -> DeepFitted:
     """Fit an autoencoder and centers of its codes."""
     work = min(net.batch_size, len(data.rows)) * n_parameters(start.module)
@@ -87,20 +87,20 @@ def fit_deep(
         return _cluster(data, net, plan, start, on_epoch, stopped)
 
 
-def first_error(module: Autoencoder, data: DeepData) -> float:
+def first_error(module: Autoencoder, data: TrainingData) -> float:
     """Reconstruction error of some rows, over that of the mean; 0 if all are equal."""
     step = max(1, len(data.rows) // _ENOUGH)
     some = data._replace(rows=data.rows[::step], weight=data.weight[::step])
     with torch.no_grad():
         errors = [
             (module.decode(module.encode(rows)) - rows).square().mean(1)
-            for rows in some.blocks()
+            for rows in network_blocks(some)
         ]
     of_mean = float(some.weight @ some.rows.square().mean(1))
     return float(some.weight @ torch.cat(errors)) / of_mean if of_mean else 0.0
 
 
-def linear_error(data: DeepData, n_components: int) -> float:
+def linear_error(data: TrainingData, n_components: int) -> float:
     """Reconstruction error of principal components, over that of the mean."""
     step = max(1, len(data.rows) // _FEW)
     rows, weight = data.rows[::step].double(), data.weight[::step].double()
@@ -110,7 +110,9 @@ def linear_error(data: DeepData, n_components: int) -> float:
     return float(squares[n_components:].sum()) / total if total else 0.0
 
 
-def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> bool:
+def _pretrain(
+    data: TrainingData, net: NetPlan, start: Start, on_epoch: OnEpoch
+) -> bool:
     """Whether it was told to stop."""
     saved = start.saved
     if start.pretrained or (saved is not None and saved["phase"] == "cluster"):
@@ -134,7 +136,7 @@ def _pretrain(data: DeepData, net: NetPlan, start: Start, on_epoch: OnEpoch) -> 
 
 
 def _cluster(
-    data: DeepData,
+    data: TrainingData,
     net: NetPlan,
     plan: ClusterPlan,
     start: Start,
@@ -168,7 +170,7 @@ def _cluster(
 
 
 def _placed(
-    data: DeepData,
+    data: TrainingData,
     net: NetPlan,
     plan: ClusterPlan,
     start: Start,
@@ -202,7 +204,7 @@ def _out_of_range(what: str, net: NetPlan, start: Start) -> FloatingPointError:
     )
 
 
-def _fitted(training: Training, data: DeepData, plan: ClusterPlan) -> DeepFitted:
+def _fitted(training: Training, data: TrainingData, plan: ClusterPlan) -> DeepFitted:
     view, clusters, began = training.view, training.clusters, training.began
     assert view is not None
     assert clusters is not None
@@ -225,7 +227,7 @@ def _advice(advice: str, net: NetPlan) -> str:
 
 def _first_clusters(
     codes: Tensor,
-    data: DeepData,
+    data: TrainingData,
     plan: ClusterPlan,
     start: Start,
     saved: dict[str, Any] | None,
@@ -290,7 +292,7 @@ def in_data_units(
 
 
 def _isolated(
-    steps: Iterator[Step[Training]], data: DeepData, generator: torch.Generator
+    steps: Iterator[Step[Training]], data: TrainingData, generator: torch.Generator
 ) -> Iterator[Step[Training]]:
     """Steps in which torch's own random numbers come from a seed, and are put back."""
     while True:

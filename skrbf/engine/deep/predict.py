@@ -10,8 +10,22 @@ from torch import Tensor
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.rows import Rows
 from skrbf.engine.data.scaling import FAR
-from skrbf.engine.deep.prepare import WIDTH
+from skrbf.engine.data.training_data import TrainingData
 from skrbf.nn.autoencoder import Autoencoder
+
+# Temporaries of a row in a network, beside its features, for the size of blocks. Layers
+# are wider, but reading their weights takes a few hundred rows to pay off.
+NETWORK_COLUMNS = 256
+_ENOUGH_ROWS = (
+    128  # rows of a block, where they fit into the memory but not into a cache
+)
+
+
+def network_blocks(data: TrainingData) -> Iterator[Tensor]:
+    """Yield the rows in blocks for a network."""
+    columns = NETWORK_COLUMNS + data.rows.shape[1]
+    for rows, _, _ in data.blocks(columns, _ENOUGH_ROWS):
+        yield rows
 
 
 class Encoder(NamedTuple):
@@ -59,7 +73,7 @@ class EncodedRows(NamedTuple):
     encoder: Encoder
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        wide = max(columns, WIDTH + self.rows.n_features)
+        wide = max(columns, NETWORK_COLUMNS + self.rows.n_features)
         for start, stop, block in self.rows.blocks(wide):
             yield start, stop, self.encoder.encode(self.encoder.scaled(block))
 
@@ -92,7 +106,7 @@ def reconstruction_errors(
 
     Errors (eq-reconstruction) are in units of the mean variance of the features.
     """
-    for start, stop, block in rows.blocks(WIDTH + rows.n_features):
+    for start, stop, block in rows.blocks(NETWORK_COLUMNS + rows.n_features):
         scaled = encoder.scaled(block)
         codes = encoder.encode(scaled)
         errors = (encoder.module.decode(codes) - scaled).square().mean(1)

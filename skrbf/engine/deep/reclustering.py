@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.deep.center_updates import Clusters, Part, kmeans, match
-from skrbf.engine.deep.prepare import DeepData
+from skrbf.engine.deep.predict import network_blocks
 from skrbf.engine.deep.state import ClusterPlan, Training, View
 from skrbf.engine.kmeans.predict import Model, labels
 from skrbf.nn.autoencoder import DRAWN, Autoencoder, initialize
@@ -16,11 +17,11 @@ from skrbf.ops.clustering import assign_codes, shrink_and_perturb, spread
 from skrbf.ops.distances import squared_distances
 
 
-def encode_all(module: Autoencoder, data: DeepData) -> Tensor:
+def encode_all(module: Autoencoder, data: TrainingData) -> Tensor:
     """Codes (m, c) of all rows, without dropout and the like."""
     module.eval()
     with torch.no_grad():
-        return torch.cat([module.encode(rows) for rows in data.blocks()])
+        return torch.cat([module.encode(rows) for rows in network_blocks(data)])
 
 
 def code_distances(centers: Tensor, codes: Tensor) -> Tensor:
@@ -29,7 +30,9 @@ def code_distances(centers: Tensor, codes: Tensor) -> Tensor:
     return squared_distances(centers - origin, codes - origin)
 
 
-def begin(training: Training, data: DeepData, plan: ClusterPlan, codes: Tensor) -> None:
+def begin(
+    training: Training, data: TrainingData, plan: ClusterPlan, codes: Tensor
+) -> None:
     """Look at the codes that clustering starts with."""
     assert training.clusters is not None
     training.view = look(codes, training.clusters, data, plan)
@@ -37,7 +40,7 @@ def begin(training: Training, data: DeepData, plan: ClusterPlan, codes: Tensor) 
 
 
 def between_epochs(
-    training: Training, data: DeepData, plan: ClusterPlan, codes: Tensor
+    training: Training, data: TrainingData, plan: ClusterPlan, codes: Tensor
 ) -> None:
     """Move the centers as the plan has it and look at all codes."""
     view, clusters, before = training.view, training.clusters, training.before
@@ -53,7 +56,7 @@ def between_epochs(
     training.view = look(codes, clusters, data, plan)
 
 
-def moves(training: Training, data: DeepData) -> tuple[float, float]:
+def moves(training: Training, data: TrainingData) -> tuple[float, float]:
     """What an epoch has changed: label_change and center_shift."""
     view, before = training.view, training.before
     assert view is not None
@@ -67,7 +70,7 @@ def moves(training: Training, data: DeepData) -> tuple[float, float]:
 
 
 def _responsible(
-    clusters: Clusters, codes: Tensor, view: View, data: DeepData, plan: ClusterPlan
+    clusters: Clusters, codes: Tensor, view: View, data: TrainingData, plan: ClusterPlan
 ) -> Iterator[Part]:
     """All codes with their responsibilities, or with those of the codes before."""
     held = plan.once_per_epoch
@@ -90,7 +93,7 @@ def is_due(training: Training, plan: ClusterPlan) -> bool:
     return training.epoch % interval == 0 or training.epoch == plan.n_epochs
 
 
-def end_with_kmeans(training: Training, data: DeepData, plan: ClusterPlan) -> None:
+def end_with_kmeans(training: Training, data: TrainingData, plan: ClusterPlan) -> None:
     """K-means after an epoch that turned out to be the last.
 
     Where it was done already, nothing changes. The report keeps the change of labels
@@ -118,7 +121,7 @@ def _set_clusters(training: Training, clusters: Clusters) -> None:
     training.clusters = clusters
 
 
-def reset(training: Training, data: DeepData, plan: ClusterPlan) -> None:
+def reset(training: Training, data: TrainingData, plan: ClusterPlan) -> None:
     """Go on from weights that are partly drawn anew, and K-means on their codes.
 
     Between two epochs, so that a fit never ends with weights that were not trained.
@@ -135,14 +138,18 @@ def reset(training: Training, data: DeepData, plan: ClusterPlan) -> None:
     training.view = look(codes, clusters, data, plan)
 
 
-def nearest_centers(codes: Tensor, centers: Tensor, data: DeepData) -> Tensor:
+def nearest_centers(codes: Tensor, centers: Tensor, data: TrainingData) -> Tensor:
     """Labels (m,) int64 of codes, block by block."""
     rows, hard = data.compute.dense(codes), Model(centers, 0.0, ASSIGNMENTS["softmax"])
     return torch.cat([label for _, _, label in labels(rows, hard)])
 
 
 def _reinitialized(
-    codes: Tensor, clusters: Clusters, before: Tensor, data: DeepData, plan: ClusterPlan
+    codes: Tensor,
+    clusters: Clusters,
+    before: Tensor,
+    data: TrainingData,
+    plan: ClusterPlan,
 ) -> Clusters:
     """Centers by K-means, in the order of the labels that they inherit."""
     start = None if plan.regrow else clusters.centers
@@ -152,7 +159,9 @@ def _reinitialized(
     return Clusters(found.centers[order], found.mass[order])
 
 
-def look(codes: Tensor, clusters: Clusters, data: DeepData, plan: ClusterPlan) -> View:
+def look(
+    codes: Tensor, clusters: Clusters, data: TrainingData, plan: ClusterPlan
+) -> View:
     """Variance, temperature (eq-code-temperature) and labels of all codes."""
     variance, largest = spread(codes.to(data.compute.accumulate), data.weight)
     temperature = 2.0 * plan.temperature * largest
@@ -162,7 +171,7 @@ def look(codes: Tensor, clusters: Clusters, data: DeepData, plan: ClusterPlan) -
     return View(codes, clusters.centers, variance, temperature, nearest)
 
 
-def largest_cluster(view: View, data: DeepData, n_clusters: int) -> float:
+def largest_cluster(view: View, data: TrainingData, n_clusters: int) -> float:
     """Share of the weight that the largest cluster has: 1 where all have collapsed."""
     counts = torch.bincount(
         view.labels.cpu(), data.weight.cpu().double(), n_clusters

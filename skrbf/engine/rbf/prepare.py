@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.compute import Compute
-from skrbf.engine.data.deduplicate import distinct
-from skrbf.engine.data.holdout import hold_out
 from skrbf.engine.data.rows import DenseRows
-from skrbf.engine.data.scaling import Scaling, measure, scaled
+from skrbf.engine.data.scaling import Scaling
+from skrbf.engine.data.training_data import TrainingData
+from skrbf.engine.data.training_data import prepare as prepare_data
 from skrbf.engine.rbf.objective import Task
 from skrbf.ops.rbf import Activation
 
@@ -63,35 +63,36 @@ def prepare(
     seen : float
         Weight of the rows that were trained on before.
     """
-    found = distinct(rows, target.labels, target.weight)
-    here = out = torch.arange(len(found.number), device="cpu")
-    if validation is not None:
-        here, out = hold_out(found.labels, found.weight, *validation)
-    if scaling is None:
-        labels = found.labels[here] if target.own_scales else None
-        scaling = measure(rows, found.number[here], found.weight[here], labels)
-    device = target.compute.device
-    seen += target.unit * found.total * float(found.weight[here].sum())
-    task = Task(
-        scaled(rows, found.number, scaling).to(device),
-        found.labels.to(device),
-        found.weight.to(target.compute.dtype).to(device),
+    data, held_out = prepare_data(
+        rows,
+        target.labels,
+        target.weight,
+        target.compute,
+        scaling=scaling,
+        per_feature=target.own_scales,
+        validation=validation,
+    )
+    seen += target.unit * data.weight_sum
+    alpha = min(target.alpha / max(seen, sys.float_info.min), _MOST_ALPHA)
+    return Prepared(
+        _task(data, target, alpha),
+        None if held_out is None else _task(held_out, target, alpha),
+        data.row_index,
+        data.scaling,
+        data.n_points,
+        seen,
+    )
+
+
+def _task(data: TrainingData, target: Target, alpha: float) -> Task:
+    return Task(
+        data.rows,
+        data.labels,
+        data.weight / len(data.weight),
         target.n_classes,
         target.activation,
-        min(target.alpha / max(seen, sys.float_info.min), _MOST_ALPHA),
+        alpha,
         target.pull,
         target.smoothing,
         target.compute,
-    )
-    if validation is None:
-        return Prepared(task, None, found.number, scaling, found.n_points, seen)
-    # Without the rows held out there may be fewer points, and never more.
-    n_points = min(found.n_points, len(task.rows[here.to(device)].unique(dim=0)))
-    return Prepared(
-        task.take(here.to(device)),
-        task.take(out.to(device)),
-        found.number[here],
-        scaling,
-        n_points,
-        seen,
     )

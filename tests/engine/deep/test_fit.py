@@ -12,10 +12,11 @@ from torch import nn
 
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.scaling import Scaling
+from skrbf.engine.data.training_data import TrainingData, prepare
 from skrbf.engine.deep.center_updates import CENTER_RULES, Clusters, kmeans, match
 from skrbf.engine.deep.epochs import _batches, clustering, pretraining
 from skrbf.engine.deep.fit import _repeatable
-from skrbf.engine.deep.prepare import DeepData, prepare_rows
+from skrbf.engine.deep.predict import network_blocks
 from skrbf.engine.deep.reclustering import (
     begin,
     encode_all,
@@ -70,12 +71,19 @@ def data(compute):
     rows = rng.normal(size=(N, D)) + 3 * rng.integers(0, 2, size=(N, D))
     weight = rng.integers(1, 4, N).astype(float)
     scaling = Scaling(torch.zeros(D).double(), torch.ones(D).double())
-    return DeepData(
+    return training_data(
         torch.from_numpy(rows - rows.mean(0)),
         torch.from_numpy(weight / weight.mean()),
         scaling,
         compute,
     )
+
+
+def training_data(rows, weight, scaling, compute):
+    """Rows as a fit has them, that are not merged or scaled."""
+    n = len(rows)
+    index = torch.arange(n)
+    return TrainingData(rows, 0 * index, weight, index, n, n, scaling, compute)
 
 
 @pytest.fixture
@@ -254,13 +262,13 @@ def test_a_smaller_last_batch_is_a_smaller_step(data):
 
 def test_blocks_of_rows_keep_to_the_memory(data, module):
     small = Compute.resolve("cpu", torch.float64, work=0, memory_bytes=300_000)
-    wide = DeepData(torch.zeros(100, 900), torch.ones(100), data.scaling, small)
-    assert 1 < max(map(len, wide.blocks())) <= 300_000 / 8 / 8 / 900
-    assert_array_equal(torch.cat([*wide.blocks()]), wide.rows)
+    wide = training_data(torch.zeros(100, 900), torch.ones(100), data.scaling, small)
+    assert 1 < max(map(len, network_blocks(wide))) <= 300_000 / 8 / 8 / 900
+    assert_array_equal(torch.cat([*network_blocks(wide)]), wide.rows)
     large = Compute.resolve("cpu", torch.float32, work=0, memory_bytes=1 << 30)
     rows = torch.zeros(300, 100_000)  # so wide that a cache holds but few of them
-    wide = DeepData(rows, torch.ones(300), data.scaling, large)
-    assert [*map(len, wide.blocks())] == [128, 128, 44]
+    wide = training_data(rows, torch.ones(300), data.scaling, large)
+    assert [*map(len, network_blocks(wide))] == [128, 128, 44]
 
 
 def test_variance_and_temperature_of_codes_far_away(data, clusters):
@@ -792,7 +800,8 @@ def test_rows_are_merged_scaled_by_one_number_and_sorted(dtype, compute):
 
     def prepared(X, weight=None):
         weight = None if weight is None else torch.from_numpy(weight)
-        return prepare_rows(compute.dense(torch.from_numpy(X)), weight, None, compute)
+        rows = compute.dense(torch.from_numpy(X))
+        return prepare(rows, None, weight, compute)[0]
 
     a = prepared(X, weight)
     b = prepared(rng.permutation(X.repeat(weight.astype(int), 0)))

@@ -8,9 +8,9 @@ from scipy.optimize import linear_sum_assignment
 
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.scaling import Scaling
+from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.deep.center_updates import CENTER_RULES, Clusters
 from skrbf.engine.deep.epochs import clustering
-from skrbf.engine.deep.prepare import DeepData
 from skrbf.engine.deep.reclustering import begin, encode_all, end_with_kmeans
 from skrbf.engine.deep.state import ClusterPlan, NetPlan, start_training
 from skrbf.nn import DenseAutoencoder
@@ -29,9 +29,14 @@ def data():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(N, D)) + 3 * rng.integers(0, 2, size=(N, D))
     weight = rng.integers(1, 4, N).astype(float)
-    return DeepData(
+    index = torch.arange(N)
+    return TrainingData(
         torch.from_numpy(rows - rows.mean(0)),
+        0 * index,
         torch.from_numpy(weight / weight.mean()),
+        index,
+        N,
+        weight.sum(),
         Scaling(torch.zeros(D).double(), torch.ones(D).double()),
         Compute.resolve("cpu", torch.float64, work=0, memory_bytes=1 << 30),
     )

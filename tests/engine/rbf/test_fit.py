@@ -11,9 +11,9 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from skrbf.engine.data.compute import Compute
-from skrbf.engine.data.deduplicate import distinct
+from skrbf.engine.data.deduplicate import deduplicate
 from skrbf.engine.data.holdout import hold_out
-from skrbf.engine.data.scaling import measure, scaled
+from skrbf.engine.data.scaling import apply_scaling, fit_scaling
 from skrbf.engine.rbf import fit as rbf
 from skrbf.engine.rbf import objective as net
 from skrbf.engine.rbf.initial_units import (
@@ -78,30 +78,30 @@ def start_of(task, width="per_center", k=8):
 def test_distinct_rows_have_an_order_of_their_own(rng, dtype):
     X = rng.integers(0, 3, (60, 2)).astype(dtype)
     y, w = rng.integers(0, 2, 60), rng.integers(0, 4, 60)
-    found = distinct(host(X), torch.from_numpy(y), torch.from_numpy(w).double())
+    found = deduplicate(host(X), torch.from_numpy(y), torch.from_numpy(w).double())
 
     table = {}
     for x, label, weight in zip(X.tolist(), y, w, strict=True):
         if weight:
             table[(*x, label)] = table.get((*x, label), 0) + weight
-    keys = [(*X[i].tolist(), y[i]) for i in found.number.tolist()]
+    keys = [(*X[i].tolist(), y[i]) for i in found.index.tolist()]
     assert sorted(keys) == sorted(table)
-    places = row_projections(torch.tensor(X[found.number]).double() / 2)
+    places = row_projections(torch.tensor(X[found.index]).double() / 2)
     assert torch.equal(places, places.sort()[0])
     expected = [table[key] / w.sum() for key in keys]
     np.testing.assert_allclose(found.weight, expected, rtol=1e-12)
     assert found.labels.tolist() == [key[2] for key in keys]
     assert found.total == w.sum()
     assert found.n_points == len({key[:2] for key in keys})
-    for i in found.number.tolist():  # the first of equal rows
+    for i in found.index.tolist():  # the first of equal rows
         same = (X[i] == X).all(1) & (y == y[i]) & (w > 0)
         assert i == np.flatnonzero(same)[0]
 
     order = rng.permutation(60)
     more = order.repeat(w[order])
-    again = distinct(host(X[more]), torch.from_numpy(y[more]), None)
+    again = deduplicate(host(X[more]), torch.from_numpy(y[more]), None)
     assert torch.equal(again.weight, found.weight)
-    np.testing.assert_array_equal(X[more][again.number], X[found.number])
+    np.testing.assert_array_equal(X[more][again.index], X[found.index])
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_distinct_rows_have_an_order_of_their_own(rng, dtype):
 def test_an_order_that_rounding_units_and_origins_hardly_change(rng, other):
     X = rng.normal(size=(500, 5))
     labels = torch.zeros(500, dtype=torch.int64)
-    place = distinct(host(X), labels, None).number.argsort()
-    moved = distinct(host(other(X)), labels, None).number.argsort() - place
+    place = deduplicate(host(X), labels, None).index.argsort()
+    moved = deduplicate(host(other(X)), labels, None).index.argsort() - place
     assert (moved != 0).sum() < 25
     assert moved.abs().max() <= 2
 
@@ -129,9 +129,9 @@ def test_rows_with_the_same_key_are_still_told_apart(rng, monkeypatch):
         "skrbf.engine.data.deduplicate.row_keys",
         lambda rows: torch.zeros(len(rows), dtype=torch.int64),
     )
-    found = distinct(host(X), torch.zeros(6, dtype=torch.int64), None)
+    found = deduplicate(host(X), torch.zeros(6, dtype=torch.int64), None)
     assert float(found.weight.sum()) == pytest.approx(1.0)
-    assert len({tuple(X[i]) for i in found.number.tolist()}) == 3
+    assert len({tuple(X[i]) for i in found.index.tolist()}) == 3
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def table(rng):
 
 def measured(X, y, w):
     labels = None if y is None else torch.from_numpy(y)
-    return measure(host(X), torch.arange(50), torch.from_numpy(w), labels)
+    return fit_scaling(host(X), torch.arange(50), torch.from_numpy(w), labels)
 
 
 def test_scaling_is_spread_over_relevance(table):
@@ -169,7 +169,7 @@ def test_scaling_is_spread_over_relevance(table):
     np.testing.assert_allclose(scaling.mean, mean, rtol=1e-12)
     expected = spread / np.sqrt(counts / counts.mean())
     np.testing.assert_allclose(scaling.scale, expected, rtol=1e-9)
-    found = scaled(host(X), torch.arange(50), scaling)
+    found = apply_scaling(host(X), torch.arange(50), scaling)
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, (X - mean) / expected, atol=1e-6)
 
@@ -201,7 +201,7 @@ def test_a_constant_feature_becomes_exactly_zero(table, value, classes):
     X = np.column_stack([X, np.full(50, value)])
     scaling = measured(X, y if classes else None, w)
     assert scaling.mean[-1] == value
-    assert not scaled(host(X), torch.arange(50), scaling)[:, -1].any()
+    assert not apply_scaling(host(X), torch.arange(50), scaling)[:, -1].any()
 
 
 @pytest.mark.parametrize("power", [-1000, -600, -500, 500, 1000])
