@@ -259,7 +259,7 @@ class DeepCenteringClustering(
 
     history_ : dict of lists
         For every epoch its "phase" ("pretrain", "cluster"), "loss",
-        "reconstruction_loss", "clustering_loss", "scale_drift" (of the codes, since
+        "reconstruction_loss", "clustering_loss", "scale_penalty" (of the codes, since
         clustering began; "loss" has it too), "label_change" (share of the weight),
         "center_shift" (root mean square, in standard deviations of the codes),
         "code_variance", "largest_cluster" (share of the weight), "temperature",

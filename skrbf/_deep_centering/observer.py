@@ -13,7 +13,7 @@ class EpochObserver(FitObserver):
         "loss",
         "reconstruction_loss",
         "clustering_loss",
-        "scale_drift",
+        "scale_penalty",
         "label_change",
         "center_shift",
         "code_variance",

@@ -25,7 +25,7 @@ class CenteringLoss(NamedTuple):
         ``function(codes, centers, distances, responsibilities)``, of shapes (n, c),
         (k, c), (k, n) and (k, n): a loss (n,), in squared units of the codes.
     holds_scale : bool
-        Whether `scale_drift` is added to it.
+        Whether `scale_penalty` is added to it.
     """
 
     function: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -180,7 +180,7 @@ CENTERING_LOSSES: dict[str, CenteringLoss] = {
 
 
 @full_precision
-def scale_drift(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Tensor:
+def scale_penalty(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Tensor:
     r"""How far the scale of codes has drifted (:eq:`eq-scale-drift`).
 
     .. math:: \Bigl( \sqrt{V / V_0} - 1 \Bigr)^2
@@ -205,7 +205,7 @@ def scale_drift(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Tens
     --------
     >>> import torch
     >>> codes = torch.tensor([[2.0], [-2.0]])
-    >>> scale_drift(codes, torch.ones(2), 1.0), scale_drift(codes, torch.ones(2), 4.0)
+    >>> scale_penalty(codes, torch.ones(2), 1.0), scale_penalty(codes, torch.ones(2), 4.0)
     (tensor(1.), tensor(0.))
     """
     share = weight / weight.sum()  # (n,)

@@ -34,7 +34,7 @@ __all__ = [
     "neighbor_widths",
     "regularized_loss",
     "responsibilities",
-    "scale_drift",
+    "scale_penalty",
     "shrink_and_perturb",
     "softmax",
     "sparsemax",
@@ -573,7 +573,7 @@ def regularized_loss(
 
 
 @full_precision
-def scale_drift(
+def scale_penalty(
     codes: Tensor, variance: Tensor | float, sample_weight: Tensor | None = None
 ) -> Tensor:
     r"""Penalize a change of the total variance of codes (:eq:`eq-scale-drift`).
@@ -598,8 +598,8 @@ def scale_drift(
     --------
     >>> import torch
     >>> codes = torch.tensor([[2.0], [-2.0]])
-    >>> scale_drift(codes, 1.0), scale_drift(codes, 4.0)
+    >>> scale_penalty(codes, 1.0), scale_penalty(codes, 4.0)
     (tensor(1.), tensor(0.))
     """
     weight = torch.ones_like(codes[:, 0]) if sample_weight is None else sample_weight
-    return clustering.scale_drift(codes, weight, variance)
+    return clustering.scale_penalty(codes, weight, variance)

@@ -116,7 +116,7 @@ def test_history_has_every_epoch(blobs, system):
     )
     assert last.notna().all(axis=None)
     weight = system.get("clustering_weight", 1.0)
-    pull = last.clustering_loss + last.scale_drift
+    pull = last.clustering_loss + last.scale_penalty
     total = last.reconstruction_loss + weight * pull
     assert_allclose(last.loss, total)
     assert last.label_change.between(0, 1).all()

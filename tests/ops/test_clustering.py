@@ -13,7 +13,7 @@ from skrbf.ops.clustering import (
     distance_loss,
     regularized_loss,
     running_means,
-    scale_drift,
+    scale_penalty,
     shrink_and_perturb,
     spread,
     variance_share,
@@ -124,7 +124,7 @@ def test_the_drift_of_the_scale(codes):
     variance = np.average(spreads, weights=weight)
     for scale in (0.5, 1.0, 3.0):
         s = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
-        drift = scale_drift(s * codes + 5.0, weight, variance)
+        drift = scale_penalty(s * codes + 5.0, weight, variance)
         assert drift.item() == pytest.approx((scale - 1) ** 2, abs=1e-12)
         (slope,) = torch.autograd.grad(drift, s)
         assert slope.item() == pytest.approx(2 * (scale - 1), abs=1e-10)
@@ -138,7 +138,7 @@ def test_shrinking_does_not_pay(codes, centers):
     share = (weight @ distance_loss(codes, centers, distances, r)).item() / variance
 
     def total(scale):
-        drift = scale_drift(scale * codes, weight, variance).item()
+        drift = scale_penalty(scale * codes, weight, variance).item()
         return scale**2 * share + drift
 
     best = 1 / (1 + share)
@@ -148,7 +148,7 @@ def test_shrinking_does_not_pay(codes, centers):
 
 def test_codes_that_are_all_the_same_have_no_slope():
     h = torch.ones(4, 2, requires_grad=True)
-    drift = scale_drift(h, torch.ones(4), 2.0)
+    drift = scale_penalty(h, torch.ones(4), 2.0)
     assert drift.item() == 1
     (slope,) = torch.autograd.grad(drift, h)
     assert not slope.any()

@@ -190,7 +190,7 @@ def test_losses_are_their_definitions():
     torch.testing.assert_close(ops.centroid_loss(codes, centers, r), inside)
     variance = codes.var(0, correction=0).sum()
     drift = (variance.sqrt() / 2 - 1) ** 2
-    torch.testing.assert_close(ops.scale_drift(codes, 4.0), drift)
+    torch.testing.assert_close(ops.scale_penalty(codes, 4.0), drift)
 
 
 @maps

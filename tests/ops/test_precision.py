@@ -130,7 +130,7 @@ PUBLIC_SLOPED = {
     "ops.distance_loss": rows_first(ops.distance_loss, "distances", "r"),
     "ops.centroid_loss": rows_first(ops.centroid_loss, "rows", "centers", "r"),
     "ops.regularized_loss": rows_first(ops.regularized_loss, "rows", "distances", "r"),
-    "ops.scale_drift": lambda a: ops.scale_drift(a["rows"], 2.0, a["weight"]),
+    "ops.scale_penalty": lambda a: ops.scale_penalty(a["rows"], 2.0, a["weight"]),
     "ops.shrink_and_perturb": lambda a: ops.shrink_and_perturb(
         a["rows"], a["rows"], 0.25
     ),
@@ -205,7 +205,7 @@ SLOPED = {
     "running_means": each(
         kernels.running_means, "centers", "mass", "rows", "r", "weight"
     ),
-    "scale_drift": lambda a: kernels.scale_drift(a["rows"], a["weight"], 2.0),
+    "scale_penalty": lambda a: kernels.scale_penalty(a["rows"], a["weight"], 2.0),
     "variance_share": each(kernels.variance_share, "weight"),
     "shrink_and_perturb": lambda a: kernels.shrink_and_perturb(
         a["rows"], a["rows"], 0.25

@@ -21,7 +21,7 @@ from skrbf.engine.deep.state import ClusterPlan, NetPlan, Training, View
 from skrbf.engine.training.loop import Step
 from skrbf.engine.training.records import Record
 from skrbf.nn.autoencoder import Autoencoder
-from skrbf.ops.clustering import assign_codes, scale_drift, variance_share
+from skrbf.ops.clustering import assign_codes, scale_penalty, variance_share
 
 
 def pretraining(
@@ -80,7 +80,7 @@ def clustering(
             loss=loss,
             reconstruction_loss=error,
             clustering_loss=pull,
-            scale_drift=drift,
+            scale_penalty=drift,
             label_change=change,
             center_shift=shift,
             code_variance=training.view.variance,
@@ -142,7 +142,7 @@ def _clustering_epoch(
         drift = pull.new_zeros(())
         if plan.loss.holds_scale and variance > 0 and b > 1:
             expected = variance * variance_share(weight) / whole
-            drift = weight.sum() * scale_drift(codes[:b], weight, expected)
+            drift = weight.sum() * scale_penalty(codes[:b], weight, expected)
         parts = torch.stack([share @ errors, unit * pull, drift])
         loss = parts[0] + plan.weight * (parts[1] + parts[2])
         _descend(training.optimizer, loss / size)

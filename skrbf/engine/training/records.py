@@ -1,8 +1,8 @@
-"""The log of a fit: one record for each step, and the hook that sees it."""
+"""Records of a fit: the log of its steps, the hook that sees them, and its result."""
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 State = TypeVar("State")
 
@@ -20,7 +20,7 @@ class Record(NamedTuple):
     n_clusters: float = math.nan
     reconstruction_loss: float = math.nan
     clustering_loss: float = math.nan
-    scale_drift: float = math.nan
+    scale_penalty: float = math.nan
     label_change: float = math.nan  # share of the weight
     center_shift: float = math.nan  # root mean square, in deviations of the codes
     code_variance: float = math.nan
@@ -30,10 +30,19 @@ class Record(NamedTuple):
     seconds: float = math.nan
 
 
+class Descent(NamedTuple, Generic[State]):
+    """Result of a loop that lowers an objective."""
+
+    state: State
+    objective: float
+    n_iter: int
+    converged: bool
+
+
 # Called after every step; a true answer ends the fit where it stands.
 OnStep = Callable[[Record, State], bool]
 
 
 def never_stop(record: Record, state: object) -> bool:
-    """Watch nothing, and let the fit go on: the hook of a fit that nobody watches."""
+    """Let every step pass: the hook of a fit without observers."""
     return False

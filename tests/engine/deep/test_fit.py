@@ -247,7 +247,7 @@ def test_few_rows_are_held_to_what_few_rows_have(data, module, clusters, size):
         present = np.square(rows - rows.mean(0)).sum(1).mean()
         expected = variance * (1 - 1 / b) / (1 - 1 / N)
         drift += b / N * (np.sqrt(present / expected) - 1) ** 2
-    assert training.report.scale_drift == pytest.approx(drift, abs=1e-12)
+    assert training.report.scale_penalty == pytest.approx(drift, abs=1e-12)
 
 
 def test_a_smaller_last_batch_is_a_smaller_step(data):
@@ -296,7 +296,7 @@ def test_deterministic_convolutions_are_asked_for_and_settings_come_back():
 
 def test_a_row_alone_has_no_scale(data, module, clusters):
     net = NET._replace(batch_size=1)
-    assert one_epoch(module, data, clusters, net).report.scale_drift == 0
+    assert one_epoch(module, data, clusters, net).report.scale_penalty == 0
 
 
 def test_codes_far_from_the_origin(data, module, clusters):
@@ -316,13 +316,13 @@ def test_the_regularized_loss_has_no_drift(data, module, clusters):
     regularized = CENTERING_LOSSES["regularized"]
     variance, _ = moments(encode_all(module, data), data.weight)
     training = one_epoch(module, data, clusters, began=9 * variance, loss=regularized)
-    assert training.report.scale_drift == 0
+    assert training.report.scale_penalty == 0
     assert_same(training, one_epoch(module, data, clusters, loss=regularized).module)
 
 
 def test_codes_that_were_all_the_same_have_no_drift(data, module, clusters):
     training = one_epoch(module, data, clusters, began=0.0)
-    assert training.report.scale_drift == training.report.clustering_loss == 0
+    assert training.report.scale_penalty == training.report.clustering_loss == 0
     assert_same(training, one_epoch(module, data, clusters, weight=0.0).module)
 
 
