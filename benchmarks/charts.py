@@ -1,7 +1,7 @@
 """Charts of the pages in ``results``, drawn from their tables when the site is built.
 
-A chart comes with the sentence that says what it shows. Both are made from the rows
-that the page has, so neither can say anything else than the page. To see one:
+Each chart has a sentence that summarizes it. Both are computed from the tables of the
+page, so they cannot contradict the page. To draw one chart:
 
     python benchmarks/charts.py kmeans_quality      # writes kmeans_quality.svg
 """
@@ -23,7 +23,7 @@ RUN = re.compile(r"(\S+) (.+): ACC (\S+) NMI (\S+) ARI (\S+) in (\S+) s")
 
 
 def blocks(text):
-    """Tables and printed runs of a page, in its order: a list of rows each."""
+    """Return the tables and printed runs of a page in order, each a list of rows."""
     found = []
     for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if not line.startswith("```")]
@@ -35,7 +35,7 @@ def blocks(text):
 
 
 def table(lines):
-    """Rows of a table by column. A column "sd" belongs to the one before it."""
+    """Return rows of a table by column. A column "sd" belongs to the one before it."""
     heads, _, *rows = (
         [cell.strip() for cell in line.strip("|").split("|")] for line in lines
     )
@@ -46,14 +46,14 @@ def table(lines):
 
 
 def run(line):
-    """One printed run of deep clustering, as a row."""
+    """Parse one printed run of deep clustering into a row."""
     name, system, *values = RUN.fullmatch(line).groups()
     values = dict(zip(("ACC", "NMI", "ARI", "s"), map(float, values), strict=True))
     return {"set": name, "system": system, "ACC sd": 0.0, **values}
 
 
 def number(cell):
-    """A number, with what stands in brackets behind it left out; else the text."""
+    """Convert a cell to a number without its note in brackets, or return its text."""
     try:
         return float(cell.split(" (")[0])
     except ValueError:
@@ -61,7 +61,7 @@ def number(cell):
 
 
 def panels(heights):
-    """A figure with panels below each other, as high as their numbers of rows."""
+    """Create a figure with stacked panels, whose heights are their numbers of rows."""
     size = (WIDTH, 0.7 * len(heights) + 0.24 * sum(heights))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)
@@ -79,7 +79,7 @@ def name_rows(axis, names):
 
 
 def classifiers(text):
-    """Accuracy of each method on each set."""
+    """Plot the accuracy of each method on each set."""
     rows = blocks(text)[0]
     styles = {
         "RBFNetClassifier": {"c": BLUE, "marker": "o", "s": 50, "zorder": 3},
@@ -102,19 +102,19 @@ def classifiers(text):
     axis.set_xlabel("test accuracy, %")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     own, svc = of["RBFNetClassifier"], of["SVC"]
-    share = median(
+    ratio = median(
         a["predict ms"] / b["predict ms"] for a, b in zip(own, svc, strict=True)
     )
     return figure, (
-        f"Over {len(sets)} data sets the mean test accuracy of `RBFNetClassifier` is "
-        f"{mean(row['accuracy'] for row in own):.2f} %, that of `SVC` with a searched "
-        f"`C` {mean(row['accuracy'] for row in svc):.2f} %, and its predictions take "
-        f"{100 * share:.1f} % of the time (median)."
+        f"Over {len(sets)} data sets, `RBFNetClassifier` has a mean test accuracy of "
+        f"{mean(row['accuracy'] for row in own):.2f} %, and `SVC` with `C` from a search "
+        f"has {mean(row['accuracy'] for row in svc):.2f} %. The predictions of "
+        f"`RBFNetClassifier` take {100 * ratio:.1f} % of the time of `SVC` (median)."
     )
 
 
 def kmeans_quality(text):
-    """Inertia and time of every problem, relative to KMeans."""
+    """Plot inertia and time of every problem, relative to KMeans."""
     rows = blocks(text)[0]
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axis = figure.subplots()
@@ -143,16 +143,16 @@ def kmeans_quality(text):
         text,
         re.M,
     )
-    n, average, most, time = summary.groups()  # of ratios with all their digits
+    n, average, most, time = summary.groups()  # computed from unrounded ratios
     return figure, (
-        f"On {n} problems `SoftKMeans(temperature=0)` has {average} of the inertia of "
-        f"`KMeans(n_init=10)` (geometric mean, {most} at most) in {time} of its time "
-        "(median)."
+        f"On {n} problems, the inertia of `SoftKMeans(temperature=0)` is {average} of "
+        f"that of `KMeans(n_init=10)` (geometric mean; maximum {most}), and its time is "
+        f"{time} of that of `KMeans` (median)."
     )
 
 
 def kmeans_speed(text):
-    """Time of one iteration relative to KMeans, for each shape."""
+    """Plot the time of one iteration relative to KMeans, for each shape."""
     rows = blocks(text)[0]
     columns = {
         "temperature 0": ("hard/KMeans", BLUE),
@@ -173,12 +173,13 @@ def kmeans_speed(text):
     soft = [row["softmax/KMeans"] for row in rows]
     return figure, (
         f"A hard iteration takes {min(hard):.2f} to {max(hard):.2f} times as long as "
-        f"one of `KMeans`, and a soft one {min(soft):.2f} to {max(soft):.2f} times."
+        f"an iteration of `KMeans`, and a soft iteration {min(soft):.2f} to "
+        f"{max(soft):.2f} times as long."
     )
 
 
 def assignment_maps(text):
-    """Time of the sparse maps over that of the library, for each block."""
+    """Plot the time of the library relative to the sparse maps, for each block."""
     rows = blocks(text)[0]
     columns = {
         "entmax-1.5": ("entmax15 times", BLUE),
@@ -198,14 +199,14 @@ def assignment_maps(text):
     ratios = [row[column] for row in rows for column, _ in columns.values()]
     return figure, (
         f"The library entmax takes {min(ratios):.1f} to {max(ratios):.1f} times as "
-        "long as the kernels that fits compute the sparse maps with."
+        "long as the kernels of skrbf for the sparse maps."
     )
 
 
 def threads(text):
-    """Time of all threads and of those chosen over that of one, on a busy machine."""
+    """Plot the time with all and with the chosen threads relative to one thread."""
     rows = [row for row in blocks(text)[0] if row["machine"] == "busy"]
-    columns = {"all threads": ("all", ORANGE), "those chosen": ("chosen", BLUE)}
+    columns = {"all threads": ("all", ORANGE), "chosen number": ("chosen", BLUE)}
     figure, (axis,) = panels([2 * len(rows)])
     for i, (name, (column, color)) in enumerate(columns.items()):
         places = [j + 0.38 * (i - 0.5) for j in range(len(rows))]
@@ -217,15 +218,15 @@ def threads(text):
     axis.set_xlabel("time on a busy machine / that of one thread")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure, (
-        "On a busy machine a fit or prediction takes up to "
+        "On a busy machine, a fit or a prediction takes up to "
         f"{max(row['all'] for row in rows):.2f} times as long with all threads as with "
-        f"one, and up to {max(row['chosen'] for row in rows):.2f} times with those "
-        "that are chosen."
+        f"one thread, and up to {max(row['chosen'] for row in rows):.2f} times as long "
+        "with the number of threads that skrbf chooses."
     )
 
 
 def memory(text):
-    """Growth of memory during a fit."""
+    """Plot the growth of memory during a fit."""
     rows = blocks(text)[0]
     figure, (axis,) = panels([len(rows)])
     colors = [ORANGE if row["case"] == "kmeans" else BLUE for row in rows]
@@ -238,13 +239,13 @@ def memory(text):
     most = max(row["fit"] for row in rows if row["case"] != "kmeans")
     (peer,) = (row["fit"] for row in rows if row["case"] == "kmeans")
     return figure, (
-        f"A fit of `SoftKMeans` adds {most:.1f} MB at most to the memory that is in "
-        f"use, and one of `KMeans` {peer:.1f} MB."
+        f"A fit of `SoftKMeans` adds at most {most:.1f} MB to the memory in use, and a "
+        f"fit of `KMeans` adds {peer:.1f} MB."
     )
 
 
 def accuracies(rows):
-    """Mean and standard deviation of the accuracy of each system, in their order."""
+    """Compute mean and standard deviation of the accuracy of each system, in order."""
     found = {}
     for row in rows:
         found.setdefault(row["system"], []).append(row)
@@ -258,7 +259,7 @@ def accuracies(rows):
 
 
 def deep(chosen, own=("default",)):
-    """Draw accuracies: `chosen` has rows by the title of their panel."""
+    """Plot accuracies; `chosen` maps the title of each panel to its rows."""
     every = {title: accuracies(rows) for title, rows in chosen.items()}
     figure, axes = panels([len(systems) for systems in every.values()])
     for axis, (title, systems) in zip(axes, every.items(), strict=True):
@@ -272,72 +273,76 @@ def deep(chosen, own=("default",)):
 
 
 def by_set(rows):
-    """Rows by their set."""
+    """Group rows by data set."""
     names = dict.fromkeys(row["set"] for row in rows)
     return {name: [row for row in rows if row["set"] == name] for name in names}
 
 
 def deep_one_set(text):
-    """All systems on one set."""
+    """Plot all systems on one set."""
     figure, every = deep(by_set(blocks(text)[0]))
     ((name, systems),) = every.items()
     return figure, (
-        f"By default `DeepCenteringClustering` gets {systems['default'][0]:.1f} % of "
-        f"{name} right, K-means of the same codes {systems['AE + K-means'][0]:.1f} %, "
-        f"and K-means of the pixels {systems['K-means'][0]:.1f} %."
+        "With default parameters, `DeepCenteringClustering` clusters "
+        f"{systems['default'][0]:.1f} % of {name} correctly, K-means on the same "
+        f"pretrained codes {systems['AE + K-means'][0]:.1f} %, and K-means on the "
+        f"pixels {systems['K-means'][0]:.1f} %."
     )
 
 
 def deep_clustpy(text):
-    """DCN here and in ClustPy."""
+    """Plot DCN in skrbf and in ClustPy."""
     figure, every = deep(by_set(blocks(text)[0]), own=("skrbf DCN, all",))
     pairs = [
-        f"{systems['skrbf DCN, all'][0]:.1f} % of {name} right, ClustPy's "
-        f"{systems['ClustPy DCN, all'][0]:.1f} %"
+        f"{systems['skrbf DCN, all'][0]:.1f} % and "
+        f"{systems['ClustPy DCN, all'][0]:.1f} % on {name}"
         for name, systems in every.items()
     ]
-    return figure, f"DCN gets {', and '.join(pairs)}."
+    return figure, (
+        "The accuracies of DCN in skrbf and in ClustPy are "
+        f"{', and '.join(pairs)}, respectively."
+    )
 
 
 def deep_augmented(text):
-    """Two lengths of pretraining."""
+    """Plot two lengths of pretraining."""
     *_, short, long = blocks(text)
     chosen = {"50 epochs of pretraining": short, "150 epochs of pretraining": long}
     figure, every = deep(chosen)
     means = [systems["default"][0] for systems in every.values()]
     return figure, (
-        "With augmentation `DeepCenteringClustering` gets "
-        f"{means[0]:.1f} % of usps right after 50 epochs of pretraining, and "
-        f"{means[1]:.1f} % after 150."
+        "With augmentation, `DeepCenteringClustering` clusters "
+        f"{means[0]:.1f} % of usps correctly after 50 epochs of pretraining, and "
+        f"{means[1]:.1f} % after 150 epochs."
     )
 
 
 def deep_long(text):
-    """Long pretraining, with codes that have bounds."""
+    """Plot runs with long pretraining and bounded codes."""
     convolutions, dense = blocks(text)[:2]
     figure, every = deep({"usps, convolutions": convolutions, "mnist70k, dense": dense})
     said = [
-        f"{systems['default'][0]:.1f} % of {title.split(',')[0]} right, and K-means of "
-        f"the same codes {systems['AE + K-means'][0]:.1f} %"
+        f"{systems['default'][0]:.1f} % of {title.split(',')[0]} correctly "
+        f"({systems['AE + K-means'][0]:.1f} %)"
         for title, systems in every.items()
     ]
     return figure, (
-        "With augmentation and long pretraining `DeepCenteringClustering` gets "
-        f"{'; '.join(said)}."
+        "With augmentation and long pretraining, `DeepCenteringClustering` clusters "
+        f"{' and '.join(said)}; in brackets, K-means on the same pretrained codes."
     )
 
 
 def deep_others(text):
-    """Text and objects, with codes that have bounds and without."""
+    """Plot text and objects, with bounded and with unbounded codes."""
     figure, every = deep(by_set(blocks(text)[-1]))
     said = [
-        f"{systems['default'][0]:.1f} % of {name.split('_')[0]} right "
+        f"{systems['default'][0]:.1f} % of {name.split('_')[0]} "
         f"({systems['K-means'][0]:.1f} %)"
         for name, systems in every.items()
     ]
     return figure, (
-        "By default `DeepCenteringClustering` gets "
-        f"{', '.join(said)}; in brackets, K-means of the rows."
+        "With default parameters, `DeepCenteringClustering` correctly clusters "
+        f"{', '.join(said)}; in brackets, K-means on the rows."
     )
 
 
