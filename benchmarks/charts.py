@@ -107,8 +107,8 @@ def classifiers(text):
     )
     return figure, (
         f"Over {len(sets)} data sets, `RBFNetClassifier` has a mean test accuracy of "
-        f"{mean(row['accuracy'] for row in own):.2f} %, and `SVC` with `C` from a search "
-        f"has {mean(row['accuracy'] for row in svc):.2f} %. The predictions of "
+        f"{mean(row['accuracy'] for row in own):.2f} %, and `SVC` with `C` from a "
+        f"search has {mean(row['accuracy'] for row in svc):.2f} %. The predictions of "
         f"`RBFNetClassifier` take {100 * ratio:.1f} % of the time of `SVC` (median)."
     )
 
@@ -146,8 +146,8 @@ def kmeans_quality(text):
     n, average, most, time = summary.groups()  # computed from unrounded ratios
     return figure, (
         f"On {n} problems, the inertia of `SoftKMeans(temperature=0)` is {average} of "
-        f"that of `KMeans(n_init=10)` (geometric mean; maximum {most}), and its time is "
-        f"{time} of that of `KMeans` (median)."
+        f"that of `KMeans(n_init=10)` (geometric mean; maximum {most}), and its time "
+        f"is {time} of that of `KMeans` (median)."
     )
 
 

@@ -1,6 +1,6 @@
-"""Cluster handwritten digits into many clusters, and see which of them are doubtful.
+"""Cluster handwritten digits into 100 clusters, and list the most doubtful digits.
 
-Run as ``python examples/quickstart_digits.py``; the data come with scikit-learn.
+Run ``python examples/quickstart_digits.py``. The data come with scikit-learn.
 """
 
 import time
@@ -32,8 +32,8 @@ for name, model in models.items():
     seconds = time.perf_counter() - began
     print(f"{name:28}  {model.inertia_:7.0f}  {seconds:7.2f}")
 
-# The last model is soft: it tells how sure it is of each row. A cluster goes by the
-# digit that is commonest in it.
+# The last model is soft and returns probabilities. The most common digit of a cluster
+# gives the cluster its name.
 probability = soft.predict_proba(X)  # (1797, 100)
 common = [np.bincount(digit[soft.labels_ == k]).argmax() for k in range(N_CLUSTERS)]
 

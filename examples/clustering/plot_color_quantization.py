@@ -1,13 +1,13 @@
 """
-==========================
-A picture in a few colors
-==========================
+=====================
+A photo in few colors
+=====================
 
-The pixels of a photograph are clustered by their color, and each is drawn in the
-color of its center: the classical use of K-means. The start of
-:class:`~skrbf.SoftKMeans` needs no seed, so that the palette is the same each time.
-Responsibilities mix the colors of a few centers, which takes away the false contours
-in the sky.
+This example reduces a photograph to 12 colors, a classical use of K-means. It clusters
+the pixels by color and draws each pixel in the color of its center.
+:class:`~skrbf.SoftKMeans` needs no seed, so the palette is the same in every run. With
+soft responsibilities, a pixel mixes the colors of a few centers, which removes the
+false contours in the sky.
 """
 
 import time
@@ -22,7 +22,7 @@ from skrbf import SoftKMeans
 # %%
 # Palettes
 # --------
-# All 273280 pixels are used. At ``temperature=0`` the model is K-means.
+# The fits use all 273280 pixels. With ``temperature=0`` the model is K-means.
 
 china = load_sample_image("china.jpg")
 X = china.reshape(-1, 3).astype(np.float32) / 255
@@ -41,17 +41,17 @@ for name, model in models.items():
 # %%
 # Hard and mixed colors
 # ----------------------
-# ``transform`` gives the responsibilities. Those of entmax are exactly 0 for most
-# centers: a pixel is a mixture of few.
+# ``transform`` returns the responsibilities. With entmax, they are exactly 0 for most
+# centers, so a pixel is a mixture of a few colors.
 
 hard, soft = models["SoftKMeans, temperature 0"], models["SoftKMeans, entmax"]
-share = soft.transform(X)  # (273280, 12)
-print(f"Each pixel mixes {np.count_nonzero(share, axis=1).mean():.1f} colors.")
+responsibility = soft.transform(X)  # (273280, 12)
+print(f"Each pixel mixes {np.count_nonzero(responsibility, axis=1).mean():.1f} colors.")
 n_colors = len(np.unique(X, axis=0))
 pictures = {
     f"{n_colors} colors": X,
-    "12, one for a pixel": hard.cluster_centers_[hard.labels_],
-    "12, mixed": share @ soft.cluster_centers_,
+    "12, one per pixel": hard.cluster_centers_[hard.labels_],
+    "12, mixed": responsibility @ soft.cluster_centers_,
 }
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
 for axis, (title, pixels) in zip(axes, pictures.items(), strict=True):

@@ -1,12 +1,12 @@
 """
-==================================
-Which part of a library is it from
-==================================
+===============================
+Clustering docstrings by topic
+===============================
 
-The functions and classes of SciPy have long docstrings. Do these fall into the packages
-of SciPy by their words alone? Eleven clusters are found for eleven packages, first
-among sparse word frequencies, then in a space of fewer dimensions. The names of the
-packages are only used to judge. The texts are those of the SciPy that is installed, so
+The functions and classes of SciPy have long docstrings. Do their words alone separate
+the packages of SciPy? This example finds eleven clusters for eleven packages, first
+with sparse word frequencies, then in a space of fewer dimensions. The names of the
+packages are used for evaluation only. The texts come from the installed SciPy, so
 another version gives other numbers.
 """
 
@@ -25,10 +25,10 @@ from sklearn.preprocessing import Normalizer
 from skrbf import DeepCenteringClustering, SoftKMeans
 
 # %%
-# Words, sparse
-# -------------
+# Sparse words
+# ------------
 # Each docstring is a row of weighted word frequencies (TF-IDF), nearly all of them 0.
-# :class:`~skrbf.SoftKMeans` takes sparse rows as they are.
+# :class:`~skrbf.SoftKMeans` accepts sparse rows without conversion.
 
 packages = [
     "fft", "integrate", "interpolate", "linalg", "ndimage", "optimize", "signal",
@@ -62,18 +62,17 @@ report("SoftKMeans, temperature 0", SoftKMeans(11, temperature=0), X)
 report("SoftKMeans, temperature 0.2", SoftKMeans(11, temperature=0.2), X)
 
 # %%
-# Here the package loses. The grown centers do have the lower inertia, but this is not
-# what makes packages: the centers of K-means from random starts agree better with them.
-# Among thousands of words all texts are about as far from each other, and centers can
-# hardly lower the inertia at all. What is common with text is to reduce the dimension
-# first.
+# Here skrbf loses. The grown centers have the lower inertia, but K-means from random
+# centers agrees better with the packages. With thousands of words, all texts are about
+# equally far from each other, and no centers lower the inertia much. Reducing the
+# dimension first is common practice for text.
 #
 # Fewer dimensions
 # ----------------
-# The first 50 singular vectors, with rows scaled to length 1. Now clusters stand out,
-# and the grown ones have the lower inertia and agree better. An autoencoder, on so few
-# texts, gains little: :class:`~skrbf.DeepCenteringClustering` agrees hardly better than
-# K-means.
+# The first 50 singular vectors represent the texts, with rows scaled to length 1. Now
+# the clusters are distinct. The grown clusters have the lower inertia and agree better
+# with the packages. An autoencoder gains little on a few thousand texts:
+# :class:`~skrbf.DeepCenteringClustering` agrees only slightly better than K-means.
 
 reduce = make_pipeline(TruncatedSVD(50, random_state=0), Normalizer(copy=False))
 Z = reduce.fit_transform(X)
@@ -89,12 +88,12 @@ report(
 )
 
 # %%
-# What the clusters are
-# ---------------------
-# Each cluster, the words that weigh most at its center, and the packages that its rows
-# come from. Most packages have a cluster of their own; `special` and `stats`, the
-# largest, have two. One cluster holds what has no words in common: all that is about
-# interpolation and space, and the rest.
+# The clusters
+# ------------
+# The figure names each cluster by the words with the largest weights at its center, and
+# shows how many docstrings of each package it contains. Most packages have their own
+# cluster. `special` and `stats`, the largest packages, have two. One cluster contains
+# texts without common words: interpolation, spatial data and the rest.
 
 centers = reduce[0].inverse_transform(model.cluster_centers_)
 vocabulary = words.get_feature_names_out()
@@ -117,8 +116,8 @@ plt.show()
 # %%
 # The most doubtful docstrings
 # ----------------------------
-# Those whose largest responsibility is the smallest, with the words of the two clusters
-# that they lie between.
+# These docstrings have the smallest largest responsibility. The output lists the words
+# of the two clusters that each lies between.
 
 responsibility = model.predict_proba(Z)
 named = dict(zip(order, names, strict=True))

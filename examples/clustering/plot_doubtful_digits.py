@@ -1,12 +1,13 @@
 """
-=========================================
-Which rows are doubtful, and between what
-=========================================
+=========================
+Rows between two clusters
+=========================
 
-K-means puts every row into one cluster and does not say how sure it is.
-:class:`~skrbf.SoftKMeans` gives each row a responsibility for each cluster. Here they
-tell which handwritten digits lie between two clusters, and whether their doubt is
-justified: classes, which were not used, are right more often where it is more sure.
+K-means assigns every row to one cluster and gives no confidence.
+:class:`~skrbf.SoftKMeans` gives each row a responsibility for each cluster. Here the
+responsibilities show which handwritten digits lie between two clusters. They are also
+meaningful: clusters agree more often with the classes, which no fit has seen, where the
+largest responsibility is higher.
 """
 
 import matplotlib.pyplot as plt
@@ -18,8 +19,8 @@ from skrbf import SoftKMeans
 # %%
 # Responsibilities
 # ----------------
-# There are more clusters than digits, as some digits are written in several ways. A
-# cluster goes by the digit that is commonest in it.
+# There are more clusters than digits, because some digits are written in several ways.
+# Each cluster is named by its most common digit.
 
 X, digit = load_digits(return_X_y=True)
 model = SoftKMeans(20).fit(X)
@@ -28,10 +29,11 @@ common = np.array([np.bincount(digit[model.labels_ == k]).argmax() for k in rang
 by_digit = np.stack([probability[:, common == each].sum(1) for each in range(10)], 1)
 
 # %%
-# Doubt that is justified
-# -----------------------
-# Rows in the order of the responsibility of their second digit, most doubtful first,
-# in five parts of equal size. With 64 pixels most rows are very sure.
+# Doubt and accuracy
+# ------------------
+# The rows are sorted by the responsibility of their second digit, the most doubtful
+# first, and divided into five groups of equal size. With 64 pixels, most rows are
+# nearly one-hot.
 
 doubt = np.partition(by_digit, -2, axis=1)[:, -2]
 right = by_digit.argmax(1) == digit
@@ -43,7 +45,7 @@ for part in np.array_split(order, 5):
 # %%
 # The most doubtful rows
 # ----------------------
-# Each with the centers of the two clusters that it lies between.
+# Each column shows a row and the centers of its two clusters.
 
 figure, axes = plt.subplots(3, 8, figsize=(9, 4.2), layout="constrained")
 for column, row in zip(axes.T, order[:8], strict=True):

@@ -1,12 +1,13 @@
 """
-===========================
-How many clusters are there
-===========================
+==================================
+The number of clusters in the data
+==================================
 
-K-means finds as many clusters as it is told to. If all centers start in one place at a
-high temperature and are cooled together, they part one after the other, and a number of
-clusters that holds over a long stretch of temperatures is one that the data have. Here
-six centers are cooled among the flowers of the iris data, which are of three species.
+K-means finds as many clusters as ``n_clusters`` says. Annealing can show how many the
+data support. All centers start at one point at a high temperature and separate one
+after the other as the temperature falls. A number of clusters that persists over a long
+range of temperatures is supported by the data. This example anneals six centers among
+the iris flowers, which belong to three species.
 """
 
 import warnings
@@ -19,27 +20,27 @@ from skrbf import SoftKMeans
 from skrbf.plot import AnnealingPathDisplay, ResponsibilitiesDisplay
 
 # %%
-# Cooling
-# -------
+# Annealing
+# ---------
 
 X = load_iris(as_frame=True).data[["petal length (cm)", "petal width (cm)"]]
 AnnealingPathDisplay.from_estimator(SoftKMeans(6), X)
 
 # %%
-# At the critical temperature the centers part, and from 0.8 to 0.2 they are in two
-# places. Below, the upper place falls apart, step by step, and no number of clusters
-# holds for long. So the data have two clusters, and a crowd without further ones. The
-# three species do not show: the petals of two of them run into each other.
+# At the critical temperature, the centers separate. From 0.8 to 0.2, they form two
+# groups. At lower temperatures, the upper group splits step by step, and no number of
+# clusters persists for long. The data therefore support two clusters. The three species
+# are not visible, because the petals of two of them overlap.
 #
-# Two centers have met in the lower place and stay there. Cooled together, centers do
-# not know where they are missed.
+# Two centers coincide in the lower group and stay together. Centers that are annealed
+# together do not move to regions that lack centers.
 #
-# Memberships on the way
-# ----------------------
-# Now each temperature has a fit of its own, grown as is the default. A marker with an
-# `x` counts the centers in its place, and the ellipses are at one width.
+# Memberships at three temperatures
+# ---------------------------------
+# Each temperature now has its own fit, with the default initialization. A marker with
+# an `x` gives the number of centers at its point, and the ellipses show one width.
 
-# That clusters merge is what we want to see here.
+# The clusters are meant to merge here.
 warnings.simplefilter("ignore", ConvergenceWarning)
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), sharey=True, layout="constrained")
 for axis, temperature in zip(axes, (0.3, 0.05, 0.01), strict=True):
@@ -49,6 +50,6 @@ for axis, temperature in zip(axes, (0.3, 0.05, 0.01), strict=True):
 plt.show()
 
 # %%
-# As the temperature falls, so do the widths, and fewer rows lie between clusters. At
-# 0.01 all six centers have a place of their own, unlike on the path: growth moves
-# centers to where they lower the inertia.
+# As the temperature falls, the widths shrink and fewer rows lie between clusters. At
+# 0.01, all six centers are distinct, unlike in the annealing above: split-and-merge
+# moves centers to where they lower the inertia.

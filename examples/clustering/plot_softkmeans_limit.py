@@ -5,12 +5,12 @@ From soft to hard clustering
 
 A soft assignment is a normalized layer of radial basis functions of width
 :math:`\\sigma`, and :math:`T = 2 \\sigma^2` is its temperature. This example lowers the
-temperature until the layer is K-means, with both maps of :class:`~skrbf.SoftKMeans`:
-``"softmax"``, where every center has a part in every row, and ``"entmax15"``, where
-most parts are exactly zero.
+temperature until the layer is K-means, with two assignment maps of
+:class:`~skrbf.SoftKMeans`. With ``"softmax"``, every responsibility is positive. With
+``"entmax15"``, most responsibilities are exactly zero.
 
-The data are uneven on purpose: one large cluster, one long one and three small ones,
-two of which are close.
+The data are uneven on purpose: one large cluster, one elongated cluster and three small
+clusters, two of which are close together.
 """
 
 import warnings
@@ -26,7 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skrbf import SoftKMeans
 
-# That clusters merge is what we want to see here.
+# The clusters are meant to merge here.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 rng = np.random.default_rng(0)
@@ -45,7 +45,7 @@ maps = ["softmax", "entmax15"]
 
 
 def soft(temperature, assignment, init="grow"):
-    """Fit until the centers really stand still, which takes long near a split."""
+    """Fit until the centers no longer move, which takes long near a split."""
     model = SoftKMeans(
         K,
         temperature=temperature,
@@ -58,12 +58,12 @@ def soft(temperature, assignment, init="grow"):
 
 
 def partners(centers, others):
-    """Order of `centers` that takes each to the one of `others` it goes with best."""
+    """Order `centers` so that they match `others` best, one to one."""
     return linear_sum_assignment(cdist(others, centers, "sqeuclidean"))[1]
 
 
 def places(centers):
-    """Number the places where centers are: those that coincide share one."""
+    """Number the distinct centers; coinciding centers share a number."""
     near = cdist(centers, centers) < 0.03 * spread
     return np.unique(near.argmax(axis=1), return_inverse=True)[1]
 
@@ -71,10 +71,10 @@ def places(centers):
 # %%
 # Five temperatures
 # -----------------
-# ``temperature`` is relative to the one at which all softmax centers merge, so these
-# values mean the same for data of any scale. Each panel is a fit of its own. Each
-# center has a color, and a place has the mixture of them in the proportions of its
-# responsibilities.
+# ``temperature`` is relative to the temperature at which all softmax centers merge, so
+# these values mean the same for data of any scale. Each panel is a separate fit. Each
+# center has a color. The color of a point mixes the colors of the centers, in
+# proportion to the responsibilities.
 
 temperatures = [0.9, 0.3, 0.1, 0.03, 0]
 colors = np.array([  # Okabe and Ito's, for all kinds of color vision
@@ -84,13 +84,13 @@ colors = np.array([  # Okabe and Ito's, for all kinds of color vision
 
 
 def mixture(responsibilities, white=0.0):
-    """Mix the colors of the centers as light mixes."""
+    """Mix the colors of the centers additively, like light."""
     light = responsibilities @ colors**2.2
     return (white + (1 - white) * light).clip(0, 1) ** (1 / 2.2)
 
 
 def draw(ax, model, order):
-    """Draw the responsibilities of all places and rows, and the centers."""
+    """Draw the responsibilities of all points and rows, and the centers."""
     low, high = X.min(axis=0) - 0.5, X.max(axis=0) + 0.5
     x, y = np.linspace(low, high, 240).T
     grid = np.stack(np.meshgrid(x, y), axis=-1)  # (y, x, 2)
@@ -134,7 +134,7 @@ for temperature, ax in zip(temperatures, axes[0], strict=True):
 dot = {"ls": "", "marker": "o", "mec": "k", "mfc": "w"}
 handles = {
     "center": Line2D([], [], ms=7, mew=1.2, **dot),
-    "centers in one place": (
+    "coinciding centers": (
         Line2D([], [], ms=12, mew=1.2, **{**dot, "mfc": "0.4"}),
         Line2D([], [], ls="", marker="$2$", ms=6, color="w"),
     ),
@@ -146,30 +146,32 @@ fig.legend(handles.values(), handles.keys(), ncols=4, handlelength=1.2, **legend
 fig.get_layout_engine().set(h_pad=0.07, rect=(0, 0, 1, 0.985))
 
 # %%
-# From left to right the centers part, and then the boundaries between them sharpen. At
-# 0 both maps are K-means. A row is *hard* if it belongs to one cluster alone. With
-# softmax none does, as long as the temperature is above 0. With entmax-1.5 a row does
-# as soon as its nearest center leads by :math:`2 T` in squared distance, and most rows
-# are hard long before the end. At equal ``temperature`` the widths are equal, yet the
-# centers of entmax part earlier: they merge only at :math:`\sqrt K` times the
-# temperature at which those of softmax do.
+# From left to right, the centers separate, and then the boundaries between them
+# sharpen. At 0, both maps are K-means. A row is *hard* if it belongs to one cluster
+# alone. With softmax, no row is hard at any temperature above 0. With entmax-1.5, a row
+# is hard if its nearest center leads by :math:`2 T` in squared distance, and most rows
+# are hard at temperatures well above 0. At equal ``temperature`` the widths are equal,
+# yet the centers of entmax separate earlier as the temperature falls: they merge only
+# at :math:`\sqrt K` times the temperature at which those of softmax merge.
 #
-# Note the large cluster, too. K-means cuts it in three rather than tell the two small
-# clusters on the right apart, as this lowers the inertia more. At 0.3, three centers
-# share one place in it instead.
+# K-means cuts the large cluster into three parts and does not separate the two small
+# clusters on the right, because this lowers the inertia more. At 0.3, three centers
+# coincide in the large cluster instead.
 #
-# Is the way to K-means monotone?
-# -------------------------------
-# Now one set of centers is followed, from a temperature at which all coincide down to
-# 0. Each fit starts from the centers of the one before, with a nudge, because centers
-# that coincide exactly never part. Three things are measured on the way: the distance
-# to where the centers will be at 0, a fixed point of K-means; the effective number of
-# clusters, which is the exponential of the entropy of their weights, where centers in
-# one place count as one cluster; and the inertia.
+# Is the path to K-means monotone?
+# --------------------------------
+# Now one set of centers is followed from a temperature at which all coincide down to 0.
+# Each fit starts from the centers of the previous fit plus a small random shift,
+# because centers that coincide exactly never separate. Three quantities are measured:
+#
+# - the distance to the final centers at temperature 0, a fixed point of K-means;
+# - the effective number of clusters, which is the exponential of the entropy of their
+#   weights, where coinciding centers count as one cluster;
+# - the inertia.
 
 
 def measure(temperatures, assignment):
-    """Cool, and return the curves and the numbers of places with a center."""
+    """Anneal, and return the curves and the numbers of distinct centers."""
     nudge = np.random.default_rng(0).normal(scale=1e-3 * spread, size=(K, 2))
     models, centers = [], np.tile(X.mean(axis=0), (K, 1))
     for temperature in [*temperatures, 0]:
@@ -211,8 +213,8 @@ for assignment, column in zip(maps, axes.T, strict=True):
     for ax, curve in zip(column, curves, strict=True):
         for step in np.flatnonzero(np.diff(counts)):
             hot, cold = temperatures[step : step + 2]
-            parted = counts[step + 1] > counts[step]
-            ax.axvspan(hot, cold, color="0.85" if parted else (*red, 0.35), lw=0)
+            separated = counts[step + 1] > counts[step]
+            ax.axvspan(hot, cold, color="0.85" if separated else (*red, 0.35), lw=0)
         ax.axvline(critical, color="k", ls=":", lw=1.2)
         ax.plot(temperatures, curve, color=blue, lw=2)
         ax.tick_params(labelsize=10)
@@ -227,24 +229,23 @@ axes[2, 0].set(yscale="log", yticks=[1, 2, 5, 10], yticklabels=["1", "2", "5", "
 axes[2, 0].set_yticks([], minor=True)
 handles = [
     Line2D([], [], color="k", ls=":", label="critical temperature"),
-    Patch(color="0.85", label="centers part"),
-    Patch(color=(*red, 0.35), label="centers meet again"),
+    Patch(color="0.85", label="centers separate"),
+    Patch(color=(*red, 0.35), label="centers merge again"),
 ]
 fig.legend(handles=handles, ncols=3, **legend)
 plt.show()
 
 # %%
-# Centers part in jumps, at certain temperatures. After the last jump those of both maps
-# glide to their places at 0, nearer with every step.
+# Centers separate in jumps, at certain temperatures. After the last jump, the centers
+# of both maps approach their final positions with every step.
 #
-# With softmax the distance falls all the way on these data. With entmax-1.5 it does
-# not: in the orange band a center that had left the large cluster comes back to it. The
-# number of clusters falls, and distance and inertia rise, though the temperature falls.
-# On other data the distance can rise with softmax, too, a little, while centers still
-# share places. So "soft centers collapse monotonically to those of K-means" is true of
-# the last stretch of the way, not of all of it.
+# With softmax, the distance falls at every step on these data. With entmax-1.5, it does
+# not: in the orange band, a center that had left the large cluster returns to it. The
+# number of clusters falls, and the distance and the inertia rise, although the
+# temperature falls. On other data, the distance can also rise slightly with softmax
+# while centers still coincide. The statement that soft centers converge monotonically
+# to those of K-means is therefore true only after the last jump.
 #
-# Cooling all centers together is shown here for what it shows; it is not what
-# :class:`~skrbf.SoftKMeans` does by default. ``init="grow"`` splits one cluster at a
-# time, moves centers to where they are missed, and only then goes to the temperature
-# that was asked for.
+# By default, :class:`~skrbf.SoftKMeans` does not anneal all centers together in this
+# way only. ``init="grow"`` splits one cluster at a time, moves centers by
+# split-and-merge, and then goes to the requested temperature.

@@ -1,12 +1,12 @@
 """
-========================================
-Digits: codes that are pulled to centers
-========================================
+==========================
+Deep clustering of digits
+==========================
 
-:class:`~skrbf.DeepCenteringClustering` learns codes of handwritten digits, finds
-centers among them, and then trains on: codes are pulled to the centers, and K-means
-sets the centers anew. Both pictures are from the same weights. Classes color the points
-and give the accuracies; nothing is fitted to them.
+:class:`~skrbf.DeepCenteringClustering` learns codes of handwritten digits and finds
+centers among them. Training then pulls the codes to the centers, and K-means updates
+the centers. The example compares the codes before and after this training, from the
+same weights. Classes only color the points and give the accuracies; no fit uses them.
 """
 
 import matplotlib.pyplot as plt
@@ -21,8 +21,8 @@ from skrbf.plot import CodesDisplay, PrototypesDisplay, TrainingHistoryDisplay
 # %%
 # Before and after
 # ----------------
-# ``max_iter=0`` pretrains the autoencoder and leaves it at that: K-means on its codes.
-# Its network is handed to the second fit, which goes on from it.
+# ``max_iter=0`` pretrains the autoencoder and runs K-means on its codes, without
+# further training. The second fit continues from this network.
 
 X, y = load_digits(return_X_y=True)
 X = X.astype(np.float32)
@@ -35,7 +35,7 @@ after = DeepCenteringClustering(
 
 
 def accuracy(labels):
-    """Share of the rows that are right, with clusters and classes matched best."""
+    """Compute the accuracy under the best matching of clusters and classes."""
     counts = np.zeros((10, 10))
     np.add.at(counts, (y, labels), 1)
     return counts[linear_sum_assignment(counts, maximize=True)].sum() / len(y)
@@ -49,9 +49,10 @@ print(f"DeepCenteringClustering  {accuracy(after.labels_):.1%}")
 # %%
 # Codes, losses and decoded centers
 # ---------------------------------
-# Above, the codes on their first two principal axes, with the centers as crosses, and
-# the losses of the second fit by epoch; both losses are shares of a variance, of the
-# rows and of the codes. Below, what the decoder makes of the centers.
+# The upper row shows the codes on their first two principal axes, with the centers as
+# crosses, and the losses of the second fit by epoch. The reconstruction loss is a
+# fraction of the variance of the rows, the clustering loss a fraction of the variance
+# of the codes. The lower rows show the decoded centers.
 
 fig = plt.figure(figsize=(13, 7), layout="constrained")
 top, *bottom = fig.subfigures(3, 1, height_ratios=[3.4, 1, 1])

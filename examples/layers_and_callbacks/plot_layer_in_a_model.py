@@ -3,10 +3,10 @@
 A K-means layer inside a larger model
 =====================================
 
-A *bag of words* describes an image by how often each of a few small patterns, its
-words, occurs in it. The words are commonly found by K-means and then stay as they are.
-:class:`skrbf.nn.SoftAssignment` is that K-means as a layer of PyTorch. So the words can
-be trained with all that is before and behind them. What does it gain?
+A *bag of words* describes an image by the frequencies of a few small patterns, its
+words. The words are usually found by K-means and then fixed.
+:class:`skrbf.nn.SoftAssignment` is soft K-means as a PyTorch layer, so the words can be
+trained together with the layers before and after them. This example measures the gain.
 """
 
 import copy
@@ -24,13 +24,14 @@ from skrbf.nn import SoftAssignment
 # %%
 # The model
 # ---------
-# A convolution turns each of the 36 places of a digit into 16 features, the layer
-# assigns these to words, and for each quarter of the digit the responsibilities are
-# averaged: how often each word occurs there. A linear layer does the rest.
+# A convolution computes 16 features at each of the 36 positions of a digit. The layer
+# assigns these features to words. The responsibilities are averaged over each quarter
+# of the digit, which gives the frequency of each word there. A linear layer classifies
+# the frequencies.
 
 
 class BagOfWords(nn.Module):
-    """Digits as shares of words, and classes of those."""
+    """A bag of words with a linear classifier."""
 
     def __init__(self, convolution, words):
         super().__init__()
@@ -38,12 +39,12 @@ class BagOfWords(nn.Module):
         self.output = nn.Linear(4 * len(words.centers), 10)
 
     def places(self, images):
-        """Features of each place."""
+        """Compute the features at each position."""
         features = self.convolution(images.reshape(-1, 1, 8, 8))  # (n, 16, 6, 6)
         return features.permute(0, 2, 3, 1)  # (n, 6, 6, 16)
 
     def forward(self, images):
-        """Logits of the classes."""
+        """Compute the logits of the classes."""
         shares = self.words(self.places(images))  # (n, 6, 6, k)
         quarters = shares.reshape(len(images), 2, 3, 2, 3, -1).mean((2, 4))
         return self.output(quarters.flatten(1))  # (n, 10)
@@ -59,10 +60,11 @@ X_train, X_test, y_train, y_test = (
 # %%
 # Words by K-means
 # ----------------
-# The convolution starts as it comes, at random. :class:`~skrbf.SoftKMeans` finds 32
-# words among the features of all places. The layer takes its centers, and a
-# temperature of a tenth of the critical one: the layer learns by the rows that belong
-# to several words, and at the temperature of the noise there are few.
+# The convolution starts with random weights. :class:`~skrbf.SoftKMeans` finds 32 words
+# among the features of all positions. The layer starts with these centers. Its
+# temperature is a tenth of the critical temperature: the layer learns from features
+# that belong to several words, and at the temperature of the noise there are few such
+# features.
 
 with torch.random.fork_rng():
     torch.manual_seed(0)
@@ -94,10 +96,11 @@ def train(model, parameters, n_epochs=40):
 
 
 # %%
-# What is trained
-# ---------------
-# From the same start: the output alone, as in a classical bag of words; the output and
-# the words; and all, the convolution too.
+# Training
+# --------
+# Three models start from the same weights. The first trains the output only, as in a
+# classical bag of words. The second trains the output and the words. The third trains
+# everything, including the convolution.
 
 models = {
     name: copy.deepcopy(start) for name in ("output", "and words", "and features")
@@ -120,5 +123,5 @@ axis.legend(title="trained", frameon=False)
 plt.show()
 
 # %%
-# Training the words brings most of the gain, and the features bring a little more. The
-# words are then no longer those of K-means: they are where the classes need them.
+# Training the words gives most of the gain, and training the features adds a little.
+# The trained words differ from those of K-means, because they separate the classes.

@@ -1,17 +1,17 @@
 """
-=====================
-When to stop a fit
-=====================
+=================================
+Stopping a fit with your own rule
+=================================
 
-A fit goes on until it has converged, which may be longer than it is worth. Since
-version 1.9 scikit-learn has callbacks: objects that see every step of a fit, and end it
-by returning true. Here two are written, for reasons that no parameter of an estimator
-has: the time is up; or a measure of one's own gets no better.
+A fit runs until it has converged, which can take longer than it is worth. Since version
+1.9, scikit-learn has callbacks: objects that see every step of a fit and can stop it by
+returning True. This example writes two callbacks for rules that no parameter of an
+estimator covers. The first stops when a time budget is used up, the second when a
+measure of your own no longer improves.
 
-What a callback ends is a fit like any other, with all fitted attributes and without a
-warning. Those that come with scikit-learn work as well:
-:class:`sklearn.callback.ProgressBar` shows a fit, and
-:class:`sklearn.callback.ScoringMonitor` keeps its scores.
+A stopped fit has all fitted attributes and gives no warning. The callbacks that come
+with scikit-learn work as well: :class:`sklearn.callback.ProgressBar` shows the progress
+of a fit, and :class:`sklearn.callback.ScoringMonitor` records its scores.
 """
 
 import time
@@ -28,34 +28,34 @@ from skrbf.plot import TrainingHistoryDisplay
 X, y = load_digits(return_X_y=True)
 
 # %%
-# The time is up
-# --------------
-# A callback has four methods. ``setup`` and ``teardown`` are called once, the other two
-# around the whole fit and around each of its steps; the whole fit is the one without a
-# parent. An epoch is finished before a fit ends, so it takes a little longer than
-# asked.
+# A time budget
+# -------------
+# A callback has four methods. ``setup`` and ``teardown`` are called once. The other two
+# are called for the whole fit and for each of its steps; the context of the whole fit
+# has no parent. The fit completes the current epoch before it stops, so it takes
+# slightly longer than the budget.
 
 
 class TimeBudget:
-    """End a fit after some seconds."""
+    """Stop a fit after a number of seconds."""
 
     def __init__(self, seconds):
         self.seconds = seconds
 
     def setup(self, estimator, context):
-        """Before the fit."""
+        """Start the clock before the fit."""
         self.began = time.monotonic()
 
     def on_fit_task_begin(self, estimator, context):
-        """Before a step."""
+        """Do nothing before a step."""
 
     def on_fit_task_end(self, estimator, context):
-        """After a step: whether to end the fit."""
+        """Decide after a step whether to stop the fit."""
         is_step = context.parent is not None
         return is_step and time.monotonic() - self.began > self.seconds
 
     def teardown(self, estimator, context):
-        """After the fit, also one that failed."""
+        """Do nothing after the fit; called after a failed fit as well."""
 
 
 deep = DeepCenteringClustering(
@@ -67,26 +67,27 @@ deep.fit(X.astype(np.float32))
 print(f"{deep.n_iter_} of 1000 epochs in {time.monotonic() - began:.1f} s")
 
 # %%
-# No better on rows of one's own
-# ------------------------------
-# ``early_stopping`` of :class:`~skrbf.RBFNetClassifier` looks at the accuracy on rows
-# drawn at random. This callback looks at the log loss, which also counts how sure the
-# network is, on rows of our choice. A hook that takes ``fitted_estimator`` is given the
-# estimator as it would be if the fit ended there.
+# Early stopping with your own measure
+# ------------------------------------
+# ``early_stopping`` of :class:`~skrbf.RBFNetClassifier` uses the accuracy on random
+# held-out rows. This callback uses the log loss, which also depends on the confidence
+# of the network, on rows of our choice. If a method has the argument
+# ``fitted_estimator``, it receives the estimator as if the fit had stopped at this
+# step.
 
 
 class Patience(TimeBudget):
-    """End a fit after some steps in which a measure has not fallen."""
+    """Stop a fit after a number of steps in which a measure has not fallen."""
 
     def __init__(self, measure, n_steps):
         self.measure, self.n_steps = measure, n_steps
 
     def setup(self, estimator, context):
-        """Before the fit."""
+        """Clear the values before the fit."""
         self.values = []
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        """After a step: whether to end the fit."""
+        """Decide after a step whether to stop the fit."""
         if context.parent is None:
             return False
         self.values.append(self.measure(fitted_estimator))
@@ -102,7 +103,7 @@ X_own, X_test, y_own, y_test = train_test_split(
 
 
 def own_loss(model):
-    """Of rows that are not in the training."""
+    """Compute the log loss on rows outside the training set."""
     return log_loss(y_own, model.predict_proba(X_own))
 
 
@@ -114,7 +115,7 @@ patience = Patience(own_loss, n_steps=20)
 ended = RBFNetClassifier(100, **settings).set_callbacks(patience)
 ended.fit(X_train, y_train)
 
-# The same callback with a patience that never ends, to see what was spared.
+# The same callback with infinite patience shows the rest of the fit.
 watch = Patience(own_loss, n_steps=np.inf)
 whole = RBFNetClassifier(100, **settings).set_callbacks(watch).fit(X_train, y_train)
 for name, model in {"whole fit": whole, "ended": ended}.items():
@@ -124,10 +125,11 @@ for name, model in {"whole fit": whole, "ended": ended}.items():
     print(f"{name:9}  {steps:3} steps, test log loss {loss:.3f}, accuracy {score:.1%}")
 
 # %%
-# Above what the training lowers, below what we look at. The fit was ended at the dotted
-# line. The loss falls on and on, while that of our own rows rises again. On the test
-# rows the whole fit has the higher log loss, though not the lower accuracy: it is
-# right about as often, and too sure where it is wrong.
+# The upper plot shows the loss that training minimizes, the lower plot the log loss of
+# our own rows. The dotted line marks where the fit was stopped. The training loss keeps
+# falling, while the log loss of our own rows rises again. On the test rows, the whole
+# fit has the higher log loss but not the lower accuracy. It is right about as often,
+# and overconfident where it is wrong.
 
 figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 4.8), layout="constrained")
 shown = TrainingHistoryDisplay.from_estimator(whole, quantities=["loss"], ax=above)

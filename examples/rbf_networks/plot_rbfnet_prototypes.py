@@ -3,9 +3,9 @@
 A classifier made of prototypes
 ===============================
 
-Each unit of a :class:`~skrbf.RBFNetClassifier` has a place, a reach and a class
-profile. So a fitted network can be drawn, unit by unit, and so can what one prediction
-rests on.
+Each unit of a :class:`~skrbf.RBFNetClassifier` has a center, widths and a class
+profile. A fitted network can therefore be plotted unit by unit. So can the
+contributions of the units to a prediction.
 """
 
 import matplotlib.pyplot as plt
@@ -19,11 +19,11 @@ from skrbf.plot import ResponsibilitiesDisplay
 # %%
 # The decision surface and its units
 # ----------------------------------
-# Two moons. A cross is a center, in the mixed colors of the unit's class profile, and
-# the ellipse about it is drawn at half a width. Left, the units as K-means and the
-# distances between neighbors have placed them, with the best output for those
-# (``max_iter=0``); in the middle, after all has been trained together. On the right is
-# what the second network says of rows unlike those that it has seen.
+# The data are two moons. A cross marks a center, in the mixed colors of the class
+# profile of the unit. The ellipse around it is drawn at half a width. Left: the initial
+# units, with centers from K-means, widths from the distances between neighbors, and the
+# best output for them (``max_iter=0``). Middle: the units after joint training. Right:
+# the novelty of the second network.
 
 X, y = make_moons(300, noise=0.25, random_state=0)
 models = {
@@ -49,16 +49,17 @@ for ax in axes:
     ax.set(xlabel="", ylabel="", xticks=[], yticks=[], aspect="equal")
 
 # %%
-# The boundary, in black, is where both classes are as probable. Training moves units
-# and changes their widths so that the boundary follows the rows. Far from all units the
-# probabilities are those of the intercept, whatever they are: there the prediction
-# rests on nothing, and the novelty says so.
+# On the black boundary, both classes are equally probable. Training moves the units and
+# changes their widths so that the boundary follows the rows. Far from all units, the
+# probabilities depend on the intercept only. No unit supports the prediction there, and
+# the novelty is close to 1.
 #
-# Digits, and what a prediction rests on
-# --------------------------------------
-# Forty units on images of handwritten digits. A center is a point in the space of the
-# images, so it can be shown as one. Trained centers are not averages: they also go
-# where the output needs them. The bars are the class profiles.
+# Explaining a prediction on digits
+# ---------------------------------
+# This network has forty units and classifies images of handwritten digits. A center is
+# a point in the space of the images, so it can be shown as an image. Trained centers
+# are not means of images, because training also moves them to where they help the
+# output. The bars show the class profiles.
 
 digits = load_digits()
 rows, rows_test, label, label_test = train_test_split(
@@ -72,7 +73,7 @@ purest = model.class_profile_.max(axis=1).argsort()[::-1]
 own = model.class_profile_.argmax(axis=1)
 shown = np.array([purest[own[purest] == digit][0] for digit in np.unique(own)])
 
-# The digit that is decided by the least, of those that are right.
+# The correctly classified digit with the smallest margin.
 ranked = np.sort(model.predict_proba(rows_test), axis=1)
 margin = np.where(right, ranked[:, -1] - ranked[:, -2], 2)
 doubtful = int(margin.argmin())
@@ -94,7 +95,7 @@ for ax in axes[[0, 2]].ravel():
     ax.set(xticks=[], yticks=[])
 
 bottom.suptitle(
-    f"A doubtful {label_test[doubtful]}, and the units that speak loudest about it"
+    f"A doubtful {label_test[doubtful]}, and the units with the largest contributions"
 )
 axes = bottom.subplots(2, 5, height_ratios=[1, 0.6])
 axes[0, 0].imshow(rows_test[doubtful].reshape(8, 8), cmap="gray_r")
@@ -121,6 +122,5 @@ for ax in axes[1]:
 plt.show()
 
 # %%
-# The logit of a class is a sum over the units, so these contributions, those of the
-# other units and the intercept add up to it exactly. See
-# :meth:`skrbf.RBFNetClassifier.explain`.
+# The logit of a class is the sum of the intercept and the contributions of all units,
+# including those not shown. See :meth:`skrbf.RBFNetClassifier.explain`.

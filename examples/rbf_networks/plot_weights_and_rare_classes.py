@@ -1,11 +1,11 @@
 """
-=========================
-Weights, and what is rare
-=========================
+=================================
+Sample weights and rare classes
+=================================
 
-A sample is not always drawn evenly. Here every 0 to 4 of the handwritten digits was
-collected, but only one in ten of the others. What does that do to clusters, and to a
-classifier, and what do weights mend?
+Data are not always sampled evenly. In this example, all handwritten digits from 0 to 4
+were collected, but only one in ten of the digits from 5 to 9. The example shows the
+effect on clusters and on a classifier, and how weights reduce it.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -30,9 +30,9 @@ print("rows of each digit:", *np.bincount(label))
 # %%
 # Clusters
 # --------
-# The weight of a row is how many it stands for: one over its chance to be collected.
-# That is known here without knowing its digit, as it is in a survey. A row of weight 10
-# counts as the same row ten times, exactly.
+# The weight of a row is the number of rows that it represents: the inverse of the
+# probability with which it was collected. As in a survey, this probability is known
+# without knowing the digit. A row of weight 10 has exactly the effect of ten copies.
 
 models = {
     "without weights": SoftKMeans(10).fit(rows),
@@ -51,15 +51,16 @@ for part, (name, model) in zip(figure.subfigures(3, 1), models.items(), strict=T
 plt.show()
 
 # %%
-# Without weights no center is a clear 5, 6, 7 or 8, while the 1 alone has three. With
-# weights these digits have centers, much like those that all rows would give.
-# The distortion of rows that were drawn evenly is what is paid for the sample: most of
-# it is saved by the weights.
+# Without weights, no center is a clear 5, 6, 7 or 8, while the digit 1 has three
+# centers. With weights, these digits have centers, similar to those of a fit to all
+# rows. The uneven sample raises the distortion of the evenly drawn test rows. The
+# weights remove most of this rise.
 #
 # A classifier
 # ------------
-# Here the classes are known, and ``class_weight="balanced"`` gives all the same weight.
-# The recall of a digit is the share of its test rows that are found.
+# The classifier knows the classes, and ``class_weight="balanced"`` gives all classes
+# the same weight. The recall of a digit is the fraction of its test rows that are
+# classified correctly.
 
 figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
 for class_weight, place in {None: -0.2, "balanced": 0.2}.items():
@@ -78,5 +79,6 @@ axis.legend(loc="upper right", ncols=2, frameon=False)
 plt.show()
 
 # %%
-# The rare digits are found more often, and the others a little less. Weights do not
-# make up for what was not collected: the rare digits remain the harder ones.
+# With balanced weights, the recall of the rare digits rises, and that of the others
+# falls slightly. Weights cannot replace rows that were not collected: the rare digits
+# remain harder to classify.
