@@ -37,8 +37,8 @@ myst_heading_anchors = 2
 numpydoc_show_class_members = False
 toc_object_entries_show_parents = "hide"
 
-# A reference that leads nowhere is a warning, and warnings are errors. What other
-# projects document is not looked up, as that needs their servers.
+# A broken reference is a warning, and warnings are errors. References to other projects
+# are not resolved, because that needs their servers.
 nitpicky = True
 nitpick_ignore_regex = [
     (
@@ -105,6 +105,6 @@ html_show_sourcelink = False
 
 
 def setup(app):
-    """Bring in the results: a file in ``benchmarks/results`` is a page with a chart."""
+    """Write a page with a chart for each file in ``benchmarks/results``."""
     for path in charts.RESULTS.glob("*.md"):
         charts.write(path, HERE / "results")

@@ -1,4 +1,4 @@
-"""What of the documentation has doctests: the pages that are written by hand."""
+"""Restrict doctests to the pages of the documentation that are written by hand."""
 
 import importlib.util
 

@@ -1,6 +1,6 @@
-"""Draw the pictures that the README and the guide show: python doc/pictures.py.
+"""Draw the figures of the README and the guide: python doc/pictures.py.
 
-They are kept in the repository, because the README shows one where no site is built,
+The repository contains the figures, because the README shows one without a built site,
 and because the site can be built without its gallery.
 """
 
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def landing():
-    """Three temperatures, in few and large letters: it is read on a phone too."""
+    """Draw three temperatures, with large labels that are legible on a phone."""
     means = [[-2.5, 0.5], [2.2, 2.5], [2.5, -1.5], [-0.5, -3.5]]
     X, _ = make_blobs(300, centers=means, cluster_std=1.1, random_state=0)
     figure, axes = plt.subplots(1, 3, figsize=(4.8, 2), layout="constrained")
@@ -37,7 +37,7 @@ def landing():
 
 
 def surface():
-    """The first figure of an example."""
+    """Draw the first figure of an example."""
     runpy.run_path(str(HERE.parent / "examples/rbf_networks/plot_rbfnet_prototypes.py"))
     return plt.figure(1)
 
