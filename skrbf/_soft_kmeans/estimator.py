@@ -301,8 +301,8 @@ class SoftKMeans(
         problem = make_problem(to_rows(X, compute), weight, compute)
         scatter = times_power_of_two(problem.scatter, 2 * problem.exponent)
         check_variance(scatter, varies=False)
-        sums = np.ldexp([scatter, problem.weight_sum], exponent)
-        if not np.isfinite(sums).all():
+        sums = scatter, problem.weight_sum
+        if not np.isfinite([times_power_of_two(s, exponent) for s in sums]).all():
             raise ValueError(
                 "sample_weight has values so large that sums with them overflow; "
                 "divide it by a number."

@@ -31,7 +31,8 @@ def initial_centers(init, n_init, n_clusters, random_state, X, problem):
     if not isinstance(init, str) and not callable(init):
         if n_init not in ("auto", 1):
             warn(
-                f"init is an array of centers: one start, not n_init={n_init}.",
+                "init is an array of centers: there is one start, instead of "
+                f"n_init={n_init}.",
                 RuntimeWarning,
             )
         return [_checked(init, n_clusters, X, problem)]

@@ -137,7 +137,8 @@ class BlockwiseRows:
             parts = (part if part is None else part[start:stop] for part in aligned)
             block_sums, block_rows = function(block, *parts)
             if stop - start == self.n_rows:  # a single block: nothing to collect
-                return block_sums, block_rows
+                sums, per_row = block_sums, block_rows
+                continue
             if start == 0:
                 sums, per_row = block_sums, _empty_like(block_rows, self.n_rows)
             else:

@@ -53,10 +53,9 @@ def test_distinct_centers_are_not_merged_at_any_temperature(rng, make, dtype):
     for d in (1, 2, 3, 4, 7, 20):
         centers = (100 * rng.normal(size=(12, d))).astype(dtype)
         problem = make(rng.normal(size=(40, d)).astype(dtype))
+        start = torch.from_numpy(centers)
         for temperature in (1e-12, 1e-3, 1.0):
-            found = merge_coincident(
-                problem, torch.from_numpy(centers), temperature, 1e-4
-            )
+            found = merge_coincident(problem, start, temperature, 1e-4)
             np.testing.assert_array_equal(found, centers)
 
 
@@ -74,14 +73,11 @@ def test_a_chain_of_near_centers_is_merged_into_its_first(rng, make):
     problem = make(rng.normal(size=(200, 2)))
     step = 0.9 * (1e-4 * 0.01) ** 0.5  # in temperatures of 0.01: one step is near
     centers = step * torch.tensor([[k, 0.0] for k in (0, 1, 2, 3, 4, 9)])
-    found = merge_coincident(problem, centers.double(), 0.01, 1.0)
+    centers = centers.double()
+    found = merge_coincident(problem, centers, 0.01, 1.0)
     assert found[:, 0].tolist() == [0.0] * 5 + [centers[5, 0].item()]
-    assert torch.equal(
-        merge_coincident(problem, centers.double(), 1e-4, 1.0), centers.double()
-    )
-    assert torch.equal(
-        merge_coincident(problem, centers.double(), 0.01, 0.0), centers.double()
-    )
+    assert torch.equal(merge_coincident(problem, centers, 1e-4, 1.0), centers)
+    assert torch.equal(merge_coincident(problem, centers, 0.01, 0.0), centers)
 
 
 def test_the_last_step_is_small_relative_to_the_temperature(rng, make):

@@ -113,11 +113,13 @@ def test_large_and_sparse_tables_are_not_copied(rng, make):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_large_tables_far_from_the_origin_are_centered_by_blocks(rng, make, weighted):
-    X = (rng.normal(size=(2000, 3)) + [1e4, -1e5, 0]).astype(np.float32)
+    X = rng.normal([1e4, -1e5, 0], size=(2000, 3)).astype(np.float32)
     weight = rng.random(2000).astype(np.float32) if weighted else None
     problem = make(X, weight)
     copied, by_blocks = center_rows(problem), center_rows(problem, max_copied=0)
     assert by_blocks.rows.rows is problem.rows
+    index = torch.arange(0, 2000, 7)
+    assert torch.equal(by_blocks.rows.take(index), copied.rows.take(index))
     start = torch.from_numpy(X[:9]) - problem.origin
     a, b = (lloyd(p, assign(p, start), 100) for p in (copied, by_blocks))
     assert torch.equal(a.state[0].labels, b.state[0].labels)
