@@ -58,50 +58,50 @@ class SoftKMeans(
         Number of clusters, at most the number of rows.
 
     temperature : "auto" or float, default="auto"
-        Relative to twice the largest variance of the data along any direction, the
-        temperature above which softmax centers that have met at the mean stay there: 0
-        is K-means, and above 1 there is one cluster, but for a few rows that are far
-        from all others. With entmax-1.5 there is one cluster from the square root
-        of `n_clusters` on, with sparsemax from `n_clusters` or a little more on. The
-        temperature has no unit: data scaled by any factor give the same result. "auto"
-        is the noise level of the clusters themselves, :math:`T = 2 \sigma^2` with
-        :math:`\sigma^2` the variance per feature within the clusters: memberships are
-        then those of a mixture of equal spherical Gaussians.
+        Temperature, in units of twice the largest variance of the data along any
+        direction: above that temperature, softmax centers that have met at the mean
+        stay there. 0 is K-means, and above 1 there is one cluster, except for a few
+        rows that are far from all others. With entmax-1.5 there is one cluster from the
+        square root of `n_clusters` on, with sparsemax from `n_clusters` or a little
+        more on. The temperature has no unit: data scaled by any factor give the same
+        result. "auto" is the noise level of the clusters themselves,
+        :math:`T = 2 \sigma^2` with :math:`\sigma^2` the variance per feature within the
+        clusters: memberships are then those of a mixture of equal spherical Gaussians.
 
     assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
-        The map. Two are sparse: a row belongs to its nearest center alone, exactly, if
-        that leads in squared distance by :math:`2 T` with "entmax15" and by :math:`T`
-        with "sparsemax".
+        Map from distances to memberships. Two maps are sparse: a row belongs to its
+        nearest center alone, exactly, if that center leads in squared distance by
+        :math:`2 T` with "entmax15", and by :math:`T` with "sparsemax".
 
     init : {"grow", "k-means++", "random"}, callable or array-like, default="grow"
-        Where the centers start.
+        Initial centers.
 
         - "grow" is deterministic. As the temperature falls, the clusters that have
-          become unstable split along their main axes, until there are `n_clusters`;
-          moves that split some clusters and merge others follow, and those that lower
-          the distortion are kept. For up to 7 clusters, starts spread over the data by
-          a fixed rule compete. A temperature above 0 is reached from there, and once
-          more from above, by annealing from the critical temperature; the lower free
-          energy wins.
+          become unstable split along their main axes, until there are `n_clusters`.
+          Split-and-merge moves follow, and those that lower the distortion are kept.
+          For up to 7 clusters, starts spread over the data by a fixed rule compete. A
+          temperature above 0 is reached from there, and once more from above, by
+          annealing from the critical temperature. The lower free energy wins.
         - "k-means++" draws rows far from each other, weighted and greedy as in
-          scikit-learn; "random" draws rows by their weight.
-        - An array of shape (n_clusters, n_features) holds the centers themselves; a
-          callable ``init(X, n_clusters, random_state=...)`` returns them.
+          scikit-learn.
+        - "random" draws rows by their weight.
+        - An array of shape (n_clusters, n_features) holds the centers themselves.
+        - A callable ``init(X, n_clusters, random_state=...)`` returns them.
 
-        Every start but "grow" goes straight to the temperature asked for:
+        Every start except "grow" goes straight to the given temperature:
         ``SoftKMeans(k, temperature=0, init=C)`` is Lloyd's algorithm from `C`.
 
     n_init : "auto" or int, default="auto"
         Number of starts, of which the best is kept. "auto" is 10 for "random" and
-        callables, else 1. An array and "grow" are started once; an array with another
-        number is warned of, as by KMeans.
+        callables, else 1. An array and "grow" are started once. An array with another
+        `n_init` is warned of, as by KMeans.
 
     max_iter : int, default=300
-        Most iterations of one start. Those of growth and repair come before and are not
-        counted; a run of iterations in them is not longer either.
+        Maximum number of iterations of one start. It also limits each run of iterations
+        in growth and split-and-merge, which are not counted.
 
     tol : float, default=1e-4
-        Soft iterations stop when the squared shifts of the centers sum to less than
+        Soft iterations stop when the sum of squared shifts of the centers is less than
         this part of the mean variance of the features, or of the temperature where
         that is lower. Hard iterations, at temperature 0, go on until no label changes.
 
@@ -114,14 +114,14 @@ class SoftKMeans(
         Print a line for every step.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of "k-means++", "random" and callables; "grow" has no use for it.
+        Seed of "k-means++", "random" and callables. "grow" needs none.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Centers, those without a row of their own last. With ``init="grow"`` they are in
-        the order of their projections on a fixed direction, that of :math:`\cos j^2`:
-        neither the order of the rows nor their scale changes the number of a cluster.
+        Centers. Those without a row come last. With ``init="grow"`` they are in the
+        order of their projections on a fixed direction, that of :math:`\cos j^2`:
+        neither the order of the rows nor their scale changes the label of a cluster.
 
     labels_ : ndarray of shape (n_samples,), int32
         Label of each row: the same as ``predict(X)``.
@@ -130,34 +130,36 @@ class SoftKMeans(
         Weighted sum of squared distances of the rows to the center of their label.
 
     objective_ : float
-        What the fit minimizes: the free energy at `temperature_`, the inertia at 0.
+        Objective that the fit minimizes: the free energy at `temperature_`, the inertia
+        at 0.
 
     temperature_ : float
         `T`, in squared units of the data.
 
     relative_temperature_ : float
-        The same in the unit of the parameter `temperature`, twice the largest variance
-        of the rows: what to pass to get it again, where "auto" has found it. 0 where
-        all rows are equal, or so nearly beside a fill value that rounding hides their
-        noise. With :meth:`partial_fit` that of the first batch.
+        `temperature_` in the unit of the parameter `temperature`, twice the largest
+        variance of the rows. Pass it as `temperature` to repeat what "auto" has found.
+        It is 0 where all rows are equal, or so close beside a fill value that rounding
+        hides their noise. With :meth:`partial_fit` it is that of the first batch.
 
     sigma_ : float
         Width of the radial basis functions, :math:`\sqrt{T / 2}`.
 
     critical_temperature_ : float
-        `T` above which centers at the mean stay there, for the map in use.
+        `T` above which centers at the mean stay there, for the assignment map.
 
     cluster_weight_ : ndarray of shape (n_clusters,)
         Sum of weighted responsibilities of each cluster.
 
     n_iter_ : int
-        Iterations of the best start, after growth and repair. At temperature 0 they are
-        counted as by KMeans, with the one that confirms the labels.
+        Iterations of the best start, after growth and split-and-merge. At temperature 0
+        they are counted as by KMeans, with the one that confirms the labels.
 
     history_ : dict of lists
-        For every step its "phase" ("grow", "repair", "anneal", "descend"),
-        "temperature", "objective" and "n_clusters". Where clusters are found again in
-        double precision, see the notes, the steps of both fits are there.
+        For every step its "phase" ("grow", "split_merge", "anneal", "descend"; "batch"
+        for :meth:`partial_fit`), "temperature", "objective" and "n_clusters". Where
+        clusters are fitted again in double precision, see the notes, it has the steps
+        of both fits.
 
     n_features_in_ : int
         Number of features seen in `fit`.
@@ -168,20 +170,21 @@ class SoftKMeans(
     See Also
     --------
     sklearn.cluster.KMeans : Hard K-means, from random starts.
-    sklearn.mixture.GaussianMixture : Mixtures with covariances of their own.
+    sklearn.mixture.GaussianMixture : Mixtures with a covariance for each cluster.
 
     Notes
     -----
     One iteration costs O(n k d), and holds blocks of responsibilities that fit the
     cache of the processor and ``sklearn.config_context(working_memory=...)``, never all
-    of them. Growth costs as much as a few iterations where splits are balanced, repair
-    as much as the moves that are tried.
+    of them. Growth costs as much as a few iterations where splits are balanced.
+    Split-and-merge costs as much as the moves that are tried.
 
-    Rows and weights may be of any size: single precision is computed in double where
-    squares would leave its range, and double precision is divided by a power of two.
-    Only rows whose variance is no number of float64 are refused. Where the clusters are
-    so narrow beside the spread of all rows that rounding may have decided on them, as
-    with a fill value among the rows, they are found again in double precision.
+    Rows and weights may be of any size. Where squares would leave the range of single
+    precision, double precision is used, and where they would leave that as well, the
+    rows are divided by a power of two. Only rows whose variance is out of the range of
+    float64 are refused. Where the clusters are so narrow relative to the spread of all
+    rows that rounding may have decided on them, as with a fill value among the rows,
+    they are fitted again in double precision.
 
     References
     ----------
@@ -247,16 +250,16 @@ class SoftKMeans(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
-        """Find the centers.
+        """Fit the centers.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to cluster. Float32 and float64 are computed as they are.
         y : Ignored
-            For the scikit-learn convention.
+            Present by the convention of scikit-learn.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights, not negative; a weight of 2 is the same as the row twice.
+            Nonnegative weights. A weight of 2 is the same as the row twice.
 
         Returns
         -------
@@ -266,7 +269,7 @@ class SoftKMeans(
         ------
         ValueError
             For rows that are not finite numbers, fewer rows than clusters, weights that
-            are negative or all zero, or a device that is not there.
+            are negative or all zero, or a device that is not available.
         """
         given = X, y, {"sample_weight": sample_weight}
         with self._unchanged_on_error(), torch_modes():
@@ -419,10 +422,11 @@ class SoftKMeans(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Go on with a batch of rows.
+        """Update the centers with a batch of rows.
 
         The first batch is fitted, and sets the temperature. Every further batch moves
-        each center to the mean of all that it has been responsible for so far.
+        each center to the mean of all rows so far, weighted by its responsibilities for
+        them.
 
         Parameters
         ----------
@@ -497,7 +501,7 @@ class SoftKMeans(
         return X, compute, to_rows(X, compute), self._model(compute)
 
     def predict(self, X):
-        """Label of each row: the cluster of the largest responsibility.
+        """Label each row with the cluster of the largest responsibility.
 
         Parameters
         ----------
@@ -512,7 +516,7 @@ class SoftKMeans(
         return self._collect(compute, prediction.labels(rows, model), labels)
 
     def predict_proba(self, X):
-        """Responsibilities: how much of each row belongs to each cluster.
+        """Compute responsibilities: how much of each row belongs to each cluster.
 
         Parameters
         ----------
@@ -527,8 +531,8 @@ class SoftKMeans(
         Raises
         ------
         TypeError
-            For sparse rows: scikit-learn's checks take whatever answers to
-            `predict_proba` there for a classifier of their own classes.
+            For sparse rows: the checks of scikit-learn would take the estimator for a
+            classifier.
         """
         check_is_fitted(self)
         if issparse(X):
@@ -539,7 +543,7 @@ class SoftKMeans(
         return self._memberships(X)
 
     def transform(self, X):
-        """Responsibilities, as features for what follows in a pipeline.
+        """Compute responsibilities, as features for the next step of a pipeline.
 
         Parameters
         ----------
@@ -553,7 +557,7 @@ class SoftKMeans(
         return self._memberships(X)
 
     def _memberships(self, X):
-        # Apart from transform, whose result set_output may put in a frame.
+        # Not `transform`: set_output may put its result in a data frame.
         X, compute, rows, model = self._ready(X)
         memberships = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
         blocks = prediction.responsibilities(rows, model)
@@ -561,7 +565,7 @@ class SoftKMeans(
         return memberships
 
     def score(self, X, y=None, sample_weight=None):
-        """Minus the distortion of rows, as of :class:`sklearn.cluster.KMeans`.
+        """Compute minus the distortion, as :class:`sklearn.cluster.KMeans` does.
 
         Parameters
         ----------

@@ -5,7 +5,17 @@ from skrbf.engine.data.number_range import times_power_of_two
 
 
 class StepObserver(FitObserver):
-    """Follow a fit whose weights were divided by a power of two."""
+    """Follow a fit whose weights were divided by a power of two.
+
+    Parameters
+    ----------
+    estimator : SoftKMeans
+    X, y, metadata : object
+        Arguments of `fit`, for callbacks.
+    n_features : int
+    weight_exponent : int
+        The weights as given are 2^weight_exponent times as large.
+    """
 
     def __init__(self, estimator, X, y, metadata, n_features, weight_exponent):
         super().__init__(estimator, X, y, metadata, self._attributes_after)

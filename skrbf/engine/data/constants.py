@@ -17,8 +17,8 @@ MIN_WORK_PER_THREAD = 1 << 25
 # -- blocks of rows
 
 # Size of a block of responsibilities for each thread, in bytes: about the cache of a
-# core. Passes are faster over smaller blocks, products over larger ones. It was chosen
-# by trial with benchmarks/kmeans_speed.py, without a page for other sizes.
+# core. Passes are faster over smaller blocks, products over larger ones. The speed with
+# it is on benchmarks/results/kmeans_speed.md; there is no page for other sizes.
 CACHE_BLOCK_BYTES = 1 << 21
 # Number of threads from which on the block grows no more, to bound the memory. Tested
 # in tests/engine/data/test_rows.py, not measured.

@@ -52,8 +52,8 @@ def deduplicate(
     weight_sum = total.sum()
     index = order[first]  # (m,)
     rank = _projections(rows, index).argsort(stable=True)  # ties stay in order of keys
-    share = total[rank] / weight_sum
-    return index[rank], share, int(new_point.sum()), float(weight_sum)
+    weight = total[rank] / weight_sum
+    return index[rank], weight, int(new_point.sum()), float(weight_sum)
 
 
 def _projections(rows: DenseRows, index: Tensor) -> Tensor:

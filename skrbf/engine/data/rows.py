@@ -144,8 +144,8 @@ class BlockwiseRows:
             else:
                 for total, part in _pairs(sums, block_sums):
                     total += part
-            for whole, part in _pairs(per_row, block_rows):
-                whole[start:stop] = part
+            for table, part in _pairs(per_row, block_rows):
+                table[start:stop] = part
         return sums, per_row
 
 

@@ -203,8 +203,10 @@ def _best_cut(total_of: _SumOfShifts, axis: Tensor, accumulate: torch.dtype) -> 
 
     def histogram(shift: _Shift) -> Tensor:
         deviation = shift.along(axis).nan_to_num_()  # (m,)
-        place = torch.addcdiv(middle, deviation, 1 + deviation.abs(), value=CUT_REACH)
-        bin_index = place.long().add_(shift.label, alpha=CUT_BINS)
+        position = torch.addcdiv(
+            middle, deviation, 1 + deviation.abs(), value=CUT_REACH
+        )
+        bin_index = position.long().add_(shift.label, alpha=CUT_BINS)
         first = _weighted(deviation, shift)
         weight = weight_sums(bin_index, shift.weight, k * CUT_BINS).to(first.dtype)
         sums = torch.stack([weight, weight_sums(bin_index, first, k * CUT_BINS)])
