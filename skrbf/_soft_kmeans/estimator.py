@@ -23,14 +23,14 @@ from skrbf._base import (
     warn,
 )
 from skrbf._compat import Interval, StrOptions, _fit_context
-from skrbf._observe import FitObserver
-from skrbf._soft_kmeans.initial_centers import starting_centers
-from skrbf.engine.data.limits import check_variance, times_power
+from skrbf._soft_kmeans.initial_centers import initial_centers
+from skrbf._soft_kmeans.observer import StepObserver
+from skrbf.engine.data.number_range import check_variance, times_power_of_two
 from skrbf.engine.kmeans import predict as prediction
-from skrbf.engine.kmeans.fit import Recipe, fit, largest_variance
-from skrbf.engine.kmeans.online import absorb
+from skrbf.engine.kmeans.fit import KMeansConfig, fit
+from skrbf.engine.kmeans.online import update_online
 from skrbf.engine.kmeans.predict import Model
-from skrbf.engine.kmeans.problem import make_problem
+from skrbf.engine.kmeans.problem import largest_variance, make_problem
 from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.schedule import critical_temperature
 
@@ -58,50 +58,50 @@ class SoftKMeans(
         Number of clusters, at most the number of rows.
 
     temperature : "auto" or float, default="auto"
-        Relative to twice the largest variance of the data along any direction, the
-        temperature above which softmax centers that have met at the mean stay there: 0
-        is K-means, and above 1 there is one cluster, but for a few rows that are far
-        from all others. With entmax-1.5 there is one cluster from the square root
-        of `n_clusters` on, with sparsemax from `n_clusters` or a little more on. The
-        temperature has no unit: data scaled by any factor give the same result. "auto"
-        is the noise level of the clusters themselves, :math:`T = 2 \sigma^2` with
-        :math:`\sigma^2` the variance per feature within the clusters: memberships are
-        then those of a mixture of equal spherical Gaussians.
+        Temperature, in units of twice the largest variance of the data along any
+        direction: above that temperature, softmax centers that have met at the mean
+        stay there. 0 is K-means, and above 1 there is one cluster, except for a few
+        rows that are far from all others. With entmax-1.5 there is one cluster from the
+        square root of `n_clusters` on, with sparsemax from `n_clusters` or a little
+        more on. The temperature has no unit: data scaled by any factor give the same
+        result. "auto" is the noise level of the clusters themselves,
+        :math:`T = 2 \sigma^2` with :math:`\sigma^2` the variance per feature within the
+        clusters: memberships are then those of a mixture of equal spherical Gaussians.
 
     assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
-        The map. Two are sparse: a row belongs to its nearest center alone, exactly, if
-        that leads in squared distance by :math:`2 T` with "entmax15" and by :math:`T`
-        with "sparsemax".
+        Map from distances to memberships. Two maps are sparse: a row belongs to its
+        nearest center alone, exactly, if that center leads in squared distance by
+        :math:`2 T` with "entmax15", and by :math:`T` with "sparsemax".
 
     init : {"grow", "k-means++", "random"}, callable or array-like, default="grow"
-        Where the centers start.
+        Initial centers.
 
         - "grow" is deterministic. As the temperature falls, the clusters that have
-          become unstable split along their main axes, until there are `n_clusters`;
-          moves that split some clusters and merge others follow, and those that lower
-          the distortion are kept. For up to 7 clusters, starts spread over the data by
-          a fixed rule compete. A temperature above 0 is reached from there, and once
-          more from above, by annealing from the critical temperature; the lower free
-          energy wins.
+          become unstable split along their main axes, until there are `n_clusters`.
+          Split-and-merge moves follow, and those that lower the distortion are kept.
+          For up to 7 clusters, starts spread over the data by a fixed rule compete. A
+          temperature above 0 is reached from there, and once more from above, by
+          annealing from the critical temperature. The lower free energy wins.
         - "k-means++" draws rows far from each other, weighted and greedy as in
-          scikit-learn; "random" draws rows by their weight.
-        - An array of shape (n_clusters, n_features) holds the centers themselves; a
-          callable ``init(X, n_clusters, random_state=...)`` returns them.
+          scikit-learn.
+        - "random" draws rows by their weight.
+        - An array of shape (n_clusters, n_features) holds the centers themselves.
+        - A callable ``init(X, n_clusters, random_state=...)`` returns them.
 
-        Every start but "grow" goes straight to the temperature asked for:
+        Every start except "grow" goes straight to the given temperature:
         ``SoftKMeans(k, temperature=0, init=C)`` is Lloyd's algorithm from `C`.
 
     n_init : "auto" or int, default="auto"
         Number of starts, of which the best is kept. "auto" is 10 for "random" and
-        callables, else 1. An array and "grow" are started once; an array with another
-        number is warned of, as by KMeans.
+        callables, else 1. An array and "grow" are started once. An array with another
+        `n_init` is warned of, as by KMeans.
 
     max_iter : int, default=300
-        Most iterations of one start. Those of growth and repair come before and are not
-        counted; a run of iterations in them is not longer either.
+        Maximum number of iterations of one start. It also limits each run of iterations
+        in growth and split-and-merge, which are not counted.
 
     tol : float, default=1e-4
-        Soft iterations stop when the squared shifts of the centers sum to less than
+        Soft iterations stop when the sum of squared shifts of the centers is less than
         this part of the mean variance of the features, or of the temperature where
         that is lower. Hard iterations, at temperature 0, go on until no label changes.
 
@@ -114,14 +114,14 @@ class SoftKMeans(
         Print a line for every step.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of "k-means++", "random" and callables; "grow" has no use for it.
+        Seed of "k-means++", "random" and callables. "grow" needs none.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Centers, those without a row of their own last. With ``init="grow"`` they are in
-        the order of their projections on a fixed direction, that of :math:`\cos j^2`:
-        neither the order of the rows nor their scale changes the number of a cluster.
+        Centers. Those without a row come last. With ``init="grow"`` they are in the
+        order of their projections on a fixed direction, that of :math:`\cos j^2`:
+        neither the order of the rows nor their scale changes the label of a cluster.
 
     labels_ : ndarray of shape (n_samples,), int32
         Label of each row: the same as ``predict(X)``.
@@ -130,34 +130,36 @@ class SoftKMeans(
         Weighted sum of squared distances of the rows to the center of their label.
 
     objective_ : float
-        What the fit minimizes: the free energy at `temperature_`, the inertia at 0.
+        Objective that the fit minimizes: the free energy at `temperature_`, the inertia
+        at 0.
 
     temperature_ : float
         `T`, in squared units of the data.
 
     relative_temperature_ : float
-        The same in the unit of the parameter `temperature`, twice the largest variance
-        of the rows: what to pass to get it again, where "auto" has found it. 0 where
-        all rows are equal, or so nearly beside a fill value that rounding hides their
-        noise. With :meth:`partial_fit` that of the first batch.
+        `temperature_` in the unit of the parameter `temperature`, twice the largest
+        variance of the rows. Pass it as `temperature` to repeat what "auto" has found.
+        It is 0 where all rows are equal, or so close beside a fill value that rounding
+        hides their noise. With :meth:`partial_fit` it is that of the first batch.
 
     sigma_ : float
         Width of the radial basis functions, :math:`\sqrt{T / 2}`.
 
     critical_temperature_ : float
-        `T` above which centers at the mean stay there, for the map in use.
+        `T` above which centers at the mean stay there, for the assignment map.
 
     cluster_weight_ : ndarray of shape (n_clusters,)
         Sum of weighted responsibilities of each cluster.
 
     n_iter_ : int
-        Iterations of the best start, after growth and repair. At temperature 0 they are
-        counted as by KMeans, with the one that confirms the labels.
+        Iterations of the best start, after growth and split-and-merge. At temperature 0
+        they are counted as by KMeans, with the one that confirms the labels.
 
     history_ : dict of lists
-        For every step its "phase" ("grow", "repair", "anneal", "descend"),
-        "temperature", "objective" and "n_clusters". Where clusters are found again in
-        double precision, see the notes, the steps of both fits are there.
+        For every step its "phase" ("grow", "split_merge", "anneal", "descend"; "batch"
+        for :meth:`partial_fit`), "temperature", "objective" and "n_clusters". Where
+        clusters are fitted again in double precision, see the notes, it has the steps
+        of both fits.
 
     n_features_in_ : int
         Number of features seen in `fit`.
@@ -168,20 +170,21 @@ class SoftKMeans(
     See Also
     --------
     sklearn.cluster.KMeans : Hard K-means, from random starts.
-    sklearn.mixture.GaussianMixture : Mixtures with covariances of their own.
+    sklearn.mixture.GaussianMixture : Mixtures with a covariance for each cluster.
 
     Notes
     -----
     One iteration costs O(n k d), and holds blocks of responsibilities that fit the
     cache of the processor and ``sklearn.config_context(working_memory=...)``, never all
-    of them. Growth costs as much as a few iterations where splits are balanced, repair
-    as much as the moves that are tried.
+    of them. Growth costs as much as a few iterations where splits are balanced.
+    Split-and-merge costs as much as the moves that are tried.
 
-    Rows and weights may be of any size: single precision is computed in double where
-    squares would leave its range, and double precision is divided by a power of two.
-    Only rows whose variance is no number of float64 are refused. Where the clusters are
-    so narrow beside the spread of all rows that rounding may have decided on them, as
-    with a fill value among the rows, they are found again in double precision.
+    Rows and weights may be of any size. Where squares would leave the range of single
+    precision, double precision is used, and where they would leave that as well, the
+    rows are divided by a power of two. Only rows whose variance is out of the range of
+    float64 are refused. Where the clusters are so narrow relative to the spread of all
+    rows that rounding may have decided on them, as with a fill value among the rows,
+    they are fitted again in double precision.
 
     References
     ----------
@@ -247,16 +250,16 @@ class SoftKMeans(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
-        """Find the centers.
+        """Fit the centers.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to cluster. Float32 and float64 are computed as they are.
         y : Ignored
-            For the scikit-learn convention.
+            Present by the convention of scikit-learn.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights, not negative; a weight of 2 is the same as the row twice.
+            Nonnegative weights. A weight of 2 is the same as the row twice.
 
         Returns
         -------
@@ -266,125 +269,120 @@ class SoftKMeans(
         ------
         ValueError
             For rows that are not finite numbers, fewer rows than clusters, weights that
-            are negative or all zero, or a device that is not there.
+            are negative or all zero, or a device that is not available.
         """
-        with self._unchanged_on_error(), torch_modes():
-            return self._fit(X, y, sample_weight)
-
-    def _fit(self, X, y, sample_weight):
         given = X, y, {"sample_weight": sample_weight}
-        X = self._validate(X, reset=True)
-        if X.shape[0] < self.n_clusters:
-            raise ValueError(
-                f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
-            )
-        compute = self._compute(X, self.n_clusters)
-        with compute.limited_threads():
-            written = self._fit_rows(X, sample_weight, compute, given)
-        vars(self).update(written)
+        with self._unchanged_on_error(), torch_modes():
+            X = self._validate(X, reset=True)
+            if X.shape[0] < self.n_clusters:
+                raise ValueError(
+                    f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
+                )
+            compute = self._compute(X, self.n_clusters)
+            with compute.limited_threads():
+                problem, weight_exponent = self._problem(X, sample_weight, compute)
+                unit = 2.0 * largest_variance(problem)
+                starts = self._starts(X, problem)
+                observer = StepObserver(self, *given, X.shape[1], weight_exponent)
+                fitted = fit(problem, self._config(unit), starts, observer)
+                attributes = {
+                    **self._attributes(fitted, problem, unit),
+                    **self._scores(fitted, weight_exponent),
+                    "history_": observer.history(),
+                }
+                if not observer.stopped:
+                    self._warn(fitted)
+                observer.end({**attributes, "n_features_in_": X.shape[1]})
+            vars(self).update(attributes)
         return self
 
-    def _fit_rows(self, X, sample_weight, compute, given):
-        """Fit validated rows, and return the fitted attributes."""
-        problem, weight_exponent = self._problem(X, sample_weight, compute)
-        recipe, reference = self._recipe(problem)
-        starts = starting_centers(
-            self.init, self.n_init, recipe.n_clusters, self.random_state, X, problem
-        )
-
-        def attributes(record, centers):
-            return {
-                "n_features_in_": X.shape[1],
-                "cluster_centers_": centers.cpu().numpy().copy(),
-                "temperature_": record.temperature,
-                "_assignment": self.assignment,
-            }
-
-        observer = FitObserver(self, *given, attributes)
-
-        def on_step(record, centers):
-            objective = times_power(record.objective, weight_exponent)
-            return observer(record._replace(objective=objective), centers)
-
-        fitted = fit(problem, recipe, starts, reference, on_step)
-        reference = times_power(reference, 2 * problem.exponent)
-        written = {
-            **self._attributes(fitted, reference),
-            **self._scores(fitted.scored, weight_exponent),
-            "history_": observer.history(),
-        }
-        if not observer.stopped:
-            self._warn(fitted)
-        observer.end({**written, "n_features_in_": X.shape[1]})
-        return written
-
     def _problem(self, X, sample_weight, compute):
-        """The rows and weights on their device, and the unit of the weights."""
+        """Bring rows and weights to their device. Also return the weights' exponent."""
         weight, exponent = check_sample_weight(sample_weight, X)
         if weight is not None:
             weight = compute.tensor(weight)
         problem = make_problem(to_rows(X, compute), weight, compute)
-        scatter = times_power(problem.scatter, 2 * problem.exponent)
+        scatter = times_power_of_two(problem.scatter, 2 * problem.exponent)
         check_variance(scatter, varies=False)
-        sums = times_power(scatter, exponent), times_power(problem.mass, exponent)
-        if not np.isfinite(sums).all():
+        sums = scatter, problem.weight_sum
+        if not np.isfinite([times_power_of_two(s, exponent) for s in sums]).all():
             raise ValueError(
                 "sample_weight has values so large that sums with them overflow; "
                 "divide it by a number."
             )
         return problem, exponent
 
-    def _recipe(self, problem):
-        """What to fit, and the unit of its temperature."""
-        recipe = Recipe(
+    def _config(self, unit):
+        """Convert the parameters to settings of a fit, in the unit of its problem.
+
+        Parameters
+        ----------
+        unit : float
+            Unit of the parameter `temperature`: twice the largest variance.
+        """
+        assignment = ASSIGNMENTS[self.assignment]
+        return KMeansConfig(
             int(self.n_clusters),
-            None if self.temperature == "auto" else float(self.temperature),
-            ASSIGNMENTS[self.assignment],
+            None if self.temperature == "auto" else float(self.temperature) * unit,
+            assignment,
             int(self.max_iter),
             float(self.tol),
+            critical_temperature(unit / 2, int(self.n_clusters), assignment),
         )
-        return recipe, 2.0 * largest_variance(problem)
 
-    def _attributes(self, fitted, reference):
-        """What a fit leaves, but for the scores of its rows.
+    def _starts(self, X, problem):
+        """Choose the initial centers, or None to grow them."""
+        return initial_centers(
+            self.init,
+            self.n_init,
+            int(self.n_clusters),
+            self.random_state,
+            X,
+            problem,
+        )
 
-        `reference` is the unit of the temperature, in squared units of the data.
+    def _attributes(self, fitted, problem, unit):
+        """Collect the fitted attributes, except for the scores of the rows.
+
+        Parameters
+        ----------
+        fitted : Fitted
+        problem : Problem
+        unit : float
+            Unit of the parameter `temperature`, in that of the problem.
         """
+        unit = times_power_of_two(unit, 2 * problem.exponent)
         assignment = ASSIGNMENTS[self.assignment]
         return {
             "cluster_centers_": fitted.centers.cpu().numpy().copy(),
             "temperature_": fitted.temperature,
-            "relative_temperature_": (
-                fitted.temperature / reference if reference > 0 else 0.0
-            ),
+            "relative_temperature_": fitted.temperature / unit if unit > 0 else 0.0,
             "sigma_": (fitted.temperature / 2) ** 0.5,
             "critical_temperature_": critical_temperature(
-                reference / 2, self.n_clusters, assignment
+                unit / 2, self.n_clusters, assignment
             ),
             "n_iter_": fitted.n_iter,
-            "_assignment": self.assignment,  # what `predict` uses, whatever is set
+            "_assignment": self.assignment,  # that of `predict`, whatever is set
         }
 
     @staticmethod
-    def _scores(scored, weight_exponent):
-        """The scores of rows whose weights were divided by 2^weight_exponent."""
+    def _scores(fitted, weight_exponent):
+        """Collect scores of rows whose weights were divided by 2^weight_exponent."""
+        weight = fitted.cluster_weight.cpu().numpy()
         return {
-            "labels_": scored.labels.cpu().numpy().copy(),
-            "inertia_": times_power(scored.inertia, weight_exponent),
-            "objective_": times_power(scored.objective, weight_exponent),
-            "cluster_weight_": np.ldexp(scored.weight.cpu().numpy(), weight_exponent),
+            "labels_": fitted.labels.cpu().numpy().copy(),
+            "inertia_": times_power_of_two(fitted.inertia, weight_exponent),
+            "objective_": times_power_of_two(fitted.objective, weight_exponent),
+            "cluster_weight_": np.ldexp(weight, weight_exponent),
         }
 
     def _warn(self, fitted):
-        asked = len(fitted.centers)
-        distinct = int((fitted.scored.counts > 0).sum())
-        if distinct < asked:
-            warn(
-                too_few_clusters(
-                    distinct, asked, "or to a temperature at which clusters merge"
-                ),
-                ConvergenceWarning,
-            )
+        """Warn of missing clusters, and of iterations that did not converge."""
+        n_clusters = len(fitted.centers)
+        distinct = int((fitted.counts > 0).sum())
+        if distinct < n_clusters:
+            reason = "or to a temperature at which clusters merge"
+            warn(too_few_clusters(distinct, n_clusters, reason), ConvergenceWarning)
         if not fitted.converged:
             warn(
                 f"SoftKMeans did not converge in max_iter={self.max_iter} iterations; "
@@ -424,10 +422,11 @@ class SoftKMeans(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Go on with a batch of rows.
+        """Update the centers with a batch of rows.
 
         The first batch is fitted, and sets the temperature. Every further batch moves
-        each center to the mean of all that it has been responsible for so far.
+        each center to the mean of all rows so far, weighted by its responsibilities for
+        them.
 
         Parameters
         ----------
@@ -447,41 +446,44 @@ class SoftKMeans(
             X = self._validate(X, reset=False)
             compute = self._compute(X, self._n_features_out)
             with compute.limited_threads():
-                written = self._partial_fit(X, sample_weight, compute)
-        vars(self).update(written)
+                attributes = self._partial_fit(X, sample_weight, compute)
+        vars(self).update(attributes)
         return self
 
     def _partial_fit(self, X, sample_weight, compute):
-        """Take in a batch of validated rows, and return the fitted attributes."""
+        """Update the model with validated rows, and return the fitted attributes."""
         problem, exponent = self._problem(X, sample_weight, compute)
         compute = problem.compute
         model = self._model(compute)
         # In the larger of two units: weights may be of any size.
-        shared = max(exponent, int(np.frexp(self.cluster_weight_.max())[1]))
-        seen = np.ldexp(self.cluster_weight_, -shared)
-        seen = torch.tensor(seen, device=compute.device)
-        dtype = torch.from_numpy(np.empty(0, self.cluster_centers_.dtype)).dtype
-        unit = 2.0 ** (exponent - shared)
-        centers, mass = absorb(problem, model, seen, dtype, unit)
+        common = max(exponent, int(np.frexp(self.cluster_weight_.max())[1]))
+        previous = np.ldexp(self.cluster_weight_, -common)
+        centers, weight = update_online(
+            problem,
+            model,
+            torch.tensor(previous, device=compute.device),
+            torch.from_numpy(np.empty(0, self.cluster_centers_.dtype)).dtype,
+            2.0 ** (exponent - common),
+        )
         # Labels are those of the centers as they are kept.
         model = model._replace(centers=centers.to(problem.table.dtype))
-        scored = prediction.score(
+        fitted = prediction.score(
             problem.table, problem.weight, model, compute.accumulate
         )
-        written = self._scores(scored, exponent)
-        written["cluster_weight_"] = np.ldexp(mass.cpu().numpy(), shared)
-        fields = {
+        scores = self._scores(fitted, exponent)
+        step = {
             "phase": "batch",
             "temperature": model.temperature,
-            "objective": written["objective_"],
+            "objective": scores["objective_"],
             "n_clusters": len(centers),
         }
         return {
-            **written,
+            **scores,
+            "cluster_weight_": np.ldexp(weight.cpu().numpy(), common),
             "cluster_centers_": centers.cpu().numpy().copy(),
             "n_iter_": self.n_iter_ + 1,
             "history_": {
-                name: [*values, fields[name]] for name, values in self.history_.items()
+                name: [*values, step[name]] for name, values in self.history_.items()
             },
         }
 
@@ -499,7 +501,7 @@ class SoftKMeans(
         return X, compute, to_rows(X, compute), self._model(compute)
 
     def predict(self, X):
-        """Label of each row: the cluster of the largest responsibility.
+        """Label each row with the cluster of the largest responsibility.
 
         Parameters
         ----------
@@ -514,7 +516,7 @@ class SoftKMeans(
         return self._collect(compute, prediction.labels(rows, model), labels)
 
     def predict_proba(self, X):
-        """Responsibilities: how much of each row belongs to each cluster.
+        """Compute responsibilities: how much of each row belongs to each cluster.
 
         Parameters
         ----------
@@ -529,8 +531,8 @@ class SoftKMeans(
         Raises
         ------
         TypeError
-            For sparse rows: scikit-learn's checks take whatever answers to
-            `predict_proba` there for a classifier of their own classes.
+            For sparse rows: the checks of scikit-learn would take the estimator for a
+            classifier.
         """
         check_is_fitted(self)
         if issparse(X):
@@ -541,7 +543,7 @@ class SoftKMeans(
         return self._memberships(X)
 
     def transform(self, X):
-        """Responsibilities, as features for what follows in a pipeline.
+        """Compute responsibilities, as features for the next step of a pipeline.
 
         Parameters
         ----------
@@ -555,14 +557,15 @@ class SoftKMeans(
         return self._memberships(X)
 
     def _memberships(self, X):
-        # Apart from transform, whose result set_output may put in a frame.
+        # Not `transform`: set_output may put its result in a data frame.
         X, compute, rows, model = self._ready(X)
-        whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        self._collect(compute, prediction.responsibilities(rows, model), whole.T)
-        return whole
+        memberships = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
+        blocks = prediction.responsibilities(rows, model)
+        self._collect(compute, blocks, memberships.T)
+        return memberships
 
     def score(self, X, y=None, sample_weight=None):
-        """Minus the distortion of rows, as of :class:`sklearn.cluster.KMeans`.
+        """Compute minus the distortion, as :class:`sklearn.cluster.KMeans` does.
 
         Parameters
         ----------
@@ -580,4 +583,4 @@ class SoftKMeans(
         weight = None if weight is None else compute.tensor(weight)
         with torch_modes(), compute.limited_threads():
             total = prediction.distortion(rows, weight, model, compute.accumulate)
-        return -times_power(total, exponent)
+        return -times_power_of_two(total, exponent)

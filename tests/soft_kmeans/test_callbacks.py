@@ -24,7 +24,7 @@ all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 
 class Recorder:
-    """What a fit tells; ``at`` is called with the number of steps so far."""
+    """Record the events of a fit; ``at`` is called with the number of steps so far."""
 
     def __init__(self, at=lambda n_steps: False):
         self.at, self.events, self.n_steps, self.contexts = at, [], 0, []
@@ -50,7 +50,7 @@ class Recorder:
 
 
 class Snapshots(Recorder):
-    """Keeps the estimator as it would be if the fit stopped at each step."""
+    """Keep the estimator as it would be if the fit stopped at each step."""
 
     def __init__(self):
         super().__init__()
@@ -64,7 +64,7 @@ class Snapshots(Recorder):
 
 
 @all_kinds
-def test_a_callback_sees_the_fit(make_data, kind):
+def test_a_callback_sees_every_step(make_data, kind):
     X, seen = make_data("uniform"), Recorder()
     plain = SoftKMeans(8, **kind).fit(X)
 
@@ -98,7 +98,7 @@ def test_a_callback_that_returns_true_stops_the_fit(make_data, kind):
 
 
 @all_kinds
-def test_each_step_shows_an_estimator_that_works(make_data, kind):
+def test_the_estimator_of_each_step_predicts(make_data, kind):
     X, weight, seen = make_data("uniform"), np.linspace(0.1, 1, 300), Snapshots()
 
     est = SoftKMeans(8, **kind).set_callbacks(seen).fit(X, sample_weight=weight)
@@ -119,7 +119,7 @@ def test_each_step_shows_an_estimator_that_works(make_data, kind):
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @pytest.mark.parametrize("method", ["fit", "fit_predict", "fit_transform"])
-def test_the_scoring_monitor_scores(make_data, method):
+def test_scoring_monitor(make_data, method):
     X = make_data("blobs")
     y = SoftKMeans(5).fit_predict(X)
     monitor = ScoringMonitor(scoring="adjusted_rand_score")
@@ -131,7 +131,7 @@ def test_the_scoring_monitor_scores(make_data, method):
     assert len(set(scores)) >= 3
 
 
-def test_the_progress_bar_shows(make_data, capsys):
+def test_progress_bar(make_data, capsys):
     X = make_data("blobs")
     SoftKMeans(5).set_callbacks(ProgressBar()).fit(X)
     assert "SoftKMeans" in capsys.readouterr().out
@@ -144,7 +144,7 @@ def test_the_progress_bar_shows(make_data, capsys):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 @pytest.mark.parametrize("step", [1, 3])
 @all_kinds
-def test_a_callback_that_fails_leaves_the_estimator(
+def test_a_failing_callback_leaves_the_estimator_unchanged(
     make_data, fitted_state, kind, step, error
 ):
     def fail(n_steps):
@@ -166,7 +166,7 @@ def test_a_callback_that_fails_leaves_the_estimator(
 
 
 @pytest.mark.parametrize("hook", ["setup", "on_fit_task_begin", "on_fit_task_end"])
-def test_a_callback_that_fails_at_either_end_does_so_too(
+def test_a_callback_failing_at_either_end_leaves_the_estimator_unchanged(
     make_data, fitted_state, monkeypatch, hook
 ):
     def fail(estimator, context):

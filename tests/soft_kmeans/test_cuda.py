@@ -25,7 +25,7 @@ all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
 @all_kinds
-def test_cuda_is_the_cpu(make_data, kind, container, dtype):
+def test_cuda_agrees_with_the_cpu(make_data, kind, container, dtype):
     X = container(make_data("blobs", 2000).astype(dtype))
     weight = np.random.default_rng(0).exponential(size=2000)
     cpu, gpu = (
@@ -53,7 +53,7 @@ def test_cuda_is_repeatable(make_data, kind, init):
     assert_array_equal(a.predict_proba(X), b.predict_proba(X))
 
 
-def test_rows_already_on_the_gpu(make_data):
+def test_tensors_on_the_gpu(make_data):
     X = make_data("blobs", 2000)
     a = SoftKMeans(6, device="cuda").fit(X)
     b = SoftKMeans(6, device="cuda").fit(torch.from_numpy(X).cuda())

@@ -32,7 +32,9 @@ def kmeans(init, **params):
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
 @pytest.mark.parametrize("name", GENERATED)
-def test_lloyd_from_an_array_is_kmeans(make_data, name, container, weighted, dtype):
+def test_lloyd_from_an_array_agrees_with_kmeans(
+    make_data, name, container, weighted, dtype
+):
     X = make_data(name).astype(dtype)
     weight = np.random.default_rng(0).uniform(0.1, 3, len(X)) if weighted else None
     init = X[:7]
@@ -52,7 +54,7 @@ def test_lloyd_from_an_array_is_kmeans(make_data, name, container, weighted, dty
 
 @pytest.mark.parametrize("n_clusters", [2, 6, 25])
 @pytest.mark.parametrize("name", ["digits", "iris", "wine"])
-def test_lloyd_is_kmeans_on_measured_data(make_data, name, n_clusters):
+def test_lloyd_agrees_with_kmeans_on_real_data(make_data, name, n_clusters):
     rng = np.random.default_rng(n_clusters)
     X = make_data(name)
     X = X + rng.normal(scale=1e-6, size=X.shape)  # whole numbers tie, and rounding wins
@@ -136,7 +138,7 @@ def test_grow_is_no_worse_than_ten_starts(make_data, name, n_clusters):
 
 
 @pytest.mark.parametrize(("name", "n_clusters"), [("digits", 10), ("wine", 3)])
-def test_grow_is_no_worse_on_measured_data(make_data, name, n_clusters):
+def test_grow_is_no_worse_on_real_data(make_data, name, n_clusters):
     X = make_data(name)
 
     grown = SoftKMeans(n_clusters, temperature=0).fit(X)
@@ -186,7 +188,7 @@ def test_more_starts_are_better(make_data):
 
 
 @pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
-def test_all_maps_are_kmeans_at_temperature_0(make_data, assignment):
+def test_all_maps_agree_with_kmeans_at_temperature_0(make_data, assignment):
     X = make_data("aniso")
     a = lloyd(X[:4], assignment=assignment).fit(X)
     assert_array_equal(a.labels_, kmeans(X[:4]).fit(X).labels_)
@@ -194,7 +196,7 @@ def test_all_maps_are_kmeans_at_temperature_0(make_data, assignment):
     assert a.temperature_ == a.sigma_ == 0
 
 
-def test_a_callable_and_its_array_are_the_same(make_data):
+def test_a_callable_and_its_array_agree(make_data):
     X = make_data("blobs")
     seen = []
 

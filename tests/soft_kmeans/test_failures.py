@@ -139,7 +139,9 @@ def absent_devices():
 
 
 @pytest.mark.parametrize("device", list(absent_devices()))
-def test_an_absent_device_says_what_there_is(fitted, fitted_state, device):
+def test_the_error_of_an_absent_device_lists_the_available_ones(
+    fitted, fitted_state, device
+):
     fitted.set_params(device=device)
     before = fitted_state(fitted)
     with pytest.raises(ValueError, match=rf"device='{device}'.*available.*'cpu'"):
@@ -148,7 +150,9 @@ def test_an_absent_device_says_what_there_is(fitted, fitted_state, device):
 
 
 @pytest.mark.parametrize("device", ["banana", "cpu:x", ""])
-def test_an_unknown_device_says_what_there_is(fitted, fitted_state, device):
+def test_the_error_of_an_unknown_device_lists_the_available_ones(
+    fitted, fitted_state, device
+):
     fitted.set_params(device=device)
     before = fitted_state(fitted)
     with pytest.raises(ValueError, match=rf"device='{device}'.*'auto'.*'cpu'"):
@@ -167,11 +171,11 @@ def test_not_fitted(method):
 
 
 class Stop(Exception):
-    """Not one that the package could catch by accident."""
+    """Exception that the package cannot catch by accident."""
 
 
 @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt, ValueError])
-def test_an_init_that_fails(fitted, fitted_state, error):
+def test_a_failing_init_leaves_the_estimator_unchanged(fitted, fitted_state, error):
     def init(X, n_clusters, random_state):
         raise error("from init")
 
@@ -185,7 +189,7 @@ def test_an_init_that_fails(fitted, fitted_state, error):
 @pytest.mark.parametrize(
     "params", [{"max_iter": 1, "tol": 0}, {"temperature": 2}], ids=str
 )
-def test_a_warning_that_is_an_error_leaves_the_estimator(fitted_state, params):
+def test_a_warning_as_an_error_leaves_the_estimator_unchanged(fitted_state, params):
     est = SoftKMeans(3).fit(GOOD)
     before = fitted_state(est.set_params(**params))
     with pytest.raises(ConvergenceWarning):
@@ -197,7 +201,7 @@ ENGINE = str(Path(skrbf.__file__).parent / "engine")
 
 
 class InterruptAt:
-    """Ctrl-C at the n-th call of a function of the engine, whatever its name."""
+    """Raise KeyboardInterrupt at the n-th call of any function of the engine."""
 
     def __init__(self, n_calls):
         self.n_calls, self.seen = n_calls, 0

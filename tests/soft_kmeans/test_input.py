@@ -58,7 +58,7 @@ def test_containers(make_data, kind, container, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("container", [csr_array, csr_matrix, csc_array, coo_array])
 @all_kinds
-def test_sparse_is_dense(make_data, kind, container, dtype):
+def test_sparse_agrees_with_dense(make_data, kind, container, dtype):
     X = make_data("blobs").astype(dtype)
     X[np.abs(X) < 3] = 0
     new = container(X[::3])
@@ -103,7 +103,7 @@ def test_small_integers_of_numpy_as_parameters(make_data):
 
 
 @all_kinds
-def test_a_read_only_memory_map_is_fine_and_left_alone(make_data, tmp_path, kind):
+def test_a_read_only_memory_map_is_accepted_and_unchanged(make_data, tmp_path, kind):
     X = make_data("blobs")
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
@@ -117,7 +117,7 @@ def test_a_read_only_memory_map_is_fine_and_left_alone(make_data, tmp_path, kind
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @all_kinds
-def test_the_input_is_left_alone(make_data, kind):
+def test_the_input_is_unchanged(make_data, kind):
     X, weight = make_data("blobs"), np.arange(300.0)
     init = X[:5].copy()
     kept = X.copy(), weight.copy(), init.copy()
@@ -152,7 +152,7 @@ def test_weights_are_repetition(make_data, matched, kind, container, dtype):
 
 @pytest.mark.parametrize("init", ["grow", "k-means++", "random"])
 @all_kinds
-def test_rows_of_no_weight_have_no_influence(make_data, kind, init):
+def test_rows_of_weight_0_have_no_influence(make_data, kind, init):
     X = make_data("blobs", 200)
     weight = np.random.default_rng(0).integers(0, 2, len(X))
     moved = np.where(weight[:, None] > 0, X, 1e3 - X)
@@ -186,7 +186,7 @@ def test_a_heavy_row_gets_its_own_cluster():
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
 @pytest.mark.parametrize("init", ["grow", "k-means++"])
 @all_kinds
-def test_chunks_are_the_whole(make_data, kind, init, container):
+def test_blocks_do_not_change_the_result(make_data, kind, init, container):
     X = container(make_data("blobs", 200))
     weight = np.random.default_rng(0).exponential(size=200)
     est = SoftKMeans(5, init=init, random_state=0, **kind)
@@ -226,13 +226,13 @@ def test_fit_predict_and_fit_transform(make_data):
 
 
 def _edge_list(X, dtype):
-    """Columns of one table of numbers, as an edge list has them: strided."""
+    """Take columns of one table of numbers, as in an edge list: strided."""
     table = np.column_stack([np.zeros(X.nnz, dtype), X.indices, X.data]).astype(dtype)
     return csr_array((X.data, table[:, 1].view(), X.indptr), shape=X.shape)
 
 
 def _record(X, dtype):
-    """Fields of a packed record: no multiple of their own size apart."""
+    """Take fields of a packed record: strides are no multiple of their size."""
     packed = np.rec.fromarrays(
         [X.indices.astype(np.int32), X.data], dtype=[("j", "i4"), ("w", X.dtype)]
     )
@@ -247,7 +247,7 @@ def _reversed(X, dtype):
 
 
 def _duplicates(X, dtype):
-    """Every entry stored as two halves, in no order."""
+    """Store every entry as two halves, in no order."""
     coo = X.tocoo()
     order = np.random.default_rng(0).permutation(2 * X.nnz)
     data = np.concatenate([coo.data / 2, coo.data / 2])[order]
@@ -294,8 +294,8 @@ STORED = [
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 @pytest.mark.parametrize("store", STORED)
 @all_kinds
-def test_a_sparse_matrix_counts_by_its_values(kind, store, index, dtype):
-    """However its entries are stored, and it is not written to."""
+def test_a_sparse_matrix_in_any_storage_agrees_with_dense(kind, store, index, dtype):
+    """It is not written to, either."""
     rng = np.random.default_rng(0)
     dense = rng.integers(1, 9, (120, 12)) * (rng.random((120, 12)) < 0.3)
     dense = (dense + 20 * np.eye(4)[rng.integers(4, size=120)].repeat(3, 1)).astype(
@@ -320,7 +320,7 @@ def test_a_sparse_matrix_counts_by_its_values(kind, store, index, dtype):
         assert_array_equal(part, was)
 
 
-def test_entries_out_of_the_matrix_are_an_error(make_data):
+def test_indices_out_of_range_are_an_error(make_data):
     X = csr_array(make_data("blobs"))
     X.indices[7] = 1000
     with pytest.raises(ValueError, match="ind"):
@@ -335,7 +335,7 @@ def test_duplicates_that_sum_to_infinity_are_an_error():
 
 
 @pytest.mark.parametrize("shape", ["strided", "reversed", "field", "read-only"])
-def test_weights_however_they_lie_in_memory(make_data, shape):
+def test_weights_in_any_memory_layout(make_data, shape):
     X = make_data("blobs")
     weight = np.random.default_rng(0).random(len(X))
     packed = np.rec.fromarrays(
@@ -380,7 +380,7 @@ def test_tensors_that_require_gradients(make_data, dtype):
         (lambda X: X.to("meta"), ValueError, "on the meta device"),
     ],
 )
-def test_tensors_without_dense_numbers_are_refused(make_data, make, error, message):
+def test_tensors_that_are_not_dense_are_refused(make_data, make, error, message):
     X = torch.from_numpy(make_data("blobs"))
     with pytest.raises(error, match=f"^X is a tensor {message}"):
         SoftKMeans(3).fit(make(X))
@@ -390,7 +390,7 @@ def test_tensors_without_dense_numbers_are_refused(make_data, make, error, messa
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
-def test_messages_about_weights_name_them(make_data, value):
+def test_error_messages_name_sample_weight(make_data, value):
     X = make_data("blobs")
     some = np.ones(len(X))
     some[3] = value
@@ -400,7 +400,7 @@ def test_messages_about_weights_name_them(make_data, value):
 
 
 def test_iterations_are_counted_as_by_kmeans(make_data):
-    """The one that confirms the labels is one of them."""
+    """The iteration that confirms the labels counts as well."""
     for name in ("blobs", "uniform", "aniso"):  # without ties
         X = make_data(name)
         for seed in range(5):
@@ -411,7 +411,7 @@ def test_iterations_are_counted_as_by_kmeans(make_data):
             assert ours.n_iter_ == theirs.n_iter_
 
 
-def test_an_array_is_started_once_and_says_so(make_data):
+def test_an_array_with_several_starts_is_warned_of(make_data):
     X = make_data("blobs")
     with pytest.warns(RuntimeWarning, match="instead of n_init=3"):
         SoftKMeans(4, init=X[:4], n_init=3).fit(X)

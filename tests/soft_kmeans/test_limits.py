@@ -34,7 +34,7 @@ all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 
 def on_a_grid(X):
-    """Rows that a shift by 2**27 leaves exact."""
+    """Round rows so that a shift by 2**27 is exact."""
     return np.round(X * 2**20) / 2**20
 
 
@@ -47,7 +47,7 @@ def check_finite(est):
 @pytest.mark.parametrize("init", ["grow", "k-means++"])
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1000, 1e12])
 @all_kinds
-def test_no_unit(make_data, kind, scale, init):
+def test_the_unit_does_not_matter(make_data, kind, scale, init):
     X = make_data("blobs")
     params = {"n_clusters": 5, "init": init, "random_state": 0, **kind}
     a, b = SoftKMeans(**params).fit(X), SoftKMeans(**params).fit(X * scale)
@@ -61,7 +61,7 @@ def test_no_unit(make_data, kind, scale, init):
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 @all_kinds
-def test_no_unit_in_float32(make_data, kind, scale):
+def test_the_unit_does_not_matter_in_float32(make_data, kind, scale):
     """Rounding may end the descent a step sooner or later.
 
     Such a step moves the centers by no more than sqrt(tol) times the width of the
@@ -78,7 +78,7 @@ def test_no_unit_in_float32(make_data, kind, scale):
 
 @pytest.mark.parametrize("init", ["grow", "k-means++"])
 @all_kinds
-def test_no_origin(make_data, kind, init):
+def test_the_origin_does_not_matter(make_data, kind, init):
     X, far = on_a_grid(make_data("blobs")), 2.0**27
     params = {"n_clusters": 5, "init": init, "random_state": 0, **kind}
     a, b = SoftKMeans(**params).fit(X), SoftKMeans(**params).fit(X + far)
@@ -90,8 +90,8 @@ def test_no_origin(make_data, kind, init):
 
 
 @all_kinds
-def test_no_origin_in_float32(make_data, kind):
-    """Rows that a shift by 2**10 leaves exact in 24 bits."""
+def test_the_origin_does_not_matter_in_float32(make_data, kind):
+    """A shift by 2**10 is exact for these rows in 24 bits."""
     X = (np.round(make_data("aniso") * 2**9) / 2**9).astype(np.float32)
     kind = {"n_clusters": 4, "tol": 1e-7, "max_iter": 1000, **kind}
     a, b = SoftKMeans(**kind).fit(X), SoftKMeans(**kind).fit(X + 1024)
@@ -103,7 +103,7 @@ def test_no_origin_in_float32(make_data, kind):
 
 @pytest.mark.parametrize("n_clusters", [3, 7])
 @all_kinds
-def test_no_order_of_rows(make_data, matched, kind, n_clusters):
+def test_the_order_of_rows_does_not_matter(make_data, matched, kind, n_clusters):
     X = make_data("blobs")
     order = np.random.default_rng(1).permutation(len(X))
     a, b = (SoftKMeans(n_clusters, **kind).fit(data) for data in (X, X[order]))
@@ -115,7 +115,7 @@ def test_no_order_of_rows(make_data, matched, kind, n_clusters):
 
 
 @all_kinds
-def test_rounding_does_not_number_the_clusters(kind):
+def test_rounding_does_not_order_the_clusters(kind):
     """Here two clusters grow at nearly the same temperature."""
     X = StandardScaler().fit_transform(load_breast_cancer().data)
     order = np.random.default_rng(0).permutation(len(X))
@@ -126,7 +126,7 @@ def test_rounding_does_not_number_the_clusters(kind):
 
 
 @all_kinds
-def test_no_preferred_direction(make_data, matched, kind):
+def test_rotation_does_not_matter(make_data, matched, kind):
     X = make_data("blobs")
     turn = ortho_group.rvs(4, random_state=0)
     a, b = (SoftKMeans(6, **kind).fit(data) for data in (X, X @ turn))
@@ -207,7 +207,7 @@ def test_one_feature(kind):
 
 @pytest.mark.parametrize("kind", ["softmax", "entmax15", "sparsemax", "hard"])
 def test_a_constant_feature_changes_nothing(make_data, kind):
-    """Save "auto" and `tol`, which go by the mean over the features."""
+    """Except for "auto" and `tol`, which use the mean over the features."""
     X = make_data("aniso")
     wide = np.column_stack([X, np.full(len(X), 1e3)])
     est = SoftKMeans(4, tol=1e-14, max_iter=10_000, **KINDS[kind])
@@ -229,7 +229,7 @@ def test_an_outlier_far_away(make_data):
     ("temperature", "init"),
     [(0, "k-means++"), (0, "random"), (0.1, "k-means++"), (0.1, "grow")],
 )
-def test_max_iter_too_small_is_named(make_data, temperature, init):
+def test_the_warning_names_max_iter(make_data, temperature, init):
     X = make_data("uniform")
     est = SoftKMeans(
         8, temperature=temperature, init=init, max_iter=1, random_state=0, tol=1e-9
@@ -255,7 +255,7 @@ def test_repeatable(make_data, kind, init, n_threads):
 
 
 @pytest.mark.parametrize("init", ["k-means++", "random"])
-def test_another_seed_is_another_start(make_data, init):
+def test_the_seed_chooses_the_start(make_data, init):
     X = make_data("uniform")
     inertia = {
         SoftKMeans(9, temperature=0, init=init, n_init=1, random_state=seed)
@@ -279,7 +279,7 @@ def test_grow_needs_no_seed(make_data, kind):
 
 @pytest.mark.parametrize("verbose", [0, 1])
 @pytest.mark.parametrize("init", ["grow", "k-means++", "random"])
-def test_nothing_global_is_touched(make_data, capfd, init, verbose):
+def test_no_global_state_is_changed(make_data, capfd, init, verbose):
     X = make_data("blobs")
 
     def state():
@@ -340,7 +340,7 @@ TIGHT = [(12, 1e-13, np.float64), (1, 1e-4, np.float32), (3, 1e-9, np.float64)]
 
 
 @pytest.mark.parametrize(("n_distinct", "noise", "dtype"), TIGHT)
-def test_tight_clusters_come_to_an_end(n_distinct, noise, dtype):
+def test_tight_clusters_converge(n_distinct, noise, dtype):
     rng = np.random.default_rng(n_distinct)
     points = rng.normal(size=(n_distinct, 1)) * 10
     X = points[rng.integers(n_distinct, size=600)] + noise * rng.normal(size=(600, 1))
@@ -354,7 +354,7 @@ def test_tight_clusters_come_to_an_end(n_distinct, noise, dtype):
 
 @pytest.mark.parametrize("far", [1e4, 1e5, 1e6])
 @pytest.mark.parametrize("temperature", [0, "auto"])
-def test_one_outlier_does_not_blur_float32(temperature, far):
+def test_an_outlier_does_not_cost_precision_in_float32(temperature, far):
     blobs, _ = make_blobs(2000, 3, centers=12, random_state=1)
     X = np.r_[blobs, [[far] * 3]].astype(np.float32)
     est = SoftKMeans(12, temperature=temperature).fit(X)
@@ -365,11 +365,8 @@ def test_one_outlier_does_not_blur_float32(temperature, far):
     assert_array_equal(est.labels_, est.predict(X))
 
 
-@pytest.mark.parametrize("copied", [True, False])
 @pytest.mark.parametrize("temperature", [0, "auto"])
-def test_a_far_origin_in_float32(monkeypatch, temperature, copied):
-    if not copied:
-        monkeypatch.setattr("skrbf.engine.kmeans.problem._COPY", 0)
+def test_float32_data_far_from_the_origin(temperature):
     blobs, _ = make_blobs(3000, 4, centers=20, cluster_std=10, random_state=0)
     X = (20 * blobs + [5e5, 5e6, -5e5, 0]).astype(np.float32)
     near = X - X.mean(axis=0, dtype=float).astype(np.float32)  # exact

@@ -35,7 +35,7 @@ def blobs(seed=0, n_samples=80):
 @settings(max_examples=10, deadline=None)
 @given(power=POWERS)
 def test_rows_times_a_power_of_two(kind, container, power):
-    """To the last bit: nothing is rounded, overflows or underflows."""
+    """The result is the same to the last bit: nothing overflows or is rounded."""
     X = blobs()
     plain = SoftKMeans(5, **kind).fit(container(X))
     scaled = SoftKMeans(5, **kind).fit(container(np.ldexp(X, power)))
@@ -60,7 +60,7 @@ def test_rows_times_a_power_of_two(kind, container, power):
 @settings(max_examples=20, deadline=None)
 @given(power=st.integers(-120, 120))
 def test_single_precision_rows_of_any_size(kind, power):
-    """As those in double precision, from the least normal numbers to the largest."""
+    """The result agrees with double precision, for any normal numbers."""
     X = blobs().astype(np.float32)
     if "assignment" in kind:  # lies on the edge of a merger here
         kind = {**kind, "temperature": 0.02}
@@ -95,7 +95,7 @@ def test_weights_times_a_power_of_two(kind, power):
 
 
 def test_weights_below_single_precision(make_data):
-    """They are brought to one size before they take the precision of the rows."""
+    """Weights are scaled before they are converted to the precision of the rows."""
     X = make_data("blobs").astype(np.float32)
     weight = np.linspace(1, 2, len(X))
     plain = SoftKMeans(4).fit(X, sample_weight=weight)
@@ -105,7 +105,7 @@ def test_weights_below_single_precision(make_data):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_constant_feature_beside_tiny_ones(dtype):
-    """The scale is that of the differences, not of the numbers."""
+    """The unit is the size of the differences, not of the numbers."""
     X = blobs().astype(dtype)
     tiny = 2.0**-100 if dtype is np.float32 else 2.0**-400
     table = np.column_stack([tiny * X, np.full(len(X), 0.75)]).astype(dtype)
@@ -114,7 +114,7 @@ def test_a_constant_feature_beside_tiny_ones(dtype):
 
 
 @pytest.mark.parametrize("power", [-700, -540, 520, 700])
-def test_squares_that_leave_float64_are_an_error(power):
+def test_squares_out_of_range_of_float64_are_an_error(power):
     X = np.ldexp(blobs(), power)
     for temperature in (0, 0.1, "auto"):
         est = SoftKMeans(3, temperature=temperature)
@@ -123,14 +123,14 @@ def test_squares_that_leave_float64_are_an_error(power):
         assert set(vars(est)) == set(est.get_params())
 
 
-def test_weighted_sums_that_leave_float64_are_an_error():
+def test_weighted_sums_out_of_range_of_float64_are_an_error():
     X = blobs()
     with pytest.raises(ValueError, match="sample_weight has values so large"):
         SoftKMeans(3).fit(X, sample_weight=np.full(len(X), 1e307))
 
 
 @pytest.mark.parametrize("power", [-900, -300, 300, 900])
-def test_networks_take_rows_of_any_size(power):
+def test_networks_accept_rows_of_any_size(power):
     """Rows are scaled before anything is squared."""
     X, y = make_blobs(80, 3, centers=3, random_state=1)
     args = {"max_iter": 3, "random_state": 0}
@@ -144,7 +144,7 @@ def test_networks_take_rows_of_any_size(power):
 
 
 @pytest.mark.parametrize("power", [-1000, 1000])
-def test_networks_take_weights_of_any_size(power):
+def test_networks_accept_weights_of_any_size(power):
     X, y = make_blobs(80, 3, centers=3, random_state=1)
     weight = np.random.default_rng(0).integers(1, 4, 80).astype(float)
     args = {"max_iter": 3, "random_state": 0}
@@ -171,8 +171,8 @@ def quality(X, est):
 @pytest.mark.parametrize("temperature", [0, "auto"])
 @pytest.mark.parametrize("value", [-99999.0, 999999.0, 1e12, -3e38])
 @pytest.mark.parametrize("n_rows", [1, 15, 150, 400])
-def test_a_sentinel_in_single_precision(value, n_rows, temperature, base):
-    """Rows of a fill value do not cost the others their digits."""
+def test_a_fill_value_in_single_precision(value, n_rows, temperature, base):
+    """Rows of a fill value do not cost the other rows precision."""
     X = make_blobs(600, 4, centers=6, random_state=3)[0] + base
     chosen = np.random.default_rng(0).choice(600, n_rows, replace=False)
     Z = X.astype(np.float32)
@@ -194,7 +194,7 @@ def test_a_sentinel_in_single_precision(value, n_rows, temperature, base):
 @pytest.mark.parametrize("far", [False, True])
 @all_kinds
 def test_rows_of_the_largest_numbers_at_prediction(kind, far, dtype):
-    """Memberships are finite, and those of the other rows do not change."""
+    """Memberships are finite, and those of other rows do not change."""
     X = (blobs() + 1e4 * far).astype(dtype)
     est = SoftKMeans(5, **kind).fit(X)
     big = np.finfo(dtype).max
@@ -213,7 +213,7 @@ def test_rows_of_the_largest_numbers_at_prediction(kind, far, dtype):
 
 
 @all_kinds
-def test_partial_fit_takes_what_fit_takes(kind):
+def test_partial_fit_accepts_rows_of_any_size(kind):
     X = blobs().astype(np.float32)
     est = SoftKMeans(5, **kind).fit(X)
     batch = np.concatenate([X[:9], np.full((1, 3), 1e30, np.float32)])
@@ -229,7 +229,7 @@ def test_partial_fit_takes_what_fit_takes(kind):
 
 
 def test_batches_with_weights_of_any_size():
-    """Each batch counts as its weights do beside those of the others."""
+    """Each batch counts by its weights, relative to those of other batches."""
     X = blobs()
     for before, after in ((1.0, 1e-310), (1e300, 1e-300), (1e-300, 1e300)):
         est = SoftKMeans(5).fit(X, sample_weight=np.full(len(X), before))
@@ -239,7 +239,7 @@ def test_batches_with_weights_of_any_size():
 
 
 @pytest.mark.parametrize("size", [1e155, 1e200])
-def test_a_batch_that_cannot_be_taken_leaves_nothing(size):
+def test_a_refused_batch_leaves_the_estimator_unchanged(size):
     X = blobs()
     est = SoftKMeans(5).fit(X)
     before = est.cluster_weight_.copy()
@@ -255,7 +255,7 @@ def test_a_batch_that_cannot_be_taken_leaves_nothing(size):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("offset", [1e5, 1e8, 1.7e9])
 def test_sparse_rows_far_from_zero(dtype, offset):
-    """As the dense ones, where squares of the stored values would cancel."""
+    """They agree with dense rows, where squares of stored values would cancel."""
     X = blobs()
     tables = [X + offset] if dtype is np.float64 else []
     tables.append(np.column_stack([X, np.full(len(X), offset)]))
@@ -358,7 +358,7 @@ def test_tables_of_low_rank(make, dtype):
 @pytest.mark.parametrize("container", [np.asarray, csr_array])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_integers_tie_for_the_first_center(container, dtype):
-    """Distances that are equal stay equal: the lowest index has the row."""
+    """Equal distances stay equal: the row belongs to the center of lowest index."""
     n_ties = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -385,10 +385,10 @@ def test_integers_tie_for_the_first_center(container, dtype):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("temperature", [0.3, 0.5])
 @pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
-def test_no_tolerance_ends_with_the_clusters_of_a_small_one(
+def test_a_tolerance_of_0_agrees_with_a_small_one(
     make_data, assignment, temperature, seed
 ):
-    """Centers that meet do so slowly: those of any end are merged that far apart."""
+    """Centers meet slowly: they are merged where the iterations stop."""
     X = make_data("iris")
     args = {"temperature": temperature, "assignment": assignment, "max_iter": 3000}
     args |= {"init": "k-means++", "random_state": seed}

@@ -46,7 +46,9 @@ def test_responsibilities(make_data, reference, name, temperature, dtype, assign
 @all_inits
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("temperature", [0, 0.05, 0.5, "auto"])
-def test_labels_are_one_thing(make_data, init, temperature, dtype, assignment):
+def test_labels_agree_with_predict_and_responsibilities(
+    make_data, init, temperature, dtype, assignment
+):
     X = make_data("blobs").astype(dtype)
     est = soft(temperature=temperature, assignment=assignment, init=init)
     labels = est.fit_predict(X)
@@ -59,7 +61,7 @@ def test_labels_are_one_thing(make_data, init, temperature, dtype, assignment):
 
 
 @all_maps
-def test_labels_are_one_thing_where_rows_tie(assignment):
+def test_labels_agree_where_rows_tie(assignment):
     X = np.stack(np.meshgrid(range(8), range(8)), -1).reshape(-1, 2).repeat(2, axis=0)
     for temperature in (0, 0.1, "auto"):
         est = soft(4, temperature=temperature, assignment=assignment).fit(X)
@@ -163,9 +165,7 @@ def test_each_step_lowers_the_objective(make_data, temperature, assignment):
 
 
 @all_maps
-def test_growing_splits_from_the_critical_temperature_down(
-    make_data, reference, assignment
-):
+def test_growth_starts_at_the_critical_temperature(make_data, reference, assignment):
     X = make_data("blobs")
     est = soft(temperature=0.01, assignment=assignment).fit(X)
     T, n_clusters = est.history_["temperature"], est.history_["n_clusters"]
@@ -212,7 +212,7 @@ def test_temperatures(make_data, reference, weighted, assignment):
 @all_maps
 @pytest.mark.parametrize("sigma", [0.3, 1.0])
 @pytest.mark.parametrize("n_features", [2, 8])
-def test_auto_finds_the_noise(reference, n_features, sigma, assignment):
+def test_auto_finds_the_noise_level(reference, n_features, sigma, assignment):
     angle = 2 * np.pi * np.arange(5) / 5
     centers = np.zeros((5, n_features))
     centers[:, :2] = 7 * np.column_stack([np.cos(angle), np.sin(angle)])
@@ -232,7 +232,7 @@ def test_auto_finds_the_noise(reference, n_features, sigma, assignment):
 
 @pytest.mark.parametrize("init", ["grow", "k-means++"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_above_the_critical_temperature_all_is_one_blob(make_data, init):
+def test_above_the_critical_temperature_responsibilities_are_equal(make_data, init):
     X = make_data("blobs")
     est = soft(temperature=1.5, init=init, tol=1e-12, max_iter=1000).fit(X)
 
@@ -241,7 +241,7 @@ def test_above_the_critical_temperature_all_is_one_blob(make_data, init):
     assert_allclose(est.predict_proba(X), 1 / 6, atol=1e-4)
 
 
-def test_below_the_critical_temperature_it_is_not(make_data):
+def test_below_the_critical_temperature_clusters_differ(make_data):
     X = make_data("blobs")
     est = soft(2, temperature=0.8, tol=1e-9, max_iter=1000).fit(X)
     assert np.ptp(est.cluster_centers_, axis=0).max() > 0.5 * X.std()
@@ -262,7 +262,7 @@ def test_the_sparse_maps_are_exactly_sparse(make_data):
 
 @all_maps
 @pytest.mark.parametrize("name", ["aniso", "blobs", "uniform"])
-def test_the_cold_limit_is_kmeans(make_data, name, assignment):
+def test_the_limit_of_temperature_0_is_kmeans(make_data, name, assignment):
     X = make_data(name)
     est = SoftKMeans(7, temperature=1e-9, init=X[:7], assignment=assignment).fit(X)
     hard = KMeans(7, init=X[:7], n_init=1, tol=0).fit(X)
@@ -273,8 +273,8 @@ def test_the_cold_limit_is_kmeans(make_data, name, assignment):
 
 
 @all_maps
-def test_warmer_is_softer(make_data, assignment):
-    """Mean largest responsibility: 1 at 0, falling with the temperature."""
+def test_a_higher_temperature_is_softer(make_data, assignment):
+    """The mean largest responsibility is 1 at 0, and falls with the temperature."""
     X, peaks = make_data("uniform"), []
     for t in (0, 0.05, 0.2, 0.5):
         est = soft(temperature=t, assignment=assignment).fit(X)
@@ -286,7 +286,7 @@ def test_warmer_is_softer(make_data, assignment):
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @all_maps
-def test_annealing_is_one_of_two_ways(make_data, assignment):
+def test_annealing_competes_with_grown_centers(make_data, assignment):
     """Never worse than warming the grown centers, and somewhere better.
 
     To the end of the descent: where it ends early, so does one of the two before the
@@ -311,7 +311,7 @@ def test_annealing_is_one_of_two_ways(make_data, assignment):
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 @pytest.mark.parametrize("temperature", [0, "auto", 1.2])
-def test_no_annealing_to_where_it_does_not_lead(make_data, temperature):
+def test_no_annealing_where_it_cannot_help(make_data, temperature):
     est = soft(temperature=temperature).fit(make_data("blobs"))
     assert "anneal" not in est.history_["phase"]
 
@@ -367,7 +367,7 @@ def test_parameters_set_after_fit_do_not_change_predictions(make_data):
 
 
 @all_maps
-def test_no_tolerance_is_met_at_rounding(make_data, assignment):
+def test_a_tolerance_of_0_converges(make_data, assignment):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         est = SoftKMeans(
@@ -379,7 +379,7 @@ def test_no_tolerance_is_met_at_rounding(make_data, assignment):
 
 @all_maps
 def test_far_outliers_part_above_the_critical_temperature(reference, assignment):
-    """There the mean is stable and yet not where the free energy is least."""
+    """The mean is stable there, and yet not the lowest free energy."""
     X = np.repeat([0.0, 100.0], [990, 10])[:, None]
     k = 100
     factor = 1.3 * reference.critical_factor(k, assignment)

@@ -35,7 +35,7 @@ def fed(batches, weights=None, **params):
 
 @pytest.mark.parametrize("init", ["grow", "k-means++"])
 @all_kinds
-def test_a_stream_comes_near_the_batch(stream, matched, kind, init):
+def test_batches_come_close_to_a_fit_of_all_rows(stream, matched, kind, init):
     X, y, batches = stream
     whole = SoftKMeans(5, random_state=0, **kind).fit(X)
     est = fed(batches, init=init, **kind)
@@ -47,8 +47,8 @@ def test_a_stream_comes_near_the_batch(stream, matched, kind, init):
 
 
 @all_kinds
-def test_more_batches_are_better(stream, matched, kind):
-    """Nearer to the batch solution after twenty batches than after one."""
+def test_more_batches_come_closer(stream, matched, kind):
+    """The centers are closer to those of all rows after twenty batches than one."""
     X, _, batches = stream
     target = SoftKMeans(5, **kind).fit(X).cluster_centers_
 
@@ -60,7 +60,7 @@ def test_more_batches_are_better(stream, matched, kind):
 
 
 @all_kinds
-def test_a_fitted_stream_is_a_fitted_estimator(stream, reference, kind):
+def test_partial_fit_leaves_a_fitted_estimator(stream, reference, kind):
     _, _, batches = stream
     est = fed(batches[:3], **kind)
     new = batches[4]
@@ -109,7 +109,7 @@ def test_an_older_center_weighs_more(stream):
 
 
 @all_kinds
-def test_it_continues_a_fit(stream, kind):
+def test_partial_fit_continues_a_fit(stream, kind):
     X, _, batches = stream
     est = SoftKMeans(5, **kind).fit(X)
     before = est.cluster_centers_.copy()
@@ -150,7 +150,7 @@ def test_a_first_batch_that_is_too_small_is_an_error(stream):
 
 
 @pytest.mark.parametrize("weight", [-1.0, 0.0, np.nan])
-def test_bad_weights_leave_the_stream_as_it_was(stream, fitted_state, weight):
+def test_bad_weights_leave_the_estimator_unchanged(stream, fitted_state, weight):
     est = fed(stream[2][:2])
     before = fitted_state(est)
     with pytest.raises(ValueError, match=r"(?i)weight"):

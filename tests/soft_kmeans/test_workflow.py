@@ -52,7 +52,7 @@ def test_the_parameters_and_their_defaults():
         SoftKMeans(3, 0.1)
 
 
-def test_what_fit_leaves(make_data):
+def test_fitted_attributes(make_data):
     X = make_data("blobs")
     est = SoftKMeans(4)
     params = dict(est.get_params())
@@ -85,7 +85,7 @@ def test_pipeline(make_data):
 
 
 def test_responsibilities_are_features_for_a_classifier():
-    """Two rings: no line parts them, the responsibilities of 16 centers do."""
+    """No line separates two rings, but the responsibilities of 16 centers do."""
     rng = np.random.default_rng(0)
     y, angle = np.arange(400) % 2, rng.uniform(0, 2 * np.pi, 400)
     radius = 1 + 2 * y + rng.normal(scale=0.2, size=400)
@@ -128,7 +128,7 @@ def test_cross_validate(make_data):
         assert score == est.score(X[test]) < 0
 
 
-def test_clone_has_the_parameters_only(make_data):
+def test_clone_copies_the_parameters_only(make_data):
     est = SoftKMeans(3, temperature=0.2, init=make_data("blobs")[:3])
     copy = clone(est.fit(make_data("blobs")))
     assert_array_equal(copy.init, est.init)
@@ -196,7 +196,7 @@ def test_polars_output(make_data):
     assert_array_equal(out.to_numpy(), est.predict_proba(X))
 
 
-def test_in_a_union_and_by_columns(make_data):
+def test_feature_union_and_column_transformer(make_data):
     X = pd.DataFrame(make_data("blobs"), columns=list("abcd"))
     union = make_union(StandardScaler(), SoftKMeans(3)).set_output(transform="pandas")
     parts = make_column_transformer((SoftKMeans(2), ["a", "b"]), remainder="drop")

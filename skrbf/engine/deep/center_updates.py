@@ -41,7 +41,7 @@ def kmeans(
     start : Tensor of shape (k, c), optional
     """
     found = fit_hard(compute.dense(codes), weight, n_clusters, compute, start=start)
-    return Clusters(found.centers, found.scored.weight)
+    return Clusters(found.centers, found.cluster_weight)
 
 
 def match(before: Tensor, after: Tensor, weight: Tensor, n_clusters: int) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.constants import MAX_SCALED_VALUE
 from skrbf.engine.data.rows import Rows
-from skrbf.engine.data.scaling import FAR
 from skrbf.engine.data.training_data import TrainingData
 from skrbf.nn.autoencoder import Autoencoder
 
@@ -38,7 +38,9 @@ class Encoder(NamedTuple):
     def scaled(self, block: Tensor) -> Tensor:
         """Rows (m, d), dense or CSR, as the network sees them."""
         rows = block if block.layout == torch.strided else block.to_dense()
-        return ((rows - self.mean) / self.scale).clamp(-FAR, FAR)
+        return ((rows - self.mean) / self.scale).clamp(
+            -MAX_SCALED_VALUE, MAX_SCALED_VALUE
+        )
 
     def encode(self, scaled: Tensor) -> Tensor:
         """Codes (m, c) of rows (m, d) as the network sees them.
