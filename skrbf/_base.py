@@ -6,15 +6,12 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn import get_config
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from skrbf._compat import (
-    CallbackSupportMixin,
-    _check_sample_weight,
-)
+from skrbf._compat import CallbackSupportMixin
+from skrbf._convert import canonical_csr, tensor_to_array
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.scaling import Scaling
 
@@ -50,7 +47,7 @@ class TorchEstimator(CallbackSupportMixin):
 
         With `y` as well, where it is given.
         """
-        X, y = as_array(X, "X"), as_array(y, "y")
+        X, y = tensor_to_array(X, "X"), tensor_to_array(y, "y")
         if getattr(X, "ndim", 2) > 2:
             raise ValueError(
                 f"X has shape {tuple(X.shape)}, and must have two dimensions: rows "
@@ -69,8 +66,8 @@ class TorchEstimator(CallbackSupportMixin):
                 order="C",
             )
         if isinstance(checked, tuple):
-            return _canonical(checked[0]), checked[1]
-        return _canonical(checked)
+            return canonical_csr(checked[0]), checked[1]
+        return canonical_csr(checked)
 
     def _compute(self, X, n_clusters, *, fitted=False, device=None, dtype=None):
         """Device and dtype, those of the estimator and `X` by default, block size."""
@@ -130,156 +127,24 @@ def torch_modes(*, inference=True):
 def warn(message, category):
     """Warn of the nearest line outside this package and scikit-learn."""
     frame, stacklevel = sys._getframe(1), 2
-    while frame is not None and _is_ours(frame):
+    while frame is not None and _is_internal(frame):
         frame, stacklevel = frame.f_back, stacklevel + 1
     warnings.warn(message, category, stacklevel=stacklevel)
 
 
-def _is_ours(frame):
+def _is_internal(frame):
     name = frame.f_globals.get("__name__", "")
     return name.partition(".")[0] in ("skrbf", "sklearn")
 
 
-def drawn_seed(random_state):
+def draw_seed(random_state):
     """Draw a seed for a generator of torch."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def too_few_clusters(n_found, n_clusters, reasons):
+def distinct_clusters_message(n_found, n_clusters, reasons):
     """Say that clusters are missing, in the words of KMeans, and why that may be."""
     return (
         f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
         f"({n_clusters}). Possibly due to duplicate points in X, {reasons}."
     )
-
-
-def as_array(given, name):
-    """Convert a tensor to an array of its numbers; anything else stays as it is.
-
-    Parameters
-    ----------
-    given : object
-    name : str
-        Of the argument, for errors.
-    """
-    if not isinstance(given, torch.Tensor):
-        return given
-    if given.layout != torch.strided or given.is_nested:
-        raise TypeError(
-            f"{name} is a tensor of layout {given.layout}; pass a dense tensor, or a "
-            "sparse matrix of scipy."
-        )
-    if given.device.type == "meta":
-        raise ValueError(f"{name} is a tensor on the meta device, without any numbers.")
-    given = given.detach().cpu().resolve_conj().resolve_neg()
-    if given.is_floating_point() and given.dtype not in _NUMPY_FLOATS:
-        given = given.float()
-    return given.numpy()
-
-
-_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
-
-
-def _canonical(X):
-    """Sum duplicate entries of a CSR matrix and sort them, in a copy where need be.
-
-    Torch and functions of stored entries that are not linear, such as squares, take
-    every entry for the value at its place.
-    """
-    if not sparse.issparse(X):
-        return X
-    kind = sparse.csr_array if isinstance(X, sparse.sparray) else sparse.csr_matrix
-    parts = (_contiguous(part) for part in (X.data, X.indices, X.indptr))
-    X = kind(tuple(parts), shape=X.shape)  # knows nothing of its format yet
-    X.check_format(full_check=True)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-        assert_all_finite(X.data, input_name="X")
-    return X
-
-
-def _contiguous(array):
-    """The array itself, or a copy in native byte order without gaps."""
-    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
-
-
-def check_sample_weight(sample_weight, X):
-    """Check weights, and divide them by a power of two: only their ratios count.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_samples,), float64, or None
-        The largest is between 0.5 and 1. None where none are given.
-    exponent : int
-        The weights as given are 2^exponent times as large.
-
-    Raises
-    ------
-    ValueError
-        For weights that are negative, not finite, or all zero.
-    """
-    if sample_weight is None:
-        return None, 0
-    weight = _check_sample_weight(
-        as_array(sample_weight, "sample_weight"),
-        X,
-        dtype=np.float64,
-        ensure_non_negative=True,
-    )
-    assert_all_finite(weight, input_name="sample_weight")
-    if not np.any(weight):  # scikit-learn >= 1.9 has said so already
-        raise ValueError(
-            "Sample weights must contain at least one non-zero number; all are zero."
-        )
-    exponent = int(np.frexp(weight.max())[1])
-    return np.ldexp(weight, -exponent), exponent
-
-
-def to_rows(X, compute):
-    """The rows of a validated array or CSR matrix, shared with it, not copied."""
-    if not sparse.issparse(X):
-        return compute.dense(from_numpy(_contiguous(X)))
-    parts = [from_numpy(part) for part in (X.indptr, X.indices, X.data)]
-    return compute.sparse(parts, X.shape[1])
-
-
-def unscaled(values, mean, scale, dtype):
-    """Scaled values in units of the data; what the dtype cannot hold is its largest."""
-    most = np.finfo(dtype).max
-    with np.errstate(over="ignore"):
-        return np.clip(values * scale + mean, -most, most).astype(dtype)
-
-
-def scaling_tensors(mean, scale, compute):
-    """What rows are centered and divided by, in their dtype and on their device."""
-    parts = compute.tensor(mean), compute.tensor(scale)
-    if not all(bool(part.isfinite().all()) for part in parts) or not parts[1].all():
-        raise ValueError(
-            f"The estimator was fitted to numbers of a size that {parts[0].dtype}, the "
-            "dtype of X, cannot hold; pass X as float64."
-        )
-    return parts
-
-
-def from_numpy(array):
-    """A tensor over the memory of an array, which nobody will write to.
-
-    torch has no read-only tensors and warns of read-only arrays. The engine never
-    writes to its data, so a read-only memory map is passed on by its address.
-    """
-    if array.flags.writeable or array.size == 0:
-        return torch.from_numpy(array)
-    return torch.from_numpy(np.asarray(_Writeable(array)))
-
-
-class _Writeable:
-    """The array interface of a read-only array, less the flag."""
-
-    def __init__(self, array):
-        address, _ = array.__array_interface__["data"]
-        self.array = array  # keeps the memory alive
-        self.__array_interface__ = {
-            **array.__array_interface__,
-            "data": (address, False),
-        }

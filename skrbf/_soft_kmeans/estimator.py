@@ -14,15 +14,9 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._base import (
-    TorchEstimator,
-    check_sample_weight,
-    to_rows,
-    too_few_clusters,
-    torch_modes,
-    warn,
-)
+from skrbf._base import TorchEstimator, distinct_clusters_message, torch_modes, warn
 from skrbf._compat import Interval, StrOptions, _fit_context
+from skrbf._convert import check_sample_weight, to_rows
 from skrbf._observe import FitObserver
 from skrbf._soft_kmeans.initial_centers import starting_centers
 from skrbf.engine.data.limits import check_variance, times_power
@@ -380,7 +374,7 @@ class SoftKMeans(
         distinct = int((fitted.scored.counts > 0).sum())
         if distinct < asked:
             warn(
-                too_few_clusters(
+                distinct_clusters_message(
                     distinct, asked, "or to a temperature at which clusters merge"
                 ),
                 ConvergenceWarning,

@@ -3,7 +3,8 @@
 import torch
 from sklearn.utils import check_array, check_random_state
 
-from skrbf._base import as_array, drawn_seed, warn
+from skrbf._base import draw_seed, warn
+from skrbf._convert import tensor_to_array
 from skrbf.ops.seeding import kmeans_plusplus, random_rows
 
 
@@ -49,7 +50,7 @@ def starting_centers(init, n_init, n_clusters, random_state, X, problem):
 
 def _drawn(init, n_clusters, random_state, problem):
     """Rows, drawn by "k-means++" or "random"."""
-    generator = torch.Generator().manual_seed(drawn_seed(random_state))
+    generator = torch.Generator().manual_seed(draw_seed(random_state))
     weight, origin = problem.weight, problem.origin
     if init == "k-means++":
         accumulate = problem.compute.accumulate
@@ -66,7 +67,7 @@ def _drawn(init, n_clusters, random_state, problem):
 def _checked(centers, n_clusters, X, problem):
     """Centers from outside, of the right shape."""
     centers = check_array(
-        as_array(centers, "init"),
+        tensor_to_array(centers, "init"),
         dtype=X.dtype,
         order="C",
         copy=True,

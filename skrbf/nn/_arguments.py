@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skrbf.ops.precision import computed_dtype
+from skrbf.ops.precision import compute_dtype
 
 
-def checked_centers(centers: Any) -> Tensor:
+def validate_centers(centers: Any) -> Tensor:
     """`centers`, if layers can start from them: a finite matrix; else an error."""
     if not (isinstance(centers, Tensor) and centers.is_floating_point()):
         raise TypeError(
@@ -24,12 +24,12 @@ def checked_centers(centers: Any) -> Tensor:
             "centers must be a matrix of at least one row and one column, got a tensor "
             f"of shape {tuple(centers.shape)}."
         )
-    if not holds(centers.isfinite()):
+    if not all_true(centers.isfinite()):
         raise ValueError("centers must be finite, without NaN.")
     return centers
 
 
-def flat_rows(rows: Any, centers: Tensor) -> Tensor:
+def flatten_rows(rows: Any, centers: Tensor) -> Tensor:
     """Rows (..., d) as a matrix (n, d) of the precision computed in; or an error.
 
     What that precision cannot hold becomes its largest number.
@@ -43,7 +43,7 @@ def flat_rows(rows: Any, centers: Tensor) -> Tensor:
             f"rows must have {n_features} features along their last axis, as the "
             f"centers do; got a tensor of shape {tuple(rows.shape)}."
         )
-    flat, dtype = rows.reshape(-1, n_features), computed_dtype(centers.dtype)
+    flat, dtype = rows.reshape(-1, n_features), compute_dtype(centers.dtype)
     most = torch.finfo(dtype).max
     if flat.is_floating_point() and torch.finfo(flat.dtype).max > most:
         flat = flat.clamp(-most, most)
@@ -61,7 +61,7 @@ def check_dense(name: str, value: Any) -> None:
         )
 
 
-def checked_count(name: str, value: Any) -> int:
+def validate_count(name: str, value: Any) -> int:
     """A positive integer, also one of numpy; else an error."""
     try:
         count = 0 if isinstance(value, bool) else operator.index(value)
@@ -72,10 +72,10 @@ def checked_count(name: str, value: Any) -> int:
     return count
 
 
-def checked_counts(name: str, values: Any) -> tuple[int, ...]:
+def validate_counts(name: str, values: Any) -> tuple[int, ...]:
     """A tuple of positive integers, of a sequence or an array; else an error."""
     try:
-        return tuple(checked_count(name, value) for value in values)
+        return tuple(validate_count(name, value) for value in values)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must be a sequence of positive integers, got {values!r}."
@@ -88,6 +88,6 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
         raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}.")
 
 
-def holds(condition: Tensor) -> bool:
+def all_true(condition: Tensor) -> bool:
     """Whether a condition is met everywhere, as far as there are values to tell."""
     return condition.is_meta or bool(torch.all(condition))

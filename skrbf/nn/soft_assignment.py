@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skrbf.nn._arguments import check_choice, checked_centers, flat_rows, holds
+from skrbf.nn._arguments import all_true, check_choice, flatten_rows, validate_centers
 from skrbf.ops.assignment import ASSIGNMENTS, AssignmentFunction
 from skrbf.ops.distances import relative_distances, squared_norms
-from skrbf.ops.precision import computed_dtype, full_precision
+from skrbf.ops.precision import compute_dtype, full_precision
 
 # Logits this far below the largest: no map leaves anything of them.
 _NOTHING = 1e4
@@ -65,12 +65,12 @@ class SoftAssignment(nn.Module):
         self, centers: Tensor, temperature: float = 1.0, assignment: str = "softmax"
     ) -> None:
         super().__init__()
-        centers = checked_centers(centers)
+        centers = validate_centers(centers)
         check_choice("assignment", assignment, ASSIGNMENTS)
-        if not holds(_squares(centers.detach()).isfinite()):
+        if not all_true(_squares(centers.detach()).isfinite()):
             raise ValueError(
                 "centers must be so small that their squares are finite in "
-                f"{computed_dtype(centers.dtype)}."
+                f"{compute_dtype(centers.dtype)}."
             )
         self.assignment = assignment
         self.centers = nn.Parameter(centers.detach().clone())  # (k, d)
@@ -101,7 +101,7 @@ class SoftAssignment(nn.Module):
         ValueError
             If the rows have another number of features than the centers.
         """
-        flat = flat_rows(rows, self.centers)  # (n, d)
+        flat = flatten_rows(rows, self.centers)  # (n, d)
         responsibilities = _responsibilities(
             self.centers, flat, self.temperature, ASSIGNMENTS[self.assignment].function
         )  # (k, n)
@@ -121,8 +121,8 @@ class SoftAssignment(nn.Module):
         like = self.centers
         if _is_number(value):
             made = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-            inverse = made.to(computed_dtype(like.dtype)).reciprocal()
-            if holds((made > 0) & made.isfinite() & inverse.isfinite()):
+            inverse = made.to(compute_dtype(like.dtype)).reciprocal()
+            if all_true((made > 0) & made.isfinite() & inverse.isfinite()):
                 return made
         raise ValueError(
             "temperature must be a positive number that is finite in the precision of "

@@ -11,7 +11,7 @@ from skrbf.ops.precision import full_precision
 
 # For no more vectors all products with them are faster than to copy, for each row, the
 # one that is its own. The products of a block of rows then take as many columns.
-FEW_VECTORS = 20
+ALL_PRODUCTS_MAX_VECTORS = 20
 
 # Up to this many numbers a minimum with indices is fast enough.
 _FEW = 1 << 14
@@ -81,7 +81,7 @@ def paired_products(vectors: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
     >>> paired_products(vectors, rows, torch.tensor([1, 1]))
     tensor([6., 8.])
     """
-    if rows.layout == torch.strided and vectors.shape[0] > FEW_VECTORS:
+    if rows.layout == torch.strided and vectors.shape[0] > ALL_PRODUCTS_MAX_VECTORS:
         return torch.linalg.vecdot(rows, vectors.index_select(0, labels))  # (n,)
     return inner_products(vectors, rows).gather(0, labels[None])[0]  # (n,)
 
@@ -170,8 +170,8 @@ def relative_distances(
     if dense and cpu and max(_MANY, rows.shape[1] + 1) <= centers.shape[0]:
         # As one more feature the bias costs a copy of the rows, and no pass over the
         # distances. On a GPU it might be rounded, as factors of products can be.
-        longer = distance_factors(centers, offset, scale)  # (k, d + 1)
-        return (with_ones(rows) @ longer.t()).t()  # (k, n)
+        longer = augmented_centers(centers, offset, scale)  # (k, d + 1)
+        return (append_bias_column(rows) @ longer.t()).t()  # (k, n)
     shifted, bias = _shifted(centers, offset)  # (k, d), (k,)
     if dense and centers.shape[0] < _MANY:
         return torch.addmm(
@@ -183,7 +183,7 @@ def relative_distances(
 
 
 @full_precision
-def distance_factors(
+def augmented_centers(
     centers: Tensor, offset: Tensor | None = None, scale: float = 1.0
 ) -> Tensor:
     """What rows and a one behind them are multiplied with for `relative_distances`.
@@ -207,7 +207,7 @@ def distance_factors(
     --------
     >>> import torch
     >>> centers, rows = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [2.0]])
-    >>> distance_factors(centers) @ with_ones(rows).t()
+    >>> augmented_centers(centers) @ append_bias_column(rows).t()
     tensor([[ 0.,  0.],
             [ 3., -3.]])
     """
@@ -215,7 +215,7 @@ def distance_factors(
     return torch.cat([shifted * (-2.0 * scale), (scale * bias)[:, None]], 1)
 
 
-def with_ones(rows: Tensor) -> Tensor:
+def append_bias_column(rows: Tensor) -> Tensor:
     """Dense rows, with a one behind each: the factor of a bias, or what counts it.
 
     Parameters
@@ -233,7 +233,7 @@ def with_ones(rows: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> with_ones(torch.tensor([[3.0]]))
+    >>> append_bias_column(torch.tensor([[3.0]]))
     tensor([[3., 1.]])
     """
     return torch.nn.functional.pad(rows, (0, 1), value=1.0)
@@ -248,7 +248,7 @@ def _shifted(centers: Tensor, offset: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 @full_precision
-def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
+def min_and_argmin(distances: Tensor) -> tuple[Tensor, Tensor]:
     """The smallest entry of each column, and the first place where it stands.
 
     Parameters
@@ -271,7 +271,7 @@ def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
     Examples
     --------
     >>> import torch
-    >>> nearest(torch.tensor([[3.0, 1.0], [2.0, 1.0]]))
+    >>> min_and_argmin(torch.tensor([[3.0, 1.0], [2.0, 1.0]]))
     (tensor([2., 1.]), tensor([1, 0]))
     """
     if distances.numel() <= _FEW:
@@ -279,7 +279,7 @@ def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
         return value, place
     value = distances.amin(0)  # (n,)
     met = torch.eq(distances, value, out=distances)  # (k, n), zeros and ones
-    place, single = places(met)
+    place, single = argmax_from_mask(met)
     if not single:
         twice = (met.sum(0) > 1.0).nonzero()[:, 0]
         place[twice] = met[:, twice].argmax(0)
@@ -287,7 +287,7 @@ def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @full_precision
-def places(met: Tensor) -> tuple[Tensor, bool]:
+def argmax_from_mask(met: Tensor) -> tuple[Tensor, bool]:
     """Where the one stands in each column of zeros and ones.
 
     Parameters
@@ -310,7 +310,7 @@ def places(met: Tensor) -> tuple[Tensor, bool]:
     Examples
     --------
     >>> import torch
-    >>> places(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    >>> argmax_from_mask(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     (tensor([0, 1]), True)
     """
     k = met.shape[0]

@@ -364,7 +364,7 @@ def cluster_means(weights: Tensor, totals: Tensor, fallback: Tensor) -> Tensor:
             [7.]])
     """
     sums = statistics.ClusterStatistics(weights, totals, weights.new_zeros(()))
-    return statistics.centers(sums, fallback)
+    return statistics.weighted_means(sums, fallback)
 
 
 @full_precision

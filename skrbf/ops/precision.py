@@ -56,7 +56,7 @@ def full_precision(
     return wrapper
 
 
-def computed_dtype(dtype: torch.dtype) -> torch.dtype:
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     """Dtype that `full_precision` computes in for tensors of a dtype.
 
     Parameters
@@ -70,7 +70,7 @@ def computed_dtype(dtype: torch.dtype) -> torch.dtype:
     Examples
     --------
     >>> import torch
-    >>> computed_dtype(torch.float16), computed_dtype(torch.float64)
+    >>> compute_dtype(torch.float16), compute_dtype(torch.float64)
     (torch.float32, torch.float64)
     """
     return torch.float32 if dtype in _HALF else dtype

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skrbf.ops.distances import relative_distances, squared_distances, squared_norms
 from skrbf.ops.precision import full_precision
-from skrbf.ops.statistics import running_sums, widest_float
+from skrbf.ops.statistics import deterministic_cumsum, widest_float
 
 # Powers of the reciprocals of the golden ratio and of the plastic number.
 _GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927
@@ -157,7 +157,7 @@ def kmeans_plusplus(
 
 
 @full_precision
-def spread_rows(
+def quasi_random_kmeans_plusplus(
     rows: Tensor, sample_weight: Tensor, n_clusters: int, n_sets: int
 ) -> Tensor:
     """Choose several sets of starting rows, far from each other, without a seed.
@@ -187,7 +187,7 @@ def spread_rows(
     --------
     >>> import torch
     >>> rows = torch.tensor([[-2.0], [-2.0], [2.0], [2.0]])
-    >>> spread_rows(rows, torch.ones(4), 2, 2)
+    >>> quasi_random_kmeans_plusplus(rows, torch.ones(4), 2, 2)
     tensor([[[-2.],
              [ 2.]],
     <BLANKLINE>
@@ -201,7 +201,7 @@ def spread_rows(
     closest = torch.full_like(square, math.inf).expand(n_sets, -1)  # (s, n)
     chosen: list[Tensor] = []  # of (s, d)
     for step in range(n_clusters):
-        ends = running_sums(share, 1)  # (s, n)
+        ends = deterministic_cumsum(share, 1)  # (s, n)
         shift = 0.0 if step == 0 else step * _PLASTIC
         spot = (number * (_GOLDEN if step else 1.0) + 0.5) / (1 if step else n_sets)
         value = ((spot + shift) % 1.0)[:, None] * ends[:, -1:]  # (s, 1)
@@ -263,14 +263,16 @@ def _draw(
     whole = n_rows // width * width
     # By parts: torch sums a copy where the dtype is another.
     parts = *share[:whole].view(-1, width).split(_GROUPS), share[None, whole:]
-    ends = running_sums(torch.cat([part.sum(1, dtype=accumulate) for part in parts]))
+    ends = deterministic_cumsum(
+        torch.cat([part.sum(1, dtype=accumulate) for part in parts])
+    )
     value = uniform * ends[-1]  # (t,)
     group = torch.searchsorted(ends, value, right=True)  # (t,)
     group = group.clamp(max=torch.searchsorted(ends, ends[-1]))
     value = value - torch.nn.functional.pad(ends, (1, 0))[group]  # (t,)
     place = group[:, None] * width + torch.arange(width, device=share.device)
     inner = share[place.clamp(max=n_rows - 1)].masked_fill(place >= n_rows, 0.0)
-    inner = running_sums(inner, 1, accumulate)  # (t, width)
+    inner = deterministic_cumsum(inner, 1, accumulate)  # (t, width)
     column = torch.searchsorted(inner, value[:, None], right=True)  # (t, 1)
     column = column.minimum(torch.searchsorted(inner, inner[:, -1:].contiguous()))
     return group * width + column[:, 0]  # (t,)

@@ -34,7 +34,9 @@ class ClusterStatistics(NamedTuple):
     objective: Tensor
 
 
-def add(left: ClusterStatistics, right: ClusterStatistics) -> ClusterStatistics:
+def add_statistics(
+    left: ClusterStatistics, right: ClusterStatistics
+) -> ClusterStatistics:
     """Statistics of the union of two disjoint sets of rows.
 
     Parameters
@@ -54,7 +56,7 @@ def add(left: ClusterStatistics, right: ClusterStatistics) -> ClusterStatistics:
     --------
     >>> import torch
     >>> one = ClusterStatistics(torch.ones(1), torch.ones(1, 2), torch.tensor(3.0))
-    >>> add(one, one).objective
+    >>> add_statistics(one, one).objective
     tensor(6.)
     """
     return ClusterStatistics(
@@ -64,7 +66,7 @@ def add(left: ClusterStatistics, right: ClusterStatistics) -> ClusterStatistics:
     )
 
 
-def centers(statistics: ClusterStatistics, fallback: Tensor) -> Tensor:
+def weighted_means(statistics: ClusterStatistics, fallback: Tensor) -> Tensor:
     """Weighted means (:eq:`eq-fixed-point`): the next centers.
 
     Parameters
@@ -87,7 +89,7 @@ def centers(statistics: ClusterStatistics, fallback: Tensor) -> Tensor:
     >>> statistics = ClusterStatistics(
     ...     torch.tensor([2.0, 0.0]), torch.tensor([[6.0], [0.0]]), torch.tensor(0.0)
     ... )
-    >>> centers(statistics, torch.tensor([[1.0], [7.0]]))
+    >>> weighted_means(statistics, torch.tensor([[1.0], [7.0]]))
     tensor([[3.],
             [7.]])
     """
@@ -200,7 +202,7 @@ def weight_sums(labels: Tensor, weight: Tensor | None, k: int) -> Tensor:
 
 
 @full_precision
-def running_sums(
+def deterministic_cumsum(
     values: Tensor, dim: int = 0, dtype: torch.dtype | None = None
 ) -> Tensor:
     """Cumulative sums, added in one order on every device: on the CPU.
@@ -219,7 +221,7 @@ def running_sums(
     Examples
     --------
     >>> import torch
-    >>> running_sums(torch.tensor([1.0, 2.0, 4.0]))
+    >>> deterministic_cumsum(torch.tensor([1.0, 2.0, 4.0]))
     tensor([1., 3., 7.])
     """
     return values.cpu().cumsum(dim, dtype=dtype).to(values.device)

@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from skrbf.ops.distances import (
-    distance_factors,
+    append_bias_column,
+    argmax_from_mask,
+    augmented_centers,
     inner_products,
-    nearest,
+    min_and_argmin,
     paired_products,
     paired_squared_distances,
-    places,
     relative_distances,
     squared_distances,
     squared_norms,
-    with_ones,
 )
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 4e-15}
@@ -138,12 +138,12 @@ def test_gradient_with_respect_to_centers(rng):
 def test_places_of_ones(rng, k):
     labels = rng.integers(k, size=500)
     met = torch.from_numpy(np.eye(k, dtype=np.float32)[:, labels])
-    place, single = places(met)
+    place, single = argmax_from_mask(met)
     assert single
     np.testing.assert_array_equal(place, labels)
     if k > 1:
         met[(labels[0] + 1) % k, 0] = 1
-        place, single = places(met)
+        place, single = argmax_from_mask(met)
         assert not single
         np.testing.assert_array_equal(place[1:], labels[1:])
 
@@ -161,7 +161,7 @@ def test_layout_of_dense_rows(rng, k, d):
         middle = torch.zeros_like(offset) if origin is None else origin
         expected -= cdist(middle[None], rows, "sqeuclidean")
         np.testing.assert_allclose(found, -0.5 * expected, rtol=1e-13, atol=1e-11)
-        found = distance_factors(centers, origin, -0.5) @ with_ones(rows).t()
+        found = augmented_centers(centers, origin, -0.5) @ append_bias_column(rows).t()
         np.testing.assert_allclose(found, -0.5 * expected, rtol=1e-13, atol=1e-11)
 
 
@@ -181,7 +181,7 @@ def test_paired_products_are_those_of_numpy(layout, sparse_array, rng, k):
 def test_nearest_is_that_of_numpy(rng, shape, transposed):
     distances = rng.normal(size=shape[::-1] if transposed else shape)
     distances = distances.T if transposed else distances
-    value, place = nearest(torch.from_numpy(distances.copy("K")))
+    value, place = min_and_argmin(torch.from_numpy(distances.copy("K")))
     np.testing.assert_array_equal(value, distances.min(0))
     np.testing.assert_array_equal(place, distances.argmin(0))
     assert place.dtype == torch.int64
@@ -193,4 +193,4 @@ def test_nearest_takes_the_first_of_equals(rng, n, transposed):
     distances = rng.integers(0, 3, (6, n)).astype(np.float32)
     expected = distances.argmin(0)
     tensor = torch.from_numpy(distances.copy("F" if transposed else "C"))
-    np.testing.assert_array_equal(nearest(tensor)[1], expected)
+    np.testing.assert_array_equal(min_and_argmin(tensor)[1], expected)

@@ -163,8 +163,8 @@ SLOPED = {
     "relative_distances of many centers": lambda a: kernels.relative_distances(
         a["centers"].repeat(50, 1), a["rows"]
     ),
-    "distance_factors": each(kernels.distance_factors, "centers"),
-    "with_ones": each(kernels.with_ones, "rows"),
+    "augmented_centers": each(kernels.augmented_centers, "centers"),
+    "append_bias_column": each(kernels.append_bias_column, "rows"),
     "paired_squared_distances": lambda a: kernels.paired_squared_distances(
         a["centers"], a["rows"], labels(a)
     ),
@@ -201,7 +201,7 @@ SLOPED = {
         a["rows"], labels(a), a["weight"], K
     ),
     "one_hot_totals": lambda a: kernels.one_hot_totals(a["rows"], labels(a), None, K),
-    "running_sums": each(kernels.running_sums, "rows"),
+    "deterministic_cumsum": each(kernels.deterministic_cumsum, "rows"),
     "running_means": each(
         kernels.running_means, "centers", "mass", "rows", "r", "weight"
     ),
@@ -210,11 +210,11 @@ SLOPED = {
     "shrink_and_perturb": lambda a: kernels.shrink_and_perturb(
         a["rows"], a["rows"], 0.25
     ),
-    "add": lambda a: kernels.add(
+    "add_statistics": lambda a: kernels.add_statistics(
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]),
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]),
     ),
-    "centers": lambda a: kernels.centers(
+    "weighted_means": lambda a: kernels.weighted_means(
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]), a["centers"]
     ),
     **{
@@ -232,8 +232,8 @@ SLOPED = {
 }
 FLAT = {
     **PUBLIC_FLAT,
-    "nearest": lambda a: kernels.nearest(a["distances"].clone()),
-    "places": lambda a: kernels.places(
+    "min_and_argmin": lambda a: kernels.min_and_argmin(a["distances"].clone()),
+    "argmax_from_mask": lambda a: kernels.argmax_from_mask(
         torch.nn.functional.one_hot(labels(a), K).t().to(a["rows"])
     ),
     "assign_codes": lambda a: kernels.assign_codes(
@@ -251,8 +251,8 @@ FLAT = {
     "cross_entropy": lambda a: kernels.cross_entropy(
         a["out"], labels(a, Q), a["weight"], smoothing=0.125
     ),
-    "row_keys": each(kernels.row_keys, "rows"),
-    "row_projections": each(kernels.row_projections, "rows"),
+    "hash_rows": each(kernels.hash_rows, "rows"),
+    "sort_keys": each(kernels.sort_keys, "rows"),
     "spread": lambda a: torch.tensor(
         kernels.spread(a["rows"], a["weight"]), dtype=torch.float64
     ),
@@ -275,7 +275,9 @@ CHOOSING = {
     "kmeans_plusplus": lambda a: kernels.kmeans_plusplus(
         Table(a["rows"]), a["weight"], 4, torch.Generator().manual_seed(0), a["rows"][0]
     ),
-    "spread_rows": lambda a: kernels.spread_rows(a["rows"], a["weight"], 4, 2),
+    "quasi_random_kmeans_plusplus": lambda a: kernels.quasi_random_kmeans_plusplus(
+        a["rows"], a["weight"], 4, 2
+    ),
     "random_rows": lambda a: kernels.random_rows(
         len(a["rows"]), a["weight"], 4, torch.Generator().manual_seed(0)
     ),
@@ -500,10 +502,10 @@ def test_sums_are_longer_than_half_precision_can_count(dtype):
     assert torch.equal(totals[:, 0], weights)
     labels = torch.arange(n).flip(0)
     met = torch.zeros(n, n, dtype=dtype).scatter_(0, labels[None], 1.0)
-    place, single = kernels.places(met)
+    place, single = kernels.argmax_from_mask(met)
     assert single
     assert torch.equal(place, labels)
-    assert torch.equal(kernels.nearest(1 - met)[1], labels)
+    assert torch.equal(kernels.min_and_argmin(1 - met)[1], labels)
 
 
 @half
@@ -519,7 +521,9 @@ def test_a_result_has_the_dtype_that_is_asked_for(dtype):
             a["centers"], a["rows"], labels(a), accumulate
         )
         assert found.dtype == accumulate
-        assert kernels.running_sums(a["rows"], 0, accumulate).dtype == accumulate
+        assert (
+            kernels.deterministic_cumsum(a["rows"], 0, accumulate).dtype == accumulate
+        )
 
 
 @half

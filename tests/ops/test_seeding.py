@@ -5,7 +5,13 @@ import torch
 from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 from sklearn.datasets import make_blobs
 
-from skrbf.ops.seeding import _add, _draw, kmeans_plusplus, random_rows, spread_rows
+from skrbf.ops.seeding import (
+    _add,
+    _draw,
+    kmeans_plusplus,
+    quasi_random_kmeans_plusplus,
+    random_rows,
+)
 
 
 class Table:
@@ -185,9 +191,11 @@ def test_spread_sets_are_far_apart_and_repeat():
     rows = torch.from_numpy(X - X.mean(0))
     order = rows[:, 0].argsort()
     rows, y = rows[order], y[order.numpy()]
-    found = spread_rows(rows, torch.ones(400), 6, 12)
+    found = quasi_random_kmeans_plusplus(rows, torch.ones(400), 6, 12)
     assert found.shape == (12, 6, 2)
-    assert torch.equal(found, spread_rows(rows, torch.ones(400), 6, 12))
+    assert torch.equal(
+        found, quasi_random_kmeans_plusplus(rows, torch.ones(400), 6, 12)
+    )
     labels = y[torch.cdist(found.view(-1, 2), rows).argmin(1).numpy()].reshape(12, 6)
     # A set of random rows meets all six blobs in one case of 65.
     assert np.mean([len(set(row)) == 6 for row in labels]) > 0.6
@@ -197,7 +205,7 @@ def test_spread_sets_are_far_apart_and_repeat():
 def test_spread_sets_heed_weights():
     rows = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
     weight = torch.tensor([0.0, 1.0, 0.0, 3.0])
-    found = spread_rows(rows, weight, 2, 8)
+    found = quasi_random_kmeans_plusplus(rows, weight, 2, 8)
     assert set(found.flatten().tolist()) == {0.0, 2.0}
     assert (found[:, 0] != found[:, 1]).all()
     assert (found[:, 0, 0] == 2.0).sum() == 6  # as often as its weight says
@@ -205,4 +213,6 @@ def test_spread_sets_heed_weights():
 
 def test_spread_sets_of_equal_rows():
     rows = torch.zeros((5, 2))
-    assert torch.equal(spread_rows(rows, torch.ones(5), 3, 4), torch.zeros((4, 3, 2)))
+    assert torch.equal(
+        quasi_random_kmeans_plusplus(rows, torch.ones(5), 3, 4), torch.zeros((4, 3, 2))
+    )

@@ -7,14 +7,14 @@ import torch
 from skrbf.ops.assignment import softmax
 from skrbf.ops.statistics import (
     ClusterStatistics,
-    add,
-    centers,
+    add_statistics,
+    deterministic_cumsum,
     label_sums,
     label_totals,
     one_hot_totals,
-    running_sums,
     soft_statistics,
     weight_sums,
+    weighted_means,
     weighted_sums,
 )
 
@@ -67,7 +67,7 @@ def test_the_sum_over_chunks_is_the_whole(problem):
     ]
     total = parts[0]
     for part in parts[1:]:
-        total = add(total, part)
+        total = add_statistics(total, part)
     for found, expected in zip(total, whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-14)
 
@@ -87,7 +87,7 @@ def test_float64_sums_keep_what_float32_loses():
     many = ClusterStatistics(
         *(torch.full_like(part, 2.0**24) for part in soft_statistics(*block))
     )
-    assert add(many, soft_statistics(*block)).weight.item() == 2.0**24 + 1
+    assert add_statistics(many, soft_statistics(*block)).weight.item() == 2.0**24 + 1
 
 
 def test_centers_are_weighted_means_and_empty_ones_stay():
@@ -97,7 +97,7 @@ def test_centers_are_weighted_means_and_empty_ones_stay():
         torch.tensor(0.0, dtype=torch.float64),
     )
     fallback = torch.tensor([[9.0, 9.0], [7.0, 8.0], [9.0, 9.0]])
-    found = centers(statistics, fallback)
+    found = weighted_means(statistics, fallback)
     assert found.dtype == torch.float32
     assert found.tolist() == [[0.5, 1.5], [7.0, 8.0], [3.0, 0.0]]
 
@@ -125,9 +125,9 @@ def test_sums_of_one_order_are_those_of_numpy(rng):
     np.testing.assert_allclose(found, np.bincount(labels, share, 7), atol=1e-14)
     table = rng.normal(size=(4, 9)).astype(np.float32)
     for axis in (0, 1):
-        sums = running_sums(torch.from_numpy(table), axis, torch.float64)
+        sums = deterministic_cumsum(torch.from_numpy(table), axis, torch.float64)
         np.testing.assert_allclose(sums, np.cumsum(table, axis, dtype=np.float64))
-    assert running_sums(torch.from_numpy(table), 1).dtype == torch.float32
+    assert deterministic_cumsum(torch.from_numpy(table), 1).dtype == torch.float32
 
 
 @pytest.mark.parametrize("function", [label_totals, one_hot_totals])

@@ -207,7 +207,7 @@ def is_soft(problem: Problem, temperature: float) -> bool:
 
 def _filled(problem: Problem, stats: ClusterStatistics, centers: Tensor) -> Tensor:
     """The means; a center without any weight goes to the row farthest from all."""
-    following = statistics.centers(stats, centers)
+    following = statistics.weighted_means(stats, centers)
     dead = stats.weight <= 0  # (k,)
     if not bool(dead.any()):
         return following

@@ -32,7 +32,7 @@ from skrbf.engine.kmeans.problem import (
 from skrbf.engine.kmeans.split_merge import repair
 from skrbf.engine.training.records import OnStep, Record, never_stop
 from skrbf.ops.assignment import ASSIGNMENTS, Assignment
-from skrbf.ops.axes import fixed_direction, leading_eigenpair
+from skrbf.ops.directions import fixed_direction, leading_eigenpair
 from skrbf.ops.distances import paired_squared_distances
 from skrbf.ops.seeding import kmeans_plusplus
 from skrbf.ops.statistics import label_sums, label_totals, weight_sums

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.kmeans.problem import Problem, rounding
-from skrbf.ops.distances import nearest, relative_distances
+from skrbf.ops.distances import min_and_argmin, relative_distances
 from skrbf.ops.statistics import label_sums
 
 # Iterations of the present progress that a run may still need to beat its target.
@@ -65,7 +65,7 @@ def nearest_center(
     centers: Tensor, block: Tensor, offset: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """The least relative distance of each row, and the first center that has it."""
-    return nearest(relative_distances(centers, block, offset))
+    return min_and_argmin(relative_distances(centers, block, offset))
 
 
 def update(problem: Problem, partition: Partition) -> tuple[Tensor, float]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from skrbf.engine.kmeans.problem import Problem
 from skrbf.engine.kmeans.split import Splits
-from skrbf.ops.distances import nearest, relative_distances
+from skrbf.ops.distances import min_and_argmin, relative_distances
 from skrbf.ops.statistics import label_totals, weight_sums
 
 
@@ -46,8 +46,8 @@ def two_nearest(problem: Problem, centers: Tensor) -> Nearby:
 
     def of_block(block: Tensor) -> Nearby:
         distances = relative_distances(centers, block, problem.offset)  # (k, m)
-        first, own = nearest(distances.clone())  # (m,), (m,)
-        second, other = nearest(distances.scatter_(0, own[None], torch.inf))
+        first, own = min_and_argmin(distances.clone())  # (m,), (m,)
+        second, other = min_and_argmin(distances.scatter_(0, own[None], torch.inf))
         return Nearby(first, second, own, other)
 
     return problem.rows.map(of_block, 2 * len(centers))

@@ -12,9 +12,9 @@ from skrbf.engine.data.rows import Blocks, Rows
 from skrbf.engine.kmeans.problem import squares_about
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import (
-    nearest,
+    argmax_from_mask,
+    min_and_argmin,
     paired_squared_distances,
-    places,
     relative_distances,
 )
 from skrbf.ops.statistics import widest_float
@@ -69,7 +69,7 @@ def distortion(
 
     def inertia(block: Tensor, w: Tensor | None) -> Tensor:
         view = measure(block)
-        label = nearest(measure.every(view.distances))[1]
+        label = min_and_argmin(measure.every(view.distances))[1]
         return measure.inertia(view, label, w, dtype)
 
     return float(rows.sum(inertia, measure.columns(rows), weight))
@@ -97,7 +97,7 @@ def score(
     def scores(block: Tensor, w: Tensor | None) -> tuple[_Sums, Tensor]:
         view = measure(block)
         if model.temperature == 0:
-            label = nearest(measure.every(view.distances))[1]
+            label = min_and_argmin(measure.every(view.distances))[1]
             r = _one_hot(label, k, block.dtype)
             energy = torch.zeros((), dtype=dtype, device=label.device)
         else:
@@ -297,12 +297,12 @@ def _label(block: Tensor, measure: _Measure) -> Tensor:
     """
     view = measure(block)
     if measure.model.temperature == 0:
-        return nearest(measure.every(view.distances))[1]
+        return min_and_argmin(measure.every(view.distances))[1]
     logits = view.distances  # (k, m)
     most = logits.amax(0)  # (m,)
     slack = _ROUNDING * torch.finfo(most.dtype).eps
     close = torch.ge(logits, most - slack, out=logits)  # (k, m) zeros and ones
-    label, single = places(close)
+    label, single = argmax_from_mask(close)
     if not single:
         return _largest(measure.soft(measure(block))[0])
     return label if measure.first is None else measure.first[label]

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from skrbf.engine.kmeans.lloyd import Partition
 from skrbf.engine.kmeans.problem import Problem
-from skrbf.ops.axes import fixed_direction
-from skrbf.ops.distances import FEW_VECTORS, paired_products
+from skrbf.ops.directions import fixed_direction
+from skrbf.ops.distances import ALL_PRODUCTS_MAX_VECTORS, paired_products
 from skrbf.ops.statistics import (
+    deterministic_cumsum,
     label_totals,
     one_hot_totals,
-    running_sums,
     weight_sums,
     widest_float,
 )
@@ -136,7 +136,7 @@ class _ImplicitShifts:
 
 def _totals(rows: Tensor, label: Tensor, share: Tensor, k: int) -> Tensor:
     wide = rows.layout == torch.strided and rows.shape[1] > _FEW_FEATURES
-    few = wide and k <= FEW_VECTORS
+    few = wide and k <= ALL_PRODUCTS_MAX_VECTORS
     return (one_hot_totals if few else label_totals)(rows, label, share, k)
 
 
@@ -151,7 +151,7 @@ def _sum_of_shifts(
     cpu = centers.device.type == "cpu"
     columns = 2 * k
     if cpu and not rows.is_sparse:  # many clusters have no products with all rows
-        columns = 2 * max(rows.n_features, k if k <= FEW_VECTORS else 1)
+        columns = 2 * max(rows.n_features, k if k <= ALL_PRODUCTS_MAX_VECTORS else 1)
     if not rows.is_sparse and rows.n_rows <= problem.compute.block_rows(columns):
         label = partition.labels.long()
         table = rows.map(lambda block: block, columns)  # (n, d)
@@ -214,7 +214,7 @@ def _best_cut(total_of: _SumOfShifts, axis: Tensor, accumulate: torch.dtype) -> 
         return sums.to(accumulate)  # where squares of all weights have room
 
     sums = total_of(histogram)  # (2, k bins)
-    mass, first = running_sums(sums.view(2, k, _BINS), 2).unbind()  # (k, bins)
+    mass, first = deterministic_cumsum(sums.view(2, k, _BINS), 2).unbind()  # (k, bins)
     rest = mass[:, -1:] - mass
     between = (first.square() / (mass * rest)).nan_to_num_(posinf=0)
     u = (between[:, :-1].argmax(1) + (1 - _BINS // 2)) / _REACH  # (k,)

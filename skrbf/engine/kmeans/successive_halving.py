@@ -6,9 +6,13 @@ from torch import Tensor
 from skrbf.engine.kmeans.lloyd import assign
 from skrbf.engine.kmeans.problem import Problem
 from skrbf.engine.kmeans.split import main_axes
-from skrbf.ops.distances import distance_factors, relative_distances, with_ones
-from skrbf.ops.seeding import spread_rows
-from skrbf.ops.statistics import running_sums, weighted_sums, widest_float
+from skrbf.ops.distances import (
+    append_bias_column,
+    augmented_centers,
+    relative_distances,
+)
+from skrbf.ops.seeding import quasi_random_kmeans_plusplus
+from skrbf.ops.statistics import deterministic_cumsum, weighted_sums, widest_float
 
 # A sample of so many rows stands for longer tables. Tables of more rows than the second
 # number are not put in order.
@@ -32,11 +36,16 @@ def spread_starts(problem: Problem, n_clusters: int, n_sets: int) -> Tensor | No
     order = along.argsort(stable=True)
     weight = problem.weighted(torch.ones_like(along))[order]
     if rows.n_rows > _SAMPLE:
-        ends = running_sums(weight, dtype=problem.compute.accumulate)
+        ends = deterministic_cumsum(weight, dtype=problem.compute.accumulate)
         step = torch.arange(_SAMPLE, dtype=ends.dtype, device=ends.device) + 0.5
         chosen = torch.searchsorted(ends, step * (ends[-1] / _SAMPLE))
         order, weight = order[chosen], torch.ones_like(weight[:_SAMPLE])
-    return spread_rows(rows.take(order) - mean, weight, n_clusters, n_sets) + mean
+    return (
+        quasi_random_kmeans_plusplus(
+            rows.take(order) - mean, weight, n_clusters, n_sets
+        )
+        + mean
+    )
 
 
 def best_of(problem: Problem, starts: Tensor, keep: int) -> Tensor:
@@ -59,7 +68,7 @@ def _iteration(problem: Problem, starts: Tensor) -> tuple[Tensor, Tensor]:
     """Assign all rows to each set of centers: masses (b, k) and sums (b, k, d)."""
     b, k, d = starts.shape
     flat = starts.view(b * k, d)
-    factors = distance_factors(flat, problem.offset)  # (b k, d + 1)
+    factors = augmented_centers(flat, problem.offset)  # (b k, d + 1)
 
     def totals(block: Tensor, w: Tensor | None) -> tuple[Tensor, Tensor]:
         if problem.rows.is_sparse:
@@ -67,7 +76,7 @@ def _iteration(problem: Problem, starts: Tensor) -> tuple[Tensor, Tensor]:
         else:
             # The ones are for the distances, and count the rows in `_totals`. A GPU
             # may round factors: here they only say which start is better.
-            block = with_ones(block)  # (m, d + 1)
+            block = append_bias_column(block)  # (m, d + 1)
             distances = factors @ block.t()
         distances = distances.reshape(b, k, -1)  # (b, k, m)
         nearest = distances.amin(1, keepdim=True)  # (b, 1, m)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrbf.ops.axes import fixed_direction, leading_eigenpair
+from skrbf.ops.directions import fixed_direction, leading_eigenpair
 
 
 def covariance(array, weight, center):

@@ -15,7 +15,7 @@ _AT_ONCE = 1 << 20
 
 
 @full_precision
-def row_keys(rows: Tensor) -> Tensor:
+def hash_rows(rows: Tensor) -> Tensor:
     """A number for each row that depends on its values only, not on its place.
 
     Equal rows have equal keys, and different rows different ones, but for one pair in
@@ -37,7 +37,7 @@ def row_keys(rows: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> keys = row_keys(torch.tensor([[0.0, 1.0], [1.0, 0.0], [-0.0, 1.0]]))
+    >>> keys = hash_rows(torch.tensor([[0.0, 1.0], [1.0, 0.0], [-0.0, 1.0]]))
     >>> bool(keys[0] == keys[2]), bool(keys[0] == keys[1])
     (True, False)
     """
@@ -45,10 +45,10 @@ def row_keys(rows: Tensor) -> Tensor:
     return torch.cat([_keys(some) for some in rows.split(at_once)])
 
 
-def row_projections(rows: Tensor) -> Tensor:
+def sort_keys(rows: Tensor) -> Tensor:
     """The place of each row along one fixed direction, as a whole number.
 
-    It depends on the values of the row only, to the last bit, as :func:`row_keys` does;
+    It depends on the values of the row only, to the last bit, as :func:`hash_rows`;
     but rows that differ by rounding are next to each other, and an order by it hardly
     changes.
 
@@ -69,7 +69,7 @@ def row_projections(rows: Tensor) -> Tensor:
     --------
     >>> import torch
     >>> rows = torch.tensor([[0.0, 1.0], [0.0, 1.0 + 1e-6], [3.0, -1.0]])
-    >>> places = row_projections(rows)
+    >>> places = sort_keys(rows)
     >>> near, far = (places[1:] - places[0]).abs()
     >>> bool(near < 1e-5 * far)
     True
