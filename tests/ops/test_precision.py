@@ -1,4 +1,4 @@
-"""Half precision, autocast and empty batches: the same for all functions."""
+"""Half precision, autocast and empty batches, for all functions of ops."""
 
 import inspect
 import pkgutil
@@ -501,11 +501,11 @@ def test_sums_are_longer_than_half_precision_can_count(dtype):
     assert torch.equal(weights, torch.full((2,), 2500.0).to(dtype))
     assert torch.equal(totals[:, 0], weights)
     labels = torch.arange(n).flip(0)
-    met = torch.zeros(n, n, dtype=dtype).scatter_(0, labels[None], 1.0)
-    place, single = kernels.argmax_from_mask(met)
-    assert single
-    assert torch.equal(place, labels)
-    assert torch.equal(kernels.min_and_argmin(1 - met)[1], labels)
+    mask = torch.zeros(n, n, dtype=dtype).scatter_(0, labels[None], 1.0)
+    index, is_unique = kernels.argmax_from_mask(mask)
+    assert is_unique
+    assert torch.equal(index, labels)
+    assert torch.equal(kernels.min_and_argmin(1 - mask)[1], labels)
 
 
 @half

@@ -3,34 +3,32 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skrbf.ops import row_hashes
 from skrbf.ops.row_hashes import hash_rows, sort_keys
 
-both = pytest.mark.parametrize("number", [hash_rows, sort_keys])
+both = pytest.mark.parametrize("function", [hash_rows, sort_keys])
 
 
 @both
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_numbers_do_not_depend_on_the_place(number, dtype):
+def test_result_depends_on_the_values_of_a_row_only(function, dtype):
     rows = torch.randn(200, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
     order = torch.randperm(200, generator=torch.Generator().manual_seed(1))
-    numbers = number(rows)
-    assert torch.equal(number(rows[order]), numbers[order])
-    assert torch.equal(torch.cat([number(row[None]) for row in rows]), numbers)
-    assert torch.equal(number(rows.t().contiguous().t()), numbers)
+    result = function(rows)
+    assert torch.equal(function(rows[order]), result[order])
+    assert torch.equal(torch.cat([function(row[None]) for row in rows]), result)
+    assert torch.equal(function(rows.t().contiguous().t()), result)
 
 
 @both
-def test_many_rows_are_numbered_piece_by_piece(number, monkeypatch):
+def test_block_size_changes_nothing(function):
     rows = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
-    whole = number(rows)
-    for at_once in (1, 20, 49):
-        monkeypatch.setattr(row_hashes, "_AT_ONCE", at_once)
-        assert torch.equal(number(rows), whole)
-    assert number(rows[:0]).shape == (0,)
+    expected = function(rows)
+    for block_values in (1, 20, 49):
+        assert torch.equal(function(rows, block_values), expected)
+    assert function(rows[:0]).shape == (0,)
 
 
-def test_rounding_hardly_changes_an_order_by_projections():
+def test_rounding_hardly_changes_an_order_by_sort_keys():
     rows = torch.randn(2000, 64, generator=torch.Generator().manual_seed(0)).double()
     order = sort_keys(rows).argsort()
     assert len(sort_keys(rows).unique()) == 2000
@@ -42,8 +40,8 @@ def test_rounding_hardly_changes_an_order_by_projections():
         assert (sort_keys(copy).argsort() != order).sum() <= 4
 
 
-def test_projections_are_linear():
-    """On whole numbers, without rounding; and no column is left out."""
+def test_sort_keys_are_linear():
+    """Check linearity on whole numbers, without rounding, and that no column is 0."""
     a = torch.randint(-50, 50, (5, 30), generator=torch.Generator().manual_seed(0))
     a, b = a[:, :15].double(), a[:, 15:].double()
     expected = sort_keys(a) - 3 * sort_keys(b)
@@ -53,14 +51,14 @@ def test_projections_are_linear():
     assert abs(steps.mean()) < 1000 < steps.std()
 
 
-def test_values_beyond_all_measure_have_a_projection():
+def test_huge_values_have_a_sort_key():
     rows = torch.tensor([[1e38, -1e38], [1e30, -1e30]])
     assert sort_keys(rows)[0] == sort_keys(rows)[1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_different_rows_have_different_keys(dtype):
-    """Small integers, whose bits differ in a few leading places only."""
+def test_different_rows_have_different_hashes(dtype):
+    """Check small integers, whose bits differ in a few leading positions only."""
     grid = torch.cartesian_prod(*[torch.arange(-8, 8, dtype=dtype)] * 4)
     assert len(hash_rows(grid).unique()) == len(grid) == 16**4
     ones = torch.cartesian_prod(*[torch.arange(2, dtype=dtype)] * 14)
@@ -69,12 +67,12 @@ def test_different_rows_have_different_keys(dtype):
 
 @settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=6))
-def test_the_order_of_the_values_counts(values):
+def test_hash_depends_on_the_order_of_values(values):
     row = torch.tensor([values, values[1:] + values[:1]])
-    keys = hash_rows(row)
-    assert bool(keys[0] == keys[1]) == bool((row[0] == row[1]).all())
+    hashes = hash_rows(row)
+    assert bool(hashes[0] == hashes[1]) == bool((row[0] == row[1]).all())
 
 
 def test_zeros_of_either_sign_are_equal():
-    keys = hash_rows(torch.tensor([[0.0, 1.0], [-0.0, 1.0]]))
-    assert keys[0] == keys[1]
+    hashes = hash_rows(torch.tensor([[0.0, 1.0], [-0.0, 1.0]]))
+    assert hashes[0] == hashes[1]
