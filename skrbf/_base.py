@@ -1,4 +1,4 @@
-"""What the estimators share: conversion in, device policy, observation of a fit."""
+"""Base of the estimators: validation, device policy, warnings."""
 
 import sys
 import warnings
@@ -15,14 +15,14 @@ from skrbf._convert import canonical_csr, tensor_to_array
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.scaling import Scaling
 
-_MIB = 1 << 20
+_BYTES_PER_MIB = 1 << 20
 
-# Constraints of parameters that scikit-learn takes True and False for.
-_BOOLEANS = {"boolean", "verbose", "random_state"}
+# Kinds of scikit-learn's parameter constraints that accept True and False.
+_KINDS_WITH_BOOLEANS = {"boolean", "verbose", "random_state"}
 
 
 class TorchEstimator(CallbackSupportMixin):
-    """Mixin of the estimators that compute with torch and keep numpy."""
+    """Mixin for estimators that compute with torch and store numpy arrays."""
 
     _doc_link_module = "skrbf"
     _doc_link_template = (
@@ -31,30 +31,30 @@ class TorchEstimator(CallbackSupportMixin):
     )
 
     def __sklearn_tags__(self):
-        """Sparse input, and both float types kept."""
+        """Declare sparse input, and output in the float type of the input."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     def _scaling(self):
-        """The scaling of a fit, for another that goes on with it."""
-        both = (self.mean_, self.scale_)
-        return Scaling(*(torch.tensor(part, device="cpu") for part in both))
+        """Return the fitted scaling as tensors, to resume the fit."""
+        arrays = (self.mean_, self.scale_)
+        return Scaling(*(torch.tensor(array, device="cpu") for array in arrays))
 
     def _validate(self, X, y="no_validation", *, reset):
-        """`X` as float64 or float32, dense C-ordered or CSR; never copied in vain.
+        """Convert `X` to float64 or float32, dense C-ordered or CSR, if it is not.
 
-        With `y` as well, where it is given.
+        Return `X`, or `X` and `y` if `y` is given.
         """
         X, y = tensor_to_array(X, "X"), tensor_to_array(y, "y")
         if getattr(X, "ndim", 2) > 2:
             raise ValueError(
-                f"X has shape {tuple(X.shape)}, and must have two dimensions: rows "
-                "stay flat, also those of images. Use X.reshape(len(X), -1)."
+                f"X must have two dimensions, got shape {tuple(X.shape)}. Flatten "
+                "each sample, also images: X.reshape(len(X), -1)."
             )
-        # scikit-learn sums X to find NaN, and the largest numbers of both signs are
-        # no number in sum: it looks closer then.
+        # scikit-learn sums X to find NaN. The sum of huge numbers of both signs is NaN
+        # too; scikit-learn then checks the entries, but numpy warns.
         with np.errstate(invalid="ignore"):
             checked = validate_data(
                 self,
@@ -70,30 +70,33 @@ class TorchEstimator(CallbackSupportMixin):
         return canonical_csr(checked)
 
     def _compute(self, X, n_clusters, *, fitted=False, device=None, dtype=None):
-        """Device and dtype, those of the estimator and `X` by default, block size."""
+        """Resolve device, dtype and block size for `X`.
+
+        Device and dtype default to those of the estimator and of `X`.
+        """
         return Compute.resolve(
             self.device if device is None else device,
             torch.from_numpy(np.empty(0, dtype or X.dtype)).dtype,
             work=X.shape[0] * X.shape[1] * int(n_clusters),
-            memory_bytes=get_config()["working_memory"] * _MIB,
+            memory_bytes=get_config()["working_memory"] * _BYTES_PER_MIB,
             fall_back=fitted,
         )
 
     @staticmethod
-    def _collect(compute, blocks, whole):
-        """Write blocks (start, stop, tensor) into an array, along its last axis."""
+    def _collect(compute, blocks, out):
+        """Write blocks (start, stop, tensor) along the last axis of an array."""
         with torch_modes(), compute.limited_threads():
             for start, stop, block in blocks:
-                whole[..., start:stop] = block.cpu().numpy()
-        return whole
+                out[..., start:stop] = block.cpu().numpy()
+        return out
 
     def _validate_params(self):
-        """Refuse True and False for numbers, too, which Python takes for integers."""
+        """Validate parameters, and refuse True and False where a number is needed."""
         super()._validate_params()
         for name, accepted in self._parameter_constraints.items():
             value = getattr(self, name)
             kinds = {kind for kind in accepted if isinstance(kind, str)}
-            if isinstance(value, bool) and not kinds & _BOOLEANS:
+            if isinstance(value, bool) and not kinds & _KINDS_WITH_BOOLEANS:
                 raise ValueError(
                     f"The {name!r} parameter of {type(self).__name__} must be a "
                     f"number, not a boolean; got {value!r}."
@@ -101,7 +104,7 @@ class TorchEstimator(CallbackSupportMixin):
 
     @contextmanager
     def _unchanged_on_error(self):
-        """Undo what validation writes before the fit has succeeded."""
+        """Restore the attributes that validation sets if the fit fails."""
         names = ("n_features_in_", "feature_names_in_")
         before = {name: vars(self)[name] for name in names if name in vars(self)}
         try:
@@ -115,7 +118,7 @@ class TorchEstimator(CallbackSupportMixin):
 
 @contextmanager
 def torch_modes(*, inference=True):
-    """The modes of torch that an estimator computes in, whatever surrounds the call."""
+    """Set inference mode and disable autocast, for the computations of a fit."""
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(inference))
         for kind in ("cpu", "cuda", "mps"):
@@ -125,7 +128,7 @@ def torch_modes(*, inference=True):
 
 
 def warn(message, category):
-    """Warn of the nearest line outside this package and scikit-learn."""
+    """Warn, pointing to the nearest caller outside this package and scikit-learn."""
     frame, stacklevel = sys._getframe(1), 2
     while frame is not None and _is_internal(frame):
         frame, stacklevel = frame.f_back, stacklevel + 1
@@ -138,12 +141,12 @@ def _is_internal(frame):
 
 
 def draw_seed(random_state):
-    """Draw a seed for a generator of torch."""
+    """Draw a seed for a torch generator."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def distinct_clusters_message(n_found, n_clusters, reasons):
-    """Say that clusters are missing, in the words of KMeans, and why that may be."""
+    """Compose the warning about missing clusters, in the words of KMeans."""
     return (
         f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
         f"({n_clusters}). Possibly due to duplicate points in X, {reasons}."

@@ -10,41 +10,41 @@ from skrbf._compat import _check_sample_weight
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
-def tensor_to_array(given, name):
-    """Convert a tensor to an array of its numbers; anything else stays as it is.
+def tensor_to_array(value, name):
+    """Convert a dense tensor to an array; return other values unchanged.
 
     Parameters
     ----------
-    given : object
+    value : object
     name : str
-        Of the argument, for errors.
+        Name of the argument, for errors.
     """
-    if not isinstance(given, torch.Tensor):
-        return given
-    if given.layout != torch.strided or given.is_nested:
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.layout != torch.strided or value.is_nested:
         raise TypeError(
-            f"{name} is a tensor of layout {given.layout}; pass a dense tensor, or a "
-            "sparse matrix of scipy."
+            f"{name} is a tensor of layout {value.layout}; pass a dense tensor or a "
+            "scipy sparse matrix."
         )
-    if given.device.type == "meta":
-        raise ValueError(f"{name} is a tensor on the meta device, without any numbers.")
-    given = given.detach().cpu().resolve_conj().resolve_neg()
-    if given.is_floating_point() and given.dtype not in _NUMPY_FLOATS:
-        given = given.float()
-    return given.numpy()
+    if value.device.type == "meta":
+        raise ValueError(f"{name} is on the meta device, where tensors have no values.")
+    value = value.detach().cpu().resolve_conj().resolve_neg()
+    if value.is_floating_point() and value.dtype not in _NUMPY_FLOATS:
+        value = value.float()
+    return value.numpy()
 
 
 def canonical_csr(X):
-    """Sum duplicate entries of a CSR matrix and sort them, in a copy where need be.
+    """Sort the entries of a CSR matrix and sum duplicates, in a copy if necessary.
 
-    Torch and functions of stored entries that are not linear, such as squares, take
-    every entry for the value at its place.
+    Torch, and functions of stored entries that are not linear, such as squares, need
+    each entry to be the value at its position.
     """
     if not sparse.issparse(X):
         return X
     kind = sparse.csr_array if isinstance(X, sparse.sparray) else sparse.csr_matrix
     parts = (_contiguous(part) for part in (X.data, X.indices, X.indptr))
-    X = kind(tuple(parts), shape=X.shape)  # knows nothing of its format yet
+    X = kind(tuple(parts), shape=X.shape)  # without cached format flags
     X.check_format(full_check=True)
     if not X.has_canonical_format:
         X = X.copy()
@@ -54,24 +54,24 @@ def canonical_csr(X):
 
 
 def _contiguous(array):
-    """The array itself, or a copy in native byte order without gaps."""
+    """Return the array, or a contiguous copy in native byte order."""
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 
 def check_sample_weight(sample_weight, X):
-    """Check weights, and divide them by a power of two: only their ratios count.
+    """Check weights, and divide them by a power of two: only their ratios matter.
 
     Returns
     -------
     weight : ndarray of shape (n_samples,), float64, or None
-        The largest is between 0.5 and 1. None where none are given.
+        The largest is between 0.5 and 1. None if no weights are given.
     exponent : int
-        The weights as given are 2^exponent times as large.
+        The given weights are 2^exponent times as large.
 
     Raises
     ------
     ValueError
-        For weights that are negative, not finite, or all zero.
+        If weights are negative, not finite, or all zero.
     """
     if sample_weight is None:
         return None, 0
@@ -82,7 +82,7 @@ def check_sample_weight(sample_weight, X):
         ensure_non_negative=True,
     )
     assert_all_finite(weight, input_name="sample_weight")
-    if not np.any(weight):  # scikit-learn >= 1.9 has said so already
+    if not np.any(weight):  # scikit-learn >= 1.9 raises before
         raise ValueError(
             "Sample weights must contain at least one non-zero number; all are zero."
         )
@@ -91,7 +91,7 @@ def check_sample_weight(sample_weight, X):
 
 
 def to_rows(X, compute):
-    """The rows of a validated array or CSR matrix, shared with it, not copied."""
+    """Return a validated array or CSR matrix as rows of the engine, without a copy."""
     if not sparse.issparse(X):
         return compute.dense(tensor_from_numpy(_contiguous(X)))
     parts = [tensor_from_numpy(part) for part in (X.indptr, X.indices, X.data)]
@@ -99,28 +99,28 @@ def to_rows(X, compute):
 
 
 def unscale(values, mean, scale, dtype):
-    """Scaled values in units of the data; what the dtype cannot hold is its largest."""
-    most = np.finfo(dtype).max
+    """Convert scaled values to data units, clipped to the range of the dtype."""
+    limit = np.finfo(dtype).max
     with np.errstate(over="ignore"):
-        return np.clip(values * scale + mean, -most, most).astype(dtype)
+        return np.clip(values * scale + mean, -limit, limit).astype(dtype)
 
 
 def scaling_tensors(mean, scale, compute):
-    """What rows are centered and divided by, in their dtype and on their device."""
+    """Return mean and scale in the dtype and on the device of the rows."""
     parts = compute.tensor(mean), compute.tensor(scale)
     if not all(bool(part.isfinite().all()) for part in parts) or not parts[1].all():
         raise ValueError(
-            f"The estimator was fitted to numbers of a size that {parts[0].dtype}, the "
-            "dtype of X, cannot hold; pass X as float64."
+            f"The estimator was fitted to values beyond the range of {parts[0].dtype}, "
+            "the dtype of X; pass X as float64."
         )
     return parts
 
 
 def tensor_from_numpy(array):
-    """A tensor over the memory of an array, which nobody will write to.
+    """Return a tensor that shares the memory of an array and is only read.
 
-    torch has no read-only tensors and warns of read-only arrays. The engine never
-    writes to its data, so a read-only memory map is passed on by its address.
+    Torch has no read-only tensors and warns about read-only arrays. The engine never
+    writes to its data, so a read-only memory map is passed by its address.
     """
     if array.flags.writeable or array.size == 0:
         return torch.from_numpy(array)
@@ -128,7 +128,7 @@ def tensor_from_numpy(array):
 
 
 class _WritableView:
-    """The array interface of a read-only array, less the flag."""
+    """Array interface of a read-only array without the read-only flag."""
 
     def __init__(self, array):
         address, _ = array.__array_interface__["data"]

@@ -77,7 +77,7 @@ def test_bad_arguments(rows):
         SoftAssignment(rows[:4].numpy())
     with pytest.raises(TypeError, match=r"got Tensor of torch\.int64"):
         SoftAssignment(rows[:4].long())
-    with pytest.raises(ValueError, match="features along their last axis"):
+    with pytest.raises(ValueError, match="features along the last axis"):
         SoftAssignment(rows[:4])(rows[:, :1])
 
 

@@ -30,7 +30,7 @@ BAD_X = {
     "empty": (np.empty((0, 3)), r"0 sample\(s\)"),
     "no features": (np.empty((40, 0)), r"0 feature\(s\)"),
     "1-D": (GOOD[0], "Expected 2D array, got 1D array"),
-    "3-D": (GOOD[None], "rows stay flat"),
+    "3-D": (GOOD[None], "Flatten each sample"),
     "complex": (GOOD + 1j, "Complex data not supported"),
     "object": (np.array([[{}, 1.0], [2.0, 3.0]], dtype=object), "argument must be"),
     "text": (np.array([["a", "b"], ["c", "d"]]), "could not convert string"),
