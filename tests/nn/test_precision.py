@@ -309,7 +309,7 @@ def test_the_temperature_is_checked(value):
         lambda: SoftAssignment(draw(5, 3), value),
         lambda: setattr(layer, "temperature", value),
     ):
-        with pytest.raises(ValueError, match="temperature must be a positive number"):
+        with pytest.raises(ValueError, match="temperature must be positive"):
             attempt()
     assert layer.temperature == 0.25
 

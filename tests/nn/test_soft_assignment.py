@@ -67,7 +67,7 @@ def test_state_travels(rows):
 
 def test_bad_arguments(rows):
     for temperature in (0, "auto", None):
-        with pytest.raises(ValueError, match="temperature must be a positive number"):
+        with pytest.raises(ValueError, match="temperature must be positive"):
             SoftAssignment(rows[:4], temperature)
     with pytest.raises(ValueError, match="centers must be a matrix"):
         SoftAssignment(rows[0])

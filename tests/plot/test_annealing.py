@@ -185,12 +185,12 @@ def test_data_frames_and_lists():
 
 @pytest.mark.parametrize("temperatures", [[], [0.1, 0], [-1.0], [[0.1]], 0.1])
 def test_temperatures_without_a_logarithm(temperatures):
-    with pytest.raises(ValueError, match="temperatures should be"):
+    with pytest.raises(ValueError, match="temperatures must be"):
         AnnealingPathDisplay.from_estimator(SoftKMeans(2), X, temperatures=temperatures)
 
 
 def test_rows_that_are_all_the_same_have_no_path():
-    with pytest.raises(ValueError, match="all the same"):
+    with pytest.raises(ValueError, match="All samples in X are equal"):
         AnnealingPathDisplay.from_estimator(SoftKMeans(1), np.ones((5, 2)))
 
 

@@ -75,7 +75,7 @@ def test_many_names_have_no_legend():
 
 
 def test_rows_that_are_alike_span_no_plane():
-    with pytest.raises(ValueError, match="all rows are the same"):
+    with pytest.raises(ValueError, match="all samples are equal"):
         CodesDisplay.from_estimator(deep(3), X[:1])
     assert CodesDisplay.from_estimator(deep(2), X[:1]).codes.shape == (1, 2)
 

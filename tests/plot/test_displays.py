@@ -164,7 +164,7 @@ def test_drawing_uses_no_global_random_numbers():
 
 @pytest.mark.parametrize("prototypes", [[], [-1], [99], [0.5], [True, False], 1])
 def test_prototypes_that_are_none(prototypes):
-    with pytest.raises(ValueError, match="prototypes should be integers from 0 to"):
+    with pytest.raises(ValueError, match="prototypes must be integers from 0 to"):
         PrototypesDisplay.from_estimator(
             soft(), image_shape=np.array([1, 2]), prototypes=prototypes
         )

@@ -90,7 +90,7 @@ def test_quantities_that_are_not_there(name):
 
 @pytest.mark.parametrize("quantities", ["objective", []])
 def test_quantities_are_a_list(quantities):
-    with pytest.raises(ValueError, match=r"some of .*'objective'.*in a list"):
+    with pytest.raises(ValueError, match=r"must be a list of names from .*'objective'"):
         TrainingHistoryDisplay.from_estimator(soft(), quantities=quantities)
 
 

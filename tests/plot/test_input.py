@@ -157,7 +157,7 @@ def test_classes_that_are_none(given, message):
 )
 def test_classes_that_a_network_does_not_know(given):
     net = MODELS["net"].fit(X[:, :2], y)
-    with pytest.raises(ValueError, match=r"y has other classes than the estimator"):
+    with pytest.raises(ValueError, match=r"y has classes that are not in classes_"):
         ResponsibilitiesDisplay.from_estimator(net, X[:, :2], given)
 
 
@@ -200,9 +200,7 @@ def test_missing_labels_are_named(given):
 )
 def test_features_that_are_none(features):
     rows = pd.DataFrame(X, columns=NAMES)
-    with pytest.raises(
-        ValueError, match=r"features=.*by number from 0 to 3 or by name"
-    ):
+    with pytest.raises(ValueError, match=r"features=.*by index from 0 to 3 or by name"):
         ResponsibilitiesDisplay.from_estimator(
             SoftKMeans(2).fit(rows), rows, features=features
         )
@@ -252,10 +250,10 @@ def test_settings_that_are_none():
     with pytest.raises(ValueError, match="AnnealingPathDisplay draws SoftKMeans, not"):
         AnnealingPathDisplay.from_estimator(3, X)
     for quantities in ("objective", 3, []):
-        with pytest.raises(ValueError, match="quantities should be"):
+        with pytest.raises(ValueError, match="quantities must be"):
             TrainingHistoryDisplay.from_estimator(soft, quantities=quantities)
     for temperatures in ([0, 1], [np.nan, 1], [np.inf], 1, []):
-        with pytest.raises(ValueError, match="temperatures should be"):
+        with pytest.raises(ValueError, match="temperatures must be"):
             AnnealingPathDisplay.from_estimator(
                 SoftKMeans(2), X, temperatures=temperatures
             )

@@ -78,14 +78,14 @@ def test_colors_by_name(two):
     model = SoftKMeans(2, temperature=0).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two, colors=["r", "blue"])
     assert_allclose(display.rows_.get_facecolors()[:, :3], RED_BLUE[model.labels_])
-    with pytest.raises(ValueError, match="colors are 3, and 2 are needed"):
+    with pytest.raises(ValueError, match="colors must have 2 entries, got 3"):
         display.plot(colors=["r", "g", "b"])
 
 
 def test_a_place_is_the_middle_of_a_pixel(two):
     model = SoftKMeans(2).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=11)
-    with pytest.raises(ValueError, match="grid_resolution=1 should be an integer"):
+    with pytest.raises(ValueError, match="grid_resolution=1 must be an integer"):
         ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=1)
     left, right, bottom, top = display.surface_.get_extent()
     places = grid(display)
@@ -98,7 +98,7 @@ def test_a_place_is_the_middle_of_a_pixel(two):
 def test_classes_that_the_estimator_does_not_know():
     X, y = load_iris(return_X_y=True)
     model = RBFNetClassifier(5, random_state=0).fit(X[:, :2], y)
-    with pytest.raises(ValueError, match="other classes than"):
+    with pytest.raises(ValueError, match="classes that are not in classes_"):
         ResponsibilitiesDisplay.from_estimator(model, X[:, :2], y + 1)
 
 
