@@ -2,9 +2,9 @@
 
 Two inputs are written to a temporary directory: a float32 array of 5M x 16 in an
 ``.npy`` file, opened as a read-only memory map (320 MB), and a CSR matrix of
-20000 x 50000 with one entry in a thousand stored (4 GB as a dense array). Each case runs
-in a separate process, which opens the data, fits the estimator to 1000 rows, then to all
-rows, and predicts all rows.
+20000 x 50000 with one entry in a thousand stored (4 GB as a dense array). Each case
+runs in a separate process, which opens the data, fits the estimator to 1000 rows, then
+to all rows, and predicts all rows.
 
 The private memory of the process is measured: on Linux ``RssAnon`` in
 ``/proc/self/status``, the resident memory that is not backed by files, so without the

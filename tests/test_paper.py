@@ -1,4 +1,4 @@
-"""Results of the paper, each as a test that needs nothing but the ops."""
+"""Results of the paper, tested with the functions of ops alone."""
 
 from functools import partial
 from itertools import pairwise

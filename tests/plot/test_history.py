@@ -1,4 +1,4 @@
-"""How a fit went."""
+"""TrainingHistoryDisplay."""
 
 import numpy as np
 import pytest
