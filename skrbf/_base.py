@@ -118,7 +118,7 @@ class TorchEstimator(CallbackSupportMixin):
 
 @contextmanager
 def torch_modes(*, inference=True):
-    """Set inference mode and disable autocast, for the computations of a fit."""
+    """Set inference mode and disable autocast inside the block."""
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(inference))
         for kind in ("cpu", "cuda", "mps"):

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone, is_classifier
 from torch import nn
 
+from helpers import Interrupting
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
 from skrbf.nn import Autoencoder, ConvAutoencoder, DenseAutoencoder, RandomAffine
 
@@ -31,21 +32,6 @@ def own(n_features, n_components):
     encoder = [nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.Dropout(0.3)]
     encoder += [nn.LazyLinear(n_components)]
     return Autoencoder(nn.Sequential(*encoder), nn.Linear(n_components, n_features))
-
-
-class Interrupting:
-    """An augmentation that is interrupted once, after some batches."""
-
-    left = 5
-
-    def __getstate__(self):
-        return {}  # the batches left are not what tells one augmentation from another
-
-    def __call__(self, rows):
-        self.left -= 1
-        if self.left == -1:
-            raise KeyboardInterrupt
-        return rows + 0.1 * torch.randn_like(rows)
 
 
 def soft(**params):
@@ -81,7 +67,7 @@ def fit_in_parts(est, tmp_path):
 
 
 def go_on(est, tmp_path):
-    est.set_params(augment=Interrupting(), checkpoint=tmp_path / "state.pt")
+    est.set_params(augment=Interrupting(left=5), checkpoint=tmp_path / "state.pt")
     with pytest.raises(KeyboardInterrupt):
         est.fit(X)
     return est.fit(X)

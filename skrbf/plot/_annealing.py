@@ -149,15 +149,7 @@ class AnnealingPathDisplay:
             If `estimator` is not a SoftKMeans, the samples are all equal, or
             `temperatures` are not positive numbers.
         """
-        if isinstance(estimator, type):
-            raise TypeError(f"{estimator.__name__} is a class, not an instance.")
-        settings = estimator.get_params() if hasattr(estimator, "get_params") else ()
-        if not {"n_clusters", "temperature", "init"} <= set(settings):
-            raise ValueError(
-                "AnnealingPathDisplay draws SoftKMeans, not "
-                f"{type(estimator).__name__}. For a pipeline, pass the last step and "
-                "the data transformed by the others."
-            )
+        _check_estimator(estimator)
         sample_weight = as_array(sample_weight)
         base = clone(estimator).set_params(**_FULL_CONVERGENCE)
         one = clone(base).set_params(n_clusters=1, temperature=0, init="grow")
@@ -167,39 +159,20 @@ class AnnealingPathDisplay:
                 "All samples in X are equal: there are no clusters to separate."
             )
         critical = _relative_critical_temperature(base, one, X, sample_weight)
-        if temperatures is None:
-            temperatures = np.geomspace(
-                _START_OVER_CRITICAL * critical, _LOWEST_TEMPERATURE, _N_TEMPERATURES
-            )
-        temperatures = np.asarray(temperatures, dtype=float)
-        positive = np.isfinite(temperatures) & (temperatures > 0)
-        if temperatures.ndim != 1 or not len(temperatures) or not positive.all():
-            raise ValueError(
-                "temperatures must be a list of positive numbers: the axis is "
-                "logarithmic."
-            )
-        temperatures = np.sort(temperatures)[::-1]
+        temperatures = _check_temperatures(temperatures, critical)
         models = _fit_path(base, one, temperatures, X, sample_weight)
         centers = np.array([model.cluster_centers_ for model in models])
         unit = models[0].temperature_ / temperatures[0]
+        chosen = getattr(estimator, "temperature_", None)
         return cls(
             temperatures=temperatures,
             centers=_match_order(centers),
             direction=_main_axis(centers[-1]),
-            n_effective=np.array(
-                [
-                    _n_effective(np.asarray(model.transform(X)), sample_weight)
-                    for model in models
-                ]
-            ),
+            n_effective=np.array([_n_effective(m, X, sample_weight) for m in models]),
             inertias=np.array([model.inertia_ for model in models]) / one.inertia_,
             objectives=np.array([model.objective_ for model in models]) / one.inertia_,
             critical_temperature=critical,
-            chosen_temperature=(
-                estimator.temperature_ / unit
-                if hasattr(estimator, "temperature_")
-                else None
-            ),
+            chosen_temperature=None if chosen is None else chosen / unit,
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, line_kwargs=None):
@@ -265,6 +238,33 @@ class AnnealingPathDisplay:
             self.axes_[0].legend(handles, labels, frameon=False, fontsize=9, **style)
 
 
+def _check_estimator(estimator):
+    """Raise if the estimator is not a SoftKMeans."""
+    if isinstance(estimator, type):
+        raise TypeError(f"{estimator.__name__} is a class, not an instance.")
+    settings = estimator.get_params() if hasattr(estimator, "get_params") else ()
+    if not {"n_clusters", "temperature", "init"} <= set(settings):
+        raise ValueError(
+            "AnnealingPathDisplay draws SoftKMeans, not "
+            f"{type(estimator).__name__}. For a pipeline, pass the last step and the "
+            "data transformed by the others."
+        )
+
+
+def _check_temperatures(temperatures, critical):
+    """Return falling temperatures, the default ones for None; else raise."""
+    if temperatures is None:
+        highest = _START_OVER_CRITICAL * critical
+        temperatures = np.geomspace(highest, _LOWEST_TEMPERATURE, _N_TEMPERATURES)
+    temperatures = np.asarray(temperatures, dtype=float)
+    positive = np.isfinite(temperatures) & (temperatures > 0)
+    if temperatures.ndim != 1 or not len(temperatures) or not positive.all():
+        raise ValueError(
+            "temperatures must be a list of positive numbers: the axis is logarithmic."
+        )
+    return np.sort(temperatures)[::-1]
+
+
 def _relative_critical_temperature(base, one, X, sample_weight):
     """Return the relative critical temperature for the assignment map."""
     start = np.repeat(one.cluster_centers_, base.n_clusters, axis=0)
@@ -309,8 +309,9 @@ def _main_axis(centers):
     return axis * np.sign(axis[np.abs(axis).argmax()])
 
 
-def _n_effective(responsibilities, weight):
+def _n_effective(model, X, weight):
     """Return the exponential of the mutual information of samples and clusters."""
+    responsibilities = np.asarray(model.transform(X))  # (n, k)
     if weight is not None:
         weight = _check_sample_weight(
             weight, responsibilities, dtype=np.float64, ensure_non_negative=True

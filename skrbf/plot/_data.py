@@ -63,6 +63,37 @@ def names_of_features(estimator, X):
     return [str(name) for name in names]
 
 
+def feature_pair(names, features):
+    """Return the indices of the two features that span the plane."""
+    n_features = len(names)
+    if features is None:
+        if n_features != 2:
+            raise ValueError(
+                f"X has {n_features} features. Choose the two to draw with "
+                "features=(i, j); the others are held at their means."
+            )
+        return [0, 1]
+    # A string is iterable, but not a pair.
+    is_sequence = not isinstance(features, str) and np.ndim(features) == 1
+    pair = (
+        [_feature_index(feature, names) for feature in features] if is_sequence else []
+    )
+    if len(pair) != 2 or pair[0] == pair[1] or None in pair:
+        raise ValueError(
+            f"features={features!r} must be two different features of X, by index "
+            f"from 0 to {n_features - 1} or by name."
+        )
+    return pair
+
+
+def _feature_index(feature, names):
+    """Return the index of a feature given by index or name, or None if unknown."""
+    if isinstance(feature, str):
+        return names.index(feature) if feature in names else None
+    known = isinstance(feature, Integral) and not isinstance(feature, bool | np.bool_)
+    return int(feature) if known and 0 <= feature < len(names) else None
+
+
 def classes_of_rows(X, y, *, all_known=False):
     """Return the classes of the samples in `X` as a one-dimensional array.
 

@@ -1,7 +1,5 @@
 """Display of responsibilities or class probabilities over a plane."""
 
-from numbers import Integral
-
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -10,6 +8,7 @@ from skrbf.plot._colors import as_rgb, distinct, mixture
 from skrbf.plot._data import (
     classes_of_rows,
     dense_rows,
+    feature_pair,
     length,
     names_of_features,
     whole_number,
@@ -159,7 +158,7 @@ class ResponsibilitiesDisplay:
         centers, widths, profiles = _units(estimator)
         values = dense_rows(estimator, X)
         names = names_of_features(estimator, X)
-        pair = _pair(names, features)
+        pair = feature_pair(names, features)
         low, high = values[:, pair].min(0), values[:, pair].max(0)
         border = margin * np.where(high > low, high - low, 1)
         low, high = low - border, high + border
@@ -323,32 +322,3 @@ def _units(estimator):
         f"DeepCenteringClustering, not {type(estimator).__name__}. For a pipeline, "
         "pass the last step and the data transformed by the others."
     )
-
-
-def _pair(names, features):
-    """Return the indices of the two features that span the plane."""
-    n_features = len(names)
-    if features is None:
-        if n_features != 2:
-            raise ValueError(
-                f"X has {n_features} features. Choose the two to draw with "
-                "features=(i, j); the others are held at their means."
-            )
-        return [0, 1]
-    # A string is iterable, but not a pair.
-    is_sequence = not isinstance(features, str) and np.ndim(features) == 1
-    pair = [_number(feature, names) for feature in features] if is_sequence else []
-    if len(pair) != 2 or pair[0] == pair[1] or None in pair:
-        raise ValueError(
-            f"features={features!r} must be two different features of X, by index "
-            f"from 0 to {n_features - 1} or by name."
-        )
-    return pair
-
-
-def _number(feature, names):
-    """Return the index of a feature given by index or name, or None if unknown."""
-    if isinstance(feature, str):
-        return names.index(feature) if feature in names else None
-    known = isinstance(feature, Integral) and not isinstance(feature, bool | np.bool_)
-    return int(feature) if known and 0 <= feature < len(names) else None

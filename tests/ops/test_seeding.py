@@ -5,6 +5,7 @@ import torch
 from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 from sklearn.datasets import make_blobs
 
+from helpers import generator
 from skrbf.ops.seeding import (
     _add_best_row,
     _draw_rows,
@@ -30,10 +31,6 @@ class Table:
 
     def take(self, index):
         return self.layout(self.array[index.numpy()])
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def seed_rows(array, k, seed=0, weight=None, **kwargs):

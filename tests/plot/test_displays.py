@@ -126,7 +126,7 @@ def test_import_loads_no_matplotlib():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_styles_may_have_their_short_names():
+def test_style_properties_may_have_short_names():
     """Short names of matplotlib, which raises if both names are given."""
     history = DRAWN["history"](line_kwargs={"lw": 3, "c": "r"})
     assert {line.get_linewidth() for line in history.lines_} == {3}
@@ -163,7 +163,7 @@ def test_drawing_uses_no_global_random_numbers():
 
 
 @pytest.mark.parametrize("prototypes", [[], [-1], [99], [0.5], [True, False], 1])
-def test_prototypes_that_are_none(prototypes):
+def test_invalid_prototypes_raise(prototypes):
     with pytest.raises(ValueError, match="prototypes must be integers from 0 to"):
         PrototypesDisplay.from_estimator(
             soft(), image_shape=np.array([1, 2]), prototypes=prototypes
