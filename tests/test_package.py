@@ -1,5 +1,6 @@
 """The package as a whole: names, style, import, pickles."""
 
+import ast
 import os
 import pickle
 import re
@@ -33,6 +34,64 @@ def test_public_names():
     assert sorted(set(skrbf.__all__)) == sorted(skrbf.__all__)
     for name in skrbf.__all__:
         assert getattr(skrbf, name).__doc__
+
+
+def modules():
+    """Yield the path and the syntax tree of every module of the package."""
+    for path in sorted(Path(skrbf.__file__).parent.rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def is_numeric(node):
+    """Check for a constant expression with a number in it, and no other values."""
+    parts = list(ast.walk(node))
+    values = [part.value for part in parts if isinstance(part, ast.Constant)]
+    return (
+        bool(values)
+        and all(isinstance(part, CONSTANT_NODES) for part in parts)
+        and all(isinstance(value, int | float) for value in values)
+    )
+
+
+CONSTANT_NODES = (
+    ast.Constant,
+    ast.Tuple,
+    ast.BinOp,
+    ast.UnaryOp,
+    ast.operator,
+    ast.unaryop,
+    ast.expr_context,
+)
+
+
+def test_names_of_private_numeric_constants_are_unique():
+    """A reader who looks for a constant finds one definition."""
+    defined = {}
+    for path, tree in modules():
+        for node in tree.body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = {n.id for t in targets for n in ast.walk(t) if hasattr(n, "id")}
+            for name in names:
+                if name.startswith("_") and is_numeric(node.value):
+                    defined.setdefault(name, []).append(path.name)
+    assert len(defined) > 20
+    assert not {name: paths for name, paths in defined.items() if len(paths) > 1}
+
+
+def test_docstrings_state_what_an_object_is_or_does():
+    """Docstrings start with a verb or a noun, not with an indirect question."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    docstrings = [
+        (path.name, ast.get_docstring(node) or "")
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, kinds)
+    ]
+    assert len(docstrings) > 300
+    opening = re.compile(r"(What|Where|Whether|How|Those)\b")
+    assert not [(name, doc) for name, doc in docstrings if opening.match(doc)]
 
 
 def test_version():
