@@ -1,4 +1,4 @@
-"""What the benchmarks share: the environment, alternating timing, tables."""
+"""Shared by the benchmarks: description of the environment, timing in turn, tables."""
 
 import datetime
 import os
@@ -12,7 +12,7 @@ import torch
 
 
 def environment(*packages):
-    """Lines that say when, on what and with which versions the numbers were made."""
+    """Return lines with date, machine and versions of a run."""
     cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count()))(0)
     load = getattr(os, "getloadavg", lambda: [float("nan")])()[0]
     return [
@@ -24,14 +24,14 @@ def environment(*packages):
 
 
 def cpu_model():
-    """The name of the processor, as far as the system tells it."""
+    """Return the name of the processor if the system provides it."""
     info = Path("/proc/cpuinfo")
     found = info.exists() and re.search(r"model name\s*:\s*(.+)", info.read_text())
     return found[1] if found else platform.processor() or platform.machine()
 
 
 def version(name):
-    """The version of Python or of an installed distribution."""
+    """Return the version of Python or of an installed distribution."""
     if name == "python":
         return platform.python_version()
     try:
@@ -41,10 +41,10 @@ def version(name):
 
 
 def alternate(actions, repeats):
-    """Time every action `repeats` times, one after the other, in turn.
+    """Time all actions in turn, `repeats` times.
 
-    The order is reversed in every second round, so that neither a drift of the
-    machine nor the state that one method leaves behind favors another.
+    The order is reversed in every second round, so that neither drift of the
+    machine nor state left by one method favors another.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def alternate(actions, repeats):
     -------
     seconds : dict of str to list of float
     results : dict of str to object
-        What each action returned in the last round.
+        Results of the actions in the last round.
     """
     seconds = {name: [] for name in actions}
     results = {}
@@ -70,7 +70,7 @@ def alternate(actions, repeats):
 
 
 class Report:
-    """Prints text and tables as they come and, at the end, writes them as Markdown."""
+    """Report that prints at once, and writes Markdown at the end."""
 
     def __init__(self, title, output=None):
         self.output = output
@@ -103,7 +103,7 @@ class Report:
 
 
 class Table:
-    """Rows that are printed as soon as they are added; None is shown as a dash."""
+    """Table that prints rows as they are added; None is shown as a dash."""
 
     def __init__(self, columns):
         headers = [header.replace("_", " ") for header in columns]

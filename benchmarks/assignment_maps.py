@@ -1,20 +1,20 @@
-"""Time of the assignment maps: the engine's kernels and the entmax library.
+"""Compare times of the assignment maps: engine kernels and the entmax library.
 
 Each map turns the same float32 logits into responsibilities:
 
 - softmax, entmax15, sparsemax: the kernels of ``skrbf.ops.assignment``, on a block
-  (k, n), written into memory that is there, with the value of the free energy. The
-  sparse ones find their threshold by Newton's method;
-- library: ``entmax.entmax15`` and ``entmax.sparsemax`` on the same logits as (n, k),
-  contiguous, as their users have them. They sort every row, and give no value;
+  (k, n), written to allocated memory, with the value of the free energy. The sparse
+  maps find their threshold by Newton's method;
+- library: ``entmax.entmax15`` and ``entmax.sparsemax`` on the same logits as contiguous
+  (n, k), the usual layout. They sort every row, and compute no value;
 - torch: ``torch.softmax`` of (n, k).
 
-The logits are minus the squared distances of normal rows to k normal centers over T,
-which is chosen so that the given share of the rows is one-hot under sparsemax. All take
-turns in one process, after one call of each to warm up; printed are medians over the
-repeats in milliseconds, and how many times as long as the kernel the library takes. The
-last two columns are the largest differences of responsibilities from the library in
-float64, of the kernels and of the library in float32, over both sparse maps. Run as
+The logits are -d / T with the squared distances d of normal rows to k normal centers. T
+is chosen so that a given fraction of the rows is one-hot under sparsemax. All run in
+turn in one process, after one call of each to warm up. The output is medians over the
+repeats in milliseconds, and the time of the library over that of the kernel. The last
+two columns are the largest errors of responsibilities in float32, of the kernels and of
+the library, over both sparse maps; the library in float64 is the reference. Run as
 
     python benchmarks/assignment_maps.py
     python benchmarks/assignment_maps.py --clusters 50 --numbers 1000000
@@ -33,7 +33,7 @@ N_FEATURES = 16
 
 
 def make_logits(k, numbers, share, seed=0):
-    """A block (k, n) of about so many numbers, with that share of rows one-hot."""
+    """Return logits (k, n) of about `numbers` values, a `share` of rows one-hot."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(numbers // k, N_FEATURES, generator=generator)
     centers = torch.randn(k, N_FEATURES, generator=generator)
@@ -44,7 +44,7 @@ def make_logits(k, numbers, share, seed=0):
 
 
 def measure(z, repeats):
-    """Median milliseconds of each method, and the errors of both sparse maps."""
+    """Return median milliseconds per method, and errors of the sparse maps."""
     rows, out = z.t().contiguous(), torch.empty_like(z)
     actions = {
         name: lambda a=assignment: a.function(z, out)
@@ -70,7 +70,7 @@ def measure(z, repeats):
 
 
 def main():
-    """Read the command line and run."""
+    """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,26 +1,26 @@
-"""Accuracy, time and size of RBFNetClassifier and of other classifiers.
+"""Compare accuracy, time and size of RBFNetClassifier and other classifiers.
 
-For every data set, on the official split where the set has one and else on 75 % of the
-rows (seed 0, stratified), these are fitted to the same float32 array:
+For every data set, on its official split or else on 75 % of the samples (seed 0,
+stratified), these are fitted to the same float32 array:
 
-- RBFNetClassifier, everything at its default;
+- RBFNetClassifier with default parameters;
 - SVC: ``StandardScaler`` and ``SVC``, with C from {1, 10, 100} by 5-fold
-  cross-validation on the training part, or on a stratified sample of it where it has
-  more than ``--svc-rows`` rows;
-- Nystroem: ``StandardScaler``, ``Nystroem`` with as many components as there are units
+  cross-validation on the training part, or on a stratified sample of it if it has more
+  than ``--svc-rows`` samples;
+- Nystroem: ``StandardScaler``, ``Nystroem`` with as many components as units
   and gamma = 1 / features, and ``LogisticRegression``, with C chosen in the same way;
 - MLP: ``StandardScaler`` and ``MLPClassifier((256,), early_stopping=True)``;
 - HGB: ``HistGradientBoostingClassifier``.
 
-Accuracy is that of the test part, which nothing was chosen on: the mean of
-``--repeats`` runs with random_state 0, 1 and so on, in which the methods take turns,
-and its standard deviation. SVC, which draws nothing, runs once. A fit time is that of
-one fit, without the choice of C; a predict time is that of the whole test part; both
-are medians, since a seed also decides when MLP stops. A size is the number of units,
-support vectors, components, hidden units or trees.
+Accuracy is measured on the test part, on which nothing was chosen: mean and standard
+deviation of ``--repeats`` runs with random_state 0, 1 and so on, the methods in turn.
+SVC is deterministic and runs once. The fit time is that of one fit, without the choice
+of C; the predict time is that of the test part. Both are medians, since a seed also
+decides when MLP stops. Size is the number of units, support vectors, components, hidden
+units or trees.
 
-A data set is a file that the folder's own ``load.py`` reads as ``load(name)`` into
-(X, y, info), with the number of training rows in ``info["n_train"]``. Run as
+A data set is a file that ``load.py`` in the folder reads: ``load(name)`` returns
+(X, y, info), with the number of training samples in ``info["n_train"]``. Run as
 
     python benchmarks/classifiers.py --data FOLDER
     python benchmarks/classifiers.py --data FOLDER --sets usps a9a --repeats 1
@@ -57,7 +57,7 @@ COSTS = [1, 10, 100]
 
 
 def split(load, name):
-    """Training and test part: X, Xt, y, yt."""
+    """Return training and test part: X, Xt, y, yt."""
     X, y, info = load(name)
     X = np.ascontiguousarray(X, dtype=np.float32)
     if "n_train" in info:
@@ -67,7 +67,7 @@ def split(load, name):
 
 
 def estimators(n_features, n_centers):
-    """Unfitted estimators by name."""
+    """Return unfitted estimators by name."""
     nystroem = Nystroem(gamma=1 / n_features, n_components=n_centers, random_state=0)
     mlp = MLPClassifier((256,), early_stopping=True)
     return {
@@ -82,7 +82,7 @@ def estimators(n_features, n_centers):
 
 
 def set_seed(model, seed):
-    """Let all that is random in a model start from a seed."""
+    """Set all random states of a model."""
     names = [name for name in model.get_params() if name.endswith("random_state")]
     model.set_params(**dict.fromkeys(names, seed))
 
@@ -99,7 +99,7 @@ def choose_cost(model, X, y, most_rows):
 
 
 def size(name, model):
-    """How much of it there is to keep."""
+    """Return the number of values that a fitted model stores."""
     if name == "RBFNetClassifier":
         return len(model.centers_)
     if name == "SVC":
@@ -112,7 +112,7 @@ def size(name, model):
 
 
 def measure(models, parts, repeats):
-    """Accuracies, fit and predict seconds, and sizes of each, by name."""
+    """Return accuracies, seconds to fit and predict, and sizes by name."""
     X, Xt, y, yt = parts
     found = {name: [] for name in models}
     for turn in range(repeats):
@@ -133,7 +133,7 @@ def measure(models, parts, repeats):
 
 
 def run(args, report):
-    """Measure every set, one row for each method, and summarize."""
+    """Measure every data set, one row per method, and summarize."""
     report.items(environment("numpy", "scikit-learn", "torch", "skrbf"))
     table = report.table(
         set="<13", method="<16", accuracy=">9.2f", sd=">5.2f", fit_s=">8.2f",
@@ -158,7 +158,7 @@ def run(args, report):
 
 
 def summarize(report, rows, methods):
-    """Say the mean accuracies and the ratios of times."""
+    """Report mean accuracies and ratios of times."""
     for key in methods:
         mean = np.mean([row[key][:, 0].mean() for row in rows.values()])
         report.say(f"{key}: mean accuracy {mean:.2f} over {len(rows)} sets")
@@ -175,7 +175,7 @@ def summarize(report, rows, methods):
 
 
 def main():
-    """Read the command line and run."""
+    """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,28 +1,27 @@
-"""The systems of deep clustering as settings of DeepCenteringClustering, compared.
+"""Compare deep clustering methods, as settings of DeepCenteringClustering.
 
-For every data set and seed one autoencoder with bounded codes and one with linear
-codes is pretrained (``max_iter=0``: the baselines, AE + K-means), and every system
-starts from the weights of one of them. Accuracy (best one-to-one matching of labels
-and classes), normalized mutual information (arithmetic mean) and adjusted Rand index
-are in per cent, mean and standard deviation over the seeds; "gain" is the mean
-difference to the baseline of the same seed in accuracy, with its standard deviation.
-Classes are used for these numbers only. Seconds are the median time of one fit,
-without pretraining; of the baseline, with it. K-means is ``KMeans`` on the rows, with
-ten starts.
+For every data set and seed, one autoencoder with bounded codes and one with linear
+codes are pretrained (``max_iter=0``: the baselines, AE + K-means). Every system starts
+from the weights of one of them. Accuracy (best one-to-one matching of labels and
+classes), normalized mutual information (arithmetic mean) and adjusted Rand index are in
+percent: mean and standard deviation over the seeds. "gain" is the mean difference in
+accuracy to the baseline of the same seed, with its standard deviation. Classes are used
+only for these figures. Seconds are the median time of one fit, without pretraining
+except for the baselines. K-means is ``KMeans`` on the samples, with ten starts.
 
-Dense rows are float32, as they are in the files. ``--augment`` turns, shifts and zooms
-images a little, in pretraining and in clustering. Run as
+Dense data are float32, as in the files. ``--augment`` applies small rotations, shifts
+and zooms to images, in pretraining and clustering. Run as
 
     python benchmarks/deep_clustering.py --data FOLDER --sets usps optdigits --seeds 5
     python benchmarks/deep_clustering.py --data FOLDER --sets usps --augment
     python benchmarks/deep_clustering.py --data FOLDER --sets optdigits --peer clustpy
 
 ``--matmul-precision medium`` lets torch round the factors of products to bfloat16,
-which some processors multiply faster; it is said above the table.
+which some processors multiply faster; the report says so above the table.
 
 ``--peer clustpy`` adds ClustPy's DCN with the same layers, batches and epochs, and
-says how the time of DCN here compares, each with its own pretraining. Beside them runs
-a loop of torch that only reconstructs, for as many epochs: what a system adds to it.
+compares its time to that of DCN here, each with its own pretraining. A plain torch loop
+that only reconstructs, for as many epochs, shows the cost that a system adds.
 ``FOLDER`` defaults to the environment variable ``SKRBF_DATA``.
 """
 
@@ -83,7 +82,7 @@ SYSTEMS = {
 
 
 def scores(y, labels):
-    """ACC, NMI and ARI, in per cent."""
+    """Return ACC, NMI and ARI in percent."""
     counts = np.zeros((y.max() + 1, labels.max() + 1))
     np.add.at(counts, (y, labels), 1)
     matched = counts[linear_sum_assignment(counts, maximize=True)].sum()
@@ -92,14 +91,14 @@ def scores(y, labels):
 
 
 def timed(estimator, X):
-    """The fitted estimator, and the seconds that it took."""
+    """Fit an estimator; return it and the seconds."""
     start = time.perf_counter()
     estimator.fit(X)
     return estimator, time.perf_counter() - start
 
 
 def clustpy_dcn(args, k, seed):
-    """ClustPy's DCN with the same layers, batches and epochs."""
+    """Return ClustPy's DCN with the same layers, batches and epochs."""
     from clustpy.deep import DCN
 
     return DCN(
@@ -113,7 +112,7 @@ def clustpy_dcn(args, k, seed):
 
 
 def reconstruct(args, X):
-    """Seconds of a bare loop over all epochs, with the reconstruction error alone."""
+    """Return the seconds of a plain loop over all epochs that only reconstructs."""
     rows = torch.from_numpy((X - X.mean(0)) / X.std())
     net = DenseAutoencoder(rows.shape[1])
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
@@ -190,13 +189,13 @@ class Runs:
 
 
 def baseline_of(system):
-    """The system with the same network and no clustering."""
+    """Return the system with the same network and no clustering."""
     linear = "code_activation" in SYSTEMS[system]
     return "AE + K-means, linear" if linear else "AE + K-means"
 
 
 def run(args, report):
-    """Measure every set, and print a row for each system."""
+    """Measure every data set and print a row for each system."""
     report.items(environment("numpy", "scikit-learn", "torch", "skrbf"))
     report.say(
         f"encoder {args.encoder}, {args.pretrain_epochs} + {args.max_iter} epochs, "
@@ -236,7 +235,7 @@ def run(args, report):
 
 
 def main():
-    """Read the command line and run."""
+    """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,34 +1,34 @@
-"""Inertia and time of SoftKMeans at temperature 0 against other K-means.
+"""Compare inertia and time of SoftKMeans at temperature 0 and other K-means.
 
 For every dense data set in a folder, with k = the number of classes and five times
 that, three methods are fitted to the same C-contiguous float32 array:
 
-- SoftKMeans: ``SoftKMeans(k, temperature=0)``, everything else at its default;
+- SoftKMeans: ``SoftKMeans(k, temperature=0)``, other parameters at their defaults;
 - KMeans: scikit-learn's ``KMeans(k, n_init=10, random_state=seed)``, the reference;
 - bkmeans: breathing K-means, ``BKMeans(n_clusters=k, random_state=seed)`` of the
-  package bkmeans, where that is installed.
+  package bkmeans, if installed.
 
-Inertia is computed anew for all of them by the same float64 code from the centers:
-squared distance to the nearest center as the sum of squared differences. Its ratio
-to the inertia of KMeans is below 1 where a method found the better clustering. With
-several seeds a peer's inertia is the mean over them.
+The inertia of all methods is computed from their centers by the same float64 code, as
+the sum of squared differences to the nearest centers. Its ratio to the inertia of
+KMeans is below 1 if a method found a better clustering. With several seeds, a peer's
+inertia is the mean over them.
 
-A time is the median of one method's fits, the time ratio that over the median of
-KMeans. The methods take turns in one process, after a fit of each to a thousand rows
-to warm up. Problems where every method takes less than a second are repeated at
-least five times.
+Time is the median over the fits of a method; the time ratio divides it by the median
+of KMeans. The methods run in turn in one process, after a fit of each to a thousand
+samples to warm up. Problems that every method solves in less than a second are
+repeated at least five times.
 
-A data set is a file that the folder's own ``load.py`` reads as ``load(name)`` into
-(X, y, info); in its subfolder ``small`` the label 0 marks noise, which is no class
-but stays in the data. Run as
+A data set is a file that ``load.py`` in the folder reads: ``load(name)`` returns
+(X, y, info). In the subfolder ``small`` the label 0 marks noise, which does not count
+as a class but stays in the data. Run as
 
     python benchmarks/kmeans_quality.py --data FOLDER
     python benchmarks/kmeans_quality.py --data FOLDER --sets usps small/sipu_s1
     python benchmarks/kmeans_quality.py --data FOLDER --max-size 1e8 --output FILE.md
 
-``FOLDER`` defaults to the environment variable ``SKRBF_DATA``. Where clusters have few
-rows each, the problems need no folder: blobs, uniform and normal draws, a column of
-numbers, the digits of scikit-learn, and rows that are there three times. Run as
+``FOLDER`` defaults to the environment variable ``SKRBF_DATA``. The problems with few
+samples per cluster need no folder: blobs, uniform and normal samples, a single feature,
+the digits of scikit-learn, and samples repeated three times. Run as
 
     python benchmarks/kmeans_quality.py --few-rows --peers kmeans
 """
@@ -61,7 +61,7 @@ WORSE = 1.005  # inertia ratios above this are counted
 
 
 def find_sets(folder, wanted):
-    """Names that ``load`` understands, the smaller files first."""
+    """Return the names of data sets for ``load``, smallest files first."""
     files = [*folder.glob("*.npz"), *(folder / "small").glob("*.npz")]
     files = [file for file in files if not file.stem.endswith(".csr")]
     files.sort(key=lambda file: (file.stat().st_size, file.name))
@@ -75,7 +75,7 @@ def find_sets(folder, wanted):
 
 
 def load_function(folder):
-    """The function ``load`` of the data folder."""
+    """Return the function ``load`` of the data folder."""
     spec = importlib.util.spec_from_file_location("data_folder", folder / "load.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -83,7 +83,7 @@ def load_function(folder):
 
 
 def problems(names, load, max_size):
-    """Yield (name, X, k) for each set and both numbers of clusters."""
+    """Yield (name, X, k) for each data set and both numbers of clusters."""
     for name in names:
         X, y, _ = load(name)
         X = np.ascontiguousarray(X, dtype=np.float32)
@@ -96,7 +96,7 @@ def problems(names, load, max_size):
 
 
 def few_rows_problems():
-    """Yield (name, X, k) with one to twenty rows for each cluster."""
+    """Yield (name, X, k) with one to twenty samples per cluster."""
     rng = np.random.default_rng(0)
     sets = (
         ("blobs", make_blobs(5000, 8, centers=50, random_state=0)[0], (1250, 2500)),
@@ -113,7 +113,7 @@ def few_rows_problems():
 
 
 def methods(k, seed, peers):
-    """Unfitted estimators by name."""
+    """Return unfitted estimators by name."""
     found = {
         "SoftKMeans": SoftKMeans(k, temperature=0),
         "KMeans": KMeans(k, n_init=10, random_state=seed),
@@ -124,7 +124,7 @@ def methods(k, seed, peers):
 
 
 def fit(name, k, seed, peers, X):
-    """Fit a fresh estimator; a failure is told and gives None."""
+    """Fit a new estimator; report a failure and return None."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -136,7 +136,7 @@ def fit(name, k, seed, peers, X):
 
 
 def inertia(X, centers, k):
-    """Sum of squared distances to the nearest center, in float64."""
+    """Return the sum of squared distances to the nearest centers, in float64."""
     centers = np.asarray(centers, dtype=np.float64)
     if centers.shape != (k, X.shape[1]):
         raise ValueError(f"expected {k} centers, got an array of {centers.shape}")
@@ -150,7 +150,7 @@ def inertia(X, centers, k):
 
 
 def compare(X, k, args, peers):
-    """Inertia (mean over seeds) and seconds (median) of every method.
+    """Return inertia (mean over seeds) and seconds (median) of every method.
 
     Returns
     -------
@@ -182,7 +182,7 @@ def compare(X, k, args, peers):
 
 
 def ratio(values, name):
-    """A method's value over that of KMeans; None where either is missing."""
+    """Return a value over that of KMeans, or None if one is missing."""
     if name not in values or "KMeans" not in values:
         return None
     if values[name] == values["KMeans"]:
@@ -191,7 +191,7 @@ def ratio(values, name):
 
 
 def summarize(report, rows, method):
-    """Say the geometric mean and worst inertia ratio and the median time ratio."""
+    """Report mean (geometric) and worst inertia ratio, and median time ratio."""
     rows = [row for row in rows if row[f"{method} inertia"] is not None]
     if not rows:
         report.say(f"{method}: no problem was solved")
@@ -265,7 +265,7 @@ def run(args, report):
 
 
 def main():
-    """Read the command line and run."""
+    """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

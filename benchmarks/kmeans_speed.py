@@ -1,11 +1,11 @@
-"""Time of one iteration and of predict: SoftKMeans against scikit-learn's KMeans.
+"""Compare times of an iteration and of predict: SoftKMeans and KMeans.
 
-The time of one iteration is the time of a fit with many iterations minus that of a
-fit with few, over the difference of their ``n_iter_``: validation, copies and the
-last pass over the data cancel. All fits start from the same array of centers with
-``tol=0``; the data are normal clusters that overlap (centers about two standard
-deviations apart), on which Lloyd's algorithm is far from its end after these
-iterations. A fit that stopped early is named below the table.
+The time of one iteration is the difference between the times of a fit with many
+iterations and a fit with few, over the difference of their ``n_iter_``: validation,
+copies and the last pass over the data cancel. All fits start from the same array of
+centers with ``tol=0``. The data are overlapping normal clusters (centers about two
+standard deviations apart), on which Lloyd's algorithm is far from convergence after
+these iterations. Fits that stopped early are named below the table.
 
 - KMeans: scikit-learn's Lloyd, ``algorithm="lloyd", n_init=1``;
 - hard: ``SoftKMeans(temperature=0)``, which takes the same steps;
@@ -14,17 +14,17 @@ iterations. A fit that stopped early is named below the table.
 - auto: softmax at ``temperature="auto"``;
 - predict: ``SoftKMeans.predict`` of the softmax model over ``KMeans.predict``.
 
-All take turns in one process, after a fit of each to warm up; printed are medians
-over the repeats and their ratios, a target in brackets where there is one. Run as
+All run in turn in one process, after a fit of each to warm up. The output is medians
+over the repeats, and their ratios, with targets in brackets. Run as
 
     python benchmarks/kmeans_speed.py
     python benchmarks/kmeans_speed.py --shapes 20000x16x50 --temperature 0.2
     python benchmarks/kmeans_speed.py --device cuda
 
-On a device other than the CPU the yardstick is not KMeans but two float32 matrix
-products of the same shapes, X C^T and R^T X, which every soft iteration contains:
-the time until the device has finished (synchronised before and after), at
-1M x 128 and k = 1024. The precision of float32 products is torch's default.
+On a device other than the CPU the reference is not KMeans but two float32 matrix
+products of the same shapes, X C^T and R^T X, which every soft iteration contains, at
+1M x 128 and k = 1024. Times are until the device has finished (synchronized before and
+after). The precision of float32 products is torch's default.
 """
 
 import argparse
@@ -46,7 +46,7 @@ PREDICTS = 4  # predict is short, hence timed so many times as often as fit
 
 
 def make_data(n, d, k, seed=0):
-    """Overlapping normal clusters and k of their rows, float32.
+    """Return overlapping normal clusters and k of their rows, in float32.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def make_data(n, d, k, seed=0):
 
 
 def estimators(centers, temperature, device):
-    """Functions from a number of iterations to an unfitted estimator, by name."""
+    """Return functions of `max_iter` that make unfitted estimators, by name."""
     k = len(centers)
 
     def soft(temperature, assignment="softmax"):
@@ -88,31 +88,31 @@ def estimators(centers, temperature, device):
 
 
 def fit(make, max_iter, X):
-    """Fit quietly: stopping at max_iter is what is asked for."""
+    """Fit without convergence warnings: the fit is meant to stop at max_iter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return make(max_iter).fit(X)
 
 
 def time_iterations(makers, X, args, extra=None):
-    """Seconds per iteration of every estimator.
+    """Return seconds per iteration of every estimator.
 
     Parameters
     ----------
     makers : dict of str to callable
-        As `estimators` returns.
+        From `estimators`.
     X : array of shape (n, d)
     args : argparse.Namespace
     extra : dict of str to callable, optional
-        More to be timed in the same rounds.
+        More actions to time in the same rounds.
 
     Returns
     -------
     seconds : dict of str to float
-        Medians, of `extra` too; None for fits that made equally many iterations.
+        Medians, also of `extra`; None if both fits had the same number of iterations.
     models : dict of str to estimator
     early : list of str
-        The estimators that stopped before max_iter.
+        Names of estimators that stopped before max_iter.
     """
     few, many = args.iterations
     actions = {
@@ -137,7 +137,7 @@ def time_iterations(makers, X, args, extra=None):
 
 
 def time_predict(models, X, repeats):
-    """Seconds of predict of the softmax model and of KMeans."""
+    """Return seconds of predict of the softmax model and of KMeans."""
     actions = {
         name: lambda name=name: models[name].predict(X)
         for name in ("KMeans", "softmax")
@@ -148,7 +148,7 @@ def time_predict(models, X, repeats):
 
 
 def two_products(X, centers, device):
-    """A function that computes X C^T and R^T X on a device, and waits for it."""
+    """Return a function that computes X C^T and R^T X on a device and synchronizes."""
     x = torch.as_tensor(X).to(device)  # (n, d)
     c = torch.as_tensor(centers).to(device)  # (k, d)
     r = torch.empty(len(x), len(c), dtype=x.dtype, device=x.device)  # (n, k)
@@ -165,7 +165,7 @@ def two_products(X, centers, device):
 
 
 def against(seconds, name, reference, target=None):
-    """A ratio, with its target in brackets."""
+    """Format a ratio, with its target in brackets."""
     if not seconds[name] or not seconds[reference]:
         return None
     text = f"{seconds[name] / seconds[reference]:.2f}"
@@ -173,7 +173,7 @@ def against(seconds, name, reference, target=None):
 
 
 def milliseconds(seconds, *names):
-    """The times in milliseconds."""
+    """Return times in milliseconds."""
     return [seconds[name] and 1e3 * seconds[name] for name in names]
 
 
@@ -243,13 +243,13 @@ def run_device(args, report):
 
 
 def say_early(report, early, shape):
-    """Name the estimators that stopped before the iterations were done."""
+    """Report the estimators that stopped before `max_iter`."""
     if early:
         report.say(f"{shape}: stopped early: {', '.join(early)}")
 
 
 def device_name(device):
-    """The device, and the model where torch tells it."""
+    """Return the device, with its model if torch knows it."""
     if torch.device(device).type != "cuda":
         return device
     return f"{device}, {torch.cuda.get_device_name(device)}"
@@ -262,7 +262,7 @@ def shape(text):
 
 
 def main():
-    """Read the command line and run."""
+    """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,25 +1,25 @@
-"""Memory that SoftKMeans takes on data that it should not copy.
+"""Measure the memory of SoftKMeans on data that it must not copy.
 
-Two inputs, written to a temporary directory first: a float32 array of 5M x 16 in an
+Two inputs are written to a temporary directory: a float32 array of 5M x 16 in an
 ``.npy`` file, opened as a read-only memory map (320 MB), and a CSR matrix of
-20000 x 50000 with one cell in a thousand filled, 4 GB if it were dense. Each case
-runs in a process of its own: it opens the data, fits the estimator to 1000 rows, then
-to all of them, and predicts them.
+20000 x 50000 with one entry in a thousand stored (4 GB as a dense array). Each case
+runs in a separate process, which opens the data, fits the estimator to 1000 rows, then
+to all rows, and predicts all rows.
 
-Measured is the private memory of the process: on Linux ``RssAnon`` in
-``/proc/self/status``, the resident memory without what files back, hence without the
-pages of the memory map itself; elsewhere the unique set size (USS) that psutil gives.
-A thread reads it every 2 ms, or as often as it is let. Printed are its peaks, in MB of
-10^6 bytes, over what it was when the data had been opened:
+The private memory of the process is measured: on Linux ``RssAnon`` in
+``/proc/self/status``, the resident memory that is not backed by files, so without the
+pages of the memory map; elsewhere the unique set size (USS) from psutil. A thread reads
+it every 2 ms, or as often as it is scheduled. The output is its peaks, in MB of 10^6
+bytes, above its value after the data were opened:
 
-- small: in the fit of 1000 rows, which is mostly libraries loaded late, threads and
-  their buffers: what no further row adds to;
-- fit, predict: in the fit and in predict of all rows, what came before included. The
-  labels, an integer per row, are part of it. The target is 200 MB for both.
+- small: in the fit of 1000 rows. This is mostly libraries loaded late, threads and
+  their buffers, which do not grow with the number of rows;
+- fit, predict: up to the end of fit, and of predict, of all rows. The labels, one
+  integer per row, are included. The target is 200 MB for both.
 
 Cases with a working memory run under ``sklearn.config_context(working_memory=...)``
-(in MiB, 1024 without it), which bounds the chunks: less must never take more.
-``kmeans`` is scikit-learn's, which copies its input, to compare. Run as
+(in MiB, 1024 by default), which bounds the chunks: less must never take more memory.
+``kmeans`` is scikit-learn's KMeans for comparison, which copies its input. Run as
 
     python benchmarks/memory.py
     python benchmarks/memory.py --rows 500000 --cases hard soft
@@ -56,7 +56,7 @@ STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Case:
-    """One estimator on one input; ``init="rows"`` stands for the first k rows."""
+    """One estimator on one input; ``init="rows"`` means the first k rows."""
 
     n_clusters: int
     params: dict
@@ -85,7 +85,7 @@ CASES = {
 
 
 def write_dense(file, rows, chunk=250_000):
-    """Write eight normal clusters, a chunk of rows at a time."""
+    """Write eight normal clusters in chunks of rows."""
     rng = np.random.default_rng(0)
     means = 4 * rng.standard_normal((8, COLUMNS), dtype=np.float32)
     out = np.lib.format.open_memmap(file, "w+", np.float32, (rows, COLUMNS))
@@ -110,7 +110,7 @@ def write_csr(file):
 
 
 def private_memory():
-    """Private memory of this process in bytes."""
+    """Return the private memory of this process in bytes."""
     if STATUS.exists():
         for line in STATUS.read_text().splitlines():
             if line.startswith("RssAnon:"):
@@ -122,7 +122,7 @@ def private_memory():
 
 @contextlib.contextmanager
 def watched(record, phase):
-    """Put the peak of the private memory and the seconds of a block in a dict."""
+    """Record peak private memory and seconds of a block in a dict."""
     done, peak = threading.Event(), [private_memory()]
 
     def watch():
@@ -143,7 +143,7 @@ def watched(record, phase):
 
 
 def build(case, X, max_iter):
-    """The unfitted estimator of a case."""
+    """Return the unfitted estimator of a case."""
     params = dict(case.params)
     if params["init"] == "rows":
         params["init"] = np.array(X[: case.n_clusters])
@@ -153,7 +153,7 @@ def build(case, X, max_iter):
 
 
 def measure(case, folder, max_iter):
-    """Run a case in this process; bytes and seconds of each phase."""
+    """Run a case in this process; return bytes and seconds of each phase."""
     if case.data == "csr":
         X = sp.load_npz(folder / "csr.npz")
     else:
@@ -175,7 +175,7 @@ def measure(case, folder, max_iter):
 
 
 def run_apart(name, folder, max_iter):
-    """Run a case in a process of its own; None where that fails."""
+    """Run a case in a separate process; return None if it fails."""
     command = [sys.executable, __file__, "--child", name, "--folder", str(folder)]
     command += ["--max-iter", str(max_iter)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -185,7 +185,7 @@ def run_apart(name, folder, max_iter):
 
 
 def run(args, report):
-    """Write the data, run every case, one row each."""
+    """Write the data and run every case, one row each."""
     report.items(environment("numpy", "scipy", "scikit-learn", "torch", "skrbf"))
     what = "RssAnon" if STATUS.exists() else "USS"
     report.say(
@@ -223,7 +223,7 @@ def run(args, report):
 
 
 def main():
-    """Read the command line and run."""
+    """Parse arguments and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,14 +1,15 @@
-"""Time with the threads that skrbf chooses, on an idle and on a busy machine.
+"""Measure times with the threads that skrbf chooses, on an idle and a busy machine.
 
-Every fit and prediction is timed in three ways that take turns:
+Every fit and prediction is timed in three ways, in turn:
 
 - one: with one thread;
 - all: with all threads, whatever the work;
-- chosen: with those that skrbf takes, by the multiply-adds of a pass over the rows.
+- chosen: with the number of threads that skrbf chooses, by the multiply-adds of a pass
+  over the samples.
 
-On a busy machine as many other processes compute as there are CPUs. There the threads
-of one process wait for each other, for longer than they compute. Printed are medians
-over the repeats and ratios to one thread. Run as
+On the busy machine as many other processes compute as there are CPUs. There the threads
+of one process wait for each other for longer than they compute. The output is medians
+over the repeats, and ratios to one thread. Run as
 
     python benchmarks/threads.py
     python benchmarks/threads.py --repeats 3
@@ -35,7 +36,7 @@ from skrbf.engine.data import compute
 
 
 def problems():
-    """Name, estimator, rows and classes of each problem."""
+    """Return name, estimator, samples and classes of each problem."""
     X, y = load_digits(return_X_y=True)
     yield "digits", SoftKMeans(10), X, None
     yield "digits", RBFNetClassifier(max_iter=5, random_state=0), X, y
@@ -53,7 +54,7 @@ def problems():
 
 @contextmanager
 def busy(n_processes):
-    """Let other processes compute."""
+    """Keep other processes computing inside the block."""
     command = [sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(command) for _ in range(n_processes)]
     try:
@@ -65,7 +66,7 @@ def busy(n_processes):
 
 
 def timed(action, repeats):
-    """Median time with one thread, and the ratios of all and of the chosen ones."""
+    """Return the median time with one thread, and ratios for all and chosen threads."""
 
     def within(context):
         def run():

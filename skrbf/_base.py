@@ -1,4 +1,4 @@
-"""What the estimators share: conversion in, device policy, observation of a fit."""
+"""Base of the estimators: validation, device policy, warnings."""
 
 import sys
 import warnings
@@ -6,26 +6,23 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn import get_config
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from skrbf._compat import (
-    CallbackSupportMixin,
-    _check_sample_weight,
-)
+from skrbf._compat import CallbackSupportMixin
+from skrbf._convert import canonical_csr, tensor_to_array
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.scaling import Scaling
 
-_MIB = 1 << 20
+_BYTES_PER_MIB = 1 << 20
 
-# Constraints of parameters that scikit-learn takes True and False for.
-_BOOLEANS = {"boolean", "verbose", "random_state"}
+# Kinds of scikit-learn's parameter constraints that accept True and False.
+_KINDS_WITH_BOOLEANS = {"boolean", "verbose", "random_state"}
 
 
 class TorchEstimator(CallbackSupportMixin):
-    """Mixin of the estimators that compute with torch and keep numpy."""
+    """Mixin for estimators that compute with torch and store numpy arrays."""
 
     _doc_link_module = "skrbf"
     _doc_link_template = (
@@ -34,30 +31,30 @@ class TorchEstimator(CallbackSupportMixin):
     )
 
     def __sklearn_tags__(self):
-        """Sparse input, and both float types kept."""
+        """Declare sparse input, and output in the float type of the input."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     def _scaling(self):
-        """The scaling of a fit, for another that goes on with it."""
-        both = (self.mean_, self.scale_)
-        return Scaling(*(torch.tensor(part, device="cpu") for part in both))
+        """Return the fitted scaling as tensors, to resume the fit."""
+        arrays = (self.mean_, self.scale_)
+        return Scaling(*(torch.tensor(array, device="cpu") for array in arrays))
 
     def _validate(self, X, y="no_validation", *, reset):
-        """`X` as float64 or float32, dense C-ordered or CSR; never copied in vain.
+        """Convert `X` to float64 or float32, dense C-ordered or CSR, if it is not.
 
-        With `y` as well, where it is given.
+        Return `X`, or `X` and `y` if `y` is given.
         """
-        X, y = as_array(X, "X"), as_array(y, "y")
+        X, y = tensor_to_array(X, "X"), tensor_to_array(y, "y")
         if getattr(X, "ndim", 2) > 2:
             raise ValueError(
-                f"X has shape {tuple(X.shape)}, and must have two dimensions: rows "
-                "stay flat, also those of images. Use X.reshape(len(X), -1)."
+                f"X must have two dimensions, got shape {tuple(X.shape)}. Flatten "
+                "each sample, also images: X.reshape(len(X), -1)."
             )
-        # scikit-learn sums X to find NaN, and the largest numbers of both signs are
-        # no number in sum: it looks closer then.
+        # scikit-learn sums X to find NaN. The sum of huge numbers of both signs is NaN
+        # too; scikit-learn then checks the entries, but numpy warns.
         with np.errstate(invalid="ignore"):
             checked = validate_data(
                 self,
@@ -69,34 +66,37 @@ class TorchEstimator(CallbackSupportMixin):
                 order="C",
             )
         if isinstance(checked, tuple):
-            return _canonical(checked[0]), checked[1]
-        return _canonical(checked)
+            return canonical_csr(checked[0]), checked[1]
+        return canonical_csr(checked)
 
     def _compute(self, X, n_clusters, *, fitted=False, device=None, dtype=None):
-        """Device and dtype, those of the estimator and `X` by default, block size."""
+        """Resolve device, dtype and block size for `X`.
+
+        Device and dtype default to those of the estimator and of `X`.
+        """
         return Compute.resolve(
             self.device if device is None else device,
             torch.from_numpy(np.empty(0, dtype or X.dtype)).dtype,
             work=X.shape[0] * X.shape[1] * int(n_clusters),
-            memory_bytes=get_config()["working_memory"] * _MIB,
+            memory_bytes=get_config()["working_memory"] * _BYTES_PER_MIB,
             fall_back=fitted,
         )
 
     @staticmethod
-    def _collect(compute, blocks, whole):
-        """Write blocks (start, stop, tensor) into an array, along its last axis."""
+    def _collect(compute, blocks, out):
+        """Write blocks (start, stop, tensor) along the last axis of an array."""
         with torch_modes(), compute.limited_threads():
             for start, stop, block in blocks:
-                whole[..., start:stop] = block.cpu().numpy()
-        return whole
+                out[..., start:stop] = block.cpu().numpy()
+        return out
 
     def _validate_params(self):
-        """Refuse True and False for numbers, too, which Python takes for integers."""
+        """Validate parameters, and refuse True and False where a number is needed."""
         super()._validate_params()
         for name, accepted in self._parameter_constraints.items():
             value = getattr(self, name)
             kinds = {kind for kind in accepted if isinstance(kind, str)}
-            if isinstance(value, bool) and not kinds & _BOOLEANS:
+            if isinstance(value, bool) and not kinds & _KINDS_WITH_BOOLEANS:
                 raise ValueError(
                     f"The {name!r} parameter of {type(self).__name__} must be a "
                     f"number, not a boolean; got {value!r}."
@@ -104,7 +104,7 @@ class TorchEstimator(CallbackSupportMixin):
 
     @contextmanager
     def _unchanged_on_error(self):
-        """Undo what validation writes before the fit has succeeded."""
+        """Restore the attributes that validation sets if the fit fails."""
         names = ("n_features_in_", "feature_names_in_")
         before = {name: vars(self)[name] for name in names if name in vars(self)}
         try:
@@ -118,7 +118,7 @@ class TorchEstimator(CallbackSupportMixin):
 
 @contextmanager
 def torch_modes(*, inference=True):
-    """The modes of torch that an estimator computes in, whatever surrounds the call."""
+    """Set inference mode and disable autocast inside the block."""
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(inference))
         for kind in ("cpu", "cuda", "mps"):
@@ -128,158 +128,26 @@ def torch_modes(*, inference=True):
 
 
 def warn(message, category):
-    """Warn of the nearest line outside this package and scikit-learn."""
+    """Warn, pointing to the nearest caller outside this package and scikit-learn."""
     frame, stacklevel = sys._getframe(1), 2
-    while frame is not None and _is_ours(frame):
+    while frame is not None and _is_internal(frame):
         frame, stacklevel = frame.f_back, stacklevel + 1
     warnings.warn(message, category, stacklevel=stacklevel)
 
 
-def _is_ours(frame):
+def _is_internal(frame):
     name = frame.f_globals.get("__name__", "")
     return name.partition(".")[0] in ("skrbf", "sklearn")
 
 
-def drawn_seed(random_state):
-    """Draw a seed for a generator of torch."""
+def draw_seed(random_state):
+    """Draw a seed for a torch generator."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def too_few_clusters(n_found, n_clusters, reasons):
-    """Say that clusters are missing, in the words of KMeans, and why that may be."""
+def distinct_clusters_message(n_found, n_clusters, reasons):
+    """Compose the warning about missing clusters, in the words of KMeans."""
     return (
         f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
         f"({n_clusters}). Possibly due to duplicate points in X, {reasons}."
     )
-
-
-def as_array(given, name):
-    """Convert a tensor to an array of its numbers; anything else stays as it is.
-
-    Parameters
-    ----------
-    given : object
-    name : str
-        Of the argument, for errors.
-    """
-    if not isinstance(given, torch.Tensor):
-        return given
-    if given.layout != torch.strided or given.is_nested:
-        raise TypeError(
-            f"{name} is a tensor of layout {given.layout}; pass a dense tensor, or a "
-            "sparse matrix of scipy."
-        )
-    if given.device.type == "meta":
-        raise ValueError(f"{name} is a tensor on the meta device, without any numbers.")
-    given = given.detach().cpu().resolve_conj().resolve_neg()
-    if given.is_floating_point() and given.dtype not in _NUMPY_FLOATS:
-        given = given.float()
-    return given.numpy()
-
-
-_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
-
-
-def _canonical(X):
-    """Sum duplicate entries of a CSR matrix and sort them, in a copy where need be.
-
-    Torch and functions of stored entries that are not linear, such as squares, take
-    every entry for the value at its place.
-    """
-    if not sparse.issparse(X):
-        return X
-    kind = sparse.csr_array if isinstance(X, sparse.sparray) else sparse.csr_matrix
-    parts = (_contiguous(part) for part in (X.data, X.indices, X.indptr))
-    X = kind(tuple(parts), shape=X.shape)  # knows nothing of its format yet
-    X.check_format(full_check=True)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-        assert_all_finite(X.data, input_name="X")
-    return X
-
-
-def _contiguous(array):
-    """The array itself, or a copy in native byte order without gaps."""
-    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
-
-
-def check_sample_weight(sample_weight, X):
-    """Check weights, and divide them by a power of two: only their ratios count.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_samples,), float64, or None
-        The largest is between 0.5 and 1. None where none are given.
-    exponent : int
-        The weights as given are 2^exponent times as large.
-
-    Raises
-    ------
-    ValueError
-        For weights that are negative, not finite, or all zero.
-    """
-    if sample_weight is None:
-        return None, 0
-    weight = _check_sample_weight(
-        as_array(sample_weight, "sample_weight"),
-        X,
-        dtype=np.float64,
-        ensure_non_negative=True,
-    )
-    assert_all_finite(weight, input_name="sample_weight")
-    if not np.any(weight):  # scikit-learn >= 1.9 has said so already
-        raise ValueError(
-            "Sample weights must contain at least one non-zero number; all are zero."
-        )
-    exponent = int(np.frexp(weight.max())[1])
-    return np.ldexp(weight, -exponent), exponent
-
-
-def to_rows(X, compute):
-    """The rows of a validated array or CSR matrix, shared with it, not copied."""
-    if not sparse.issparse(X):
-        return compute.dense(from_numpy(_contiguous(X)))
-    parts = [from_numpy(part) for part in (X.indptr, X.indices, X.data)]
-    return compute.sparse(parts, X.shape[1])
-
-
-def unscaled(values, mean, scale, dtype):
-    """Scaled values in units of the data; what the dtype cannot hold is its largest."""
-    most = np.finfo(dtype).max
-    with np.errstate(over="ignore"):
-        return np.clip(values * scale + mean, -most, most).astype(dtype)
-
-
-def scaling_tensors(mean, scale, compute):
-    """What rows are centered and divided by, in their dtype and on their device."""
-    parts = compute.tensor(mean), compute.tensor(scale)
-    if not all(bool(part.isfinite().all()) for part in parts) or not parts[1].all():
-        raise ValueError(
-            f"The estimator was fitted to numbers of a size that {parts[0].dtype}, the "
-            "dtype of X, cannot hold; pass X as float64."
-        )
-    return parts
-
-
-def from_numpy(array):
-    """A tensor over the memory of an array, which nobody will write to.
-
-    torch has no read-only tensors and warns of read-only arrays. The engine never
-    writes to its data, so a read-only memory map is passed on by its address.
-    """
-    if array.flags.writeable or array.size == 0:
-        return torch.from_numpy(array)
-    return torch.from_numpy(np.asarray(_Writeable(array)))
-
-
-class _Writeable:
-    """The array interface of a read-only array, less the flag."""
-
-    def __init__(self, array):
-        address, _ = array.__array_interface__["data"]
-        self.array = array  # keeps the memory alive
-        self.__array_interface__ = {
-            **array.__array_interface__,
-            "data": (address, False),
-        }

@@ -1,4 +1,4 @@
-"""Every private or version-dependent name of scikit-learn, imported here only."""
+"""Private and version-dependent names of scikit-learn, imported only here."""
 
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -9,7 +9,7 @@ try:  # scikit-learn >= 1.9
 except ImportError:
 
     class CallbackSupportMixin:
-        """No callbacks before scikit-learn 1.9."""
+        """Stand-in for scikit-learn before 1.9, which has no callbacks."""
 
 
 __all__ = [
@@ -24,19 +24,20 @@ __all__ = [
 
 
 def feature_names(X):
-    """Return the names of the columns of a frame if all are strings, else None."""
+    """Return the column names of a data frame if all are strings, else None."""
     return _get_feature_names(X)
 
 
-def begin_callbacks(estimator, X, y, metadata, most_steps):
-    """Begin the root task of a fit, of so many steps at most, or None.
+def begin_callbacks(estimator, X, y, metadata, max_steps):
+    """Begin the root task of a fit with at most `max_steps` steps; None is unknown.
 
-    Does nothing if scikit-learn has no callbacks.
-
-    Returns the callback context, or None.
+    Returns
+    -------
+    CallbackContext or None
+        None if scikit-learn has no callbacks.
     """
     if not hasattr(CallbackSupportMixin, "_init_callback_context"):
         return None
-    context = estimator._init_callback_context(max_subtasks=most_steps)
+    context = estimator._init_callback_context(max_subtasks=max_steps)
     context.call_on_fit_task_begin(estimator=estimator, X=X, y=y, metadata=metadata)
     return context

@@ -1,16 +1,16 @@
-"""Labels of rows that are missing: told without torch, for displays as well."""
+"""Detection of missing labels, without torch: the displays use it, too."""
 
 import numpy as np
 
 
 def check_labels(y, name="y"):
-    """Raise where rows have no label.
+    """Raise if samples have no label.
 
     Parameters
     ----------
     y : array-like
     name : str, default="y"
-        Of the argument, for the error.
+        Name of the argument, for the error.
 
     Raises
     ------
@@ -20,17 +20,17 @@ def check_labels(y, name="y"):
     if np.ma.is_masked(y) or _has_missing(_as_array(y)):
         raise ValueError(
             f"{name} has missing labels, such as None, NaN, pandas.NA or masked "
-            "entries; leave them out, with their rows."
+            "entries; remove these samples."
         )
 
 
 def _as_array(y):
-    # In an array of strings NaN would be one of them.
+    # As an object array: in an array of strings, NaN would become the string 'nan'.
     return np.array(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
 
 
 def _has_missing(labels):
-    if labels.ndim == 0:  # no labels at all, which others have a message for
+    if labels.ndim == 0:  # not labels: another check reports it
         return False
     if labels.dtype.kind in "fcmM":
         return bool((labels != labels).any())
@@ -38,5 +38,7 @@ def _has_missing(labels):
 
 
 def _is_missing(label):
-    same = label == label  # NaN is not, and pandas.NA does not know
-    return label is None or not (isinstance(same, bool | np.bool_) and bool(same))
+    is_equal = label == label  # False for NaN, pandas.NA for pandas.NA
+    return label is None or not (
+        isinstance(is_equal, bool | np.bool_) and bool(is_equal)
+    )

@@ -4,21 +4,33 @@ from skrbf._compat import begin_callbacks
 
 
 class FitObserver:
-    """Follow a fit: keep its history, print it, and pass it to callbacks.
+    """Observer of a fit: keeps its history, prints it, and runs callbacks.
 
-    Called by the engine after every step; the answer True ends the fit.
+    The engine calls the observer after every step; the answer True ends the fit.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X, y : object
+        Data of the fit, passed to callbacks.
+    metadata : dict
+        Passed to callbacks.
+    attributes : callable
+        ``attributes(record, state)``: fitted attributes after a step, for callbacks.
+    max_steps : int, default=None
+        Maximum number of steps, for a progress bar.
     """
 
     fields: tuple[str, ...] = ("phase", "temperature", "objective", "n_clusters")
     unit = "step"
 
-    def __init__(self, estimator, X, y, metadata, attributes, most_steps=None):
+    def __init__(self, estimator, X, y, metadata, attributes, max_steps=None):
         self.estimator = estimator
         self.records = []
         self.stopped = False
-        self._given = {"X": X, "y": y, "metadata": metadata}
+        self._fit_arguments = {"X": X, "y": y, "metadata": metadata}
         self._attributes = attributes
-        self._context = begin_callbacks(estimator, X, y, metadata, most_steps)
+        self._context = begin_callbacks(estimator, X, y, metadata, max_steps)
 
     def format_record(self, record):
         """Format a record for `verbose`."""
@@ -28,35 +40,35 @@ class FitObserver:
         )
 
     def __call__(self, record, state):
-        """See one step."""
+        """Observe one step; return whether to stop."""
         if self.stopped:
             return True
         self.records.append(record)
         if self.estimator.verbose:
-            print(  # asked for by verbose
+            print(  # only if verbose
                 f"[{type(self.estimator).__name__}] {self.unit} {len(self.records)}, "
                 f"{record.phase}: {self.format_record(record)}"
             )
         if self._context is None:
             return False
         step = self._context.subcontext(task_name=record.phase)
-        step.call_on_fit_task_begin(estimator=self.estimator, **self._given)
+        step.call_on_fit_task_begin(estimator=self.estimator, **self._fit_arguments)
         self.stopped = step.call_on_fit_task_end(
             estimator=self.estimator,
-            **self._given,
+            **self._fit_arguments,
             reconstruction_attributes=lambda: self._attributes(record, state),
         )
         return self.stopped
 
     def end(self, attributes):
-        """End the root task, with the fitted attributes."""
+        """End the root task of the callbacks with the fitted attributes."""
         if self._context is not None:
             self._context.call_on_fit_task_end(
                 estimator=self.estimator,
-                **self._given,
+                **self._fit_arguments,
                 reconstruction_attributes=attributes,
             )
 
     def history(self):
-        """The records as a dict of lists, one for each field."""
+        """Return the records as a dict of lists, one per field."""
         return {name: [getattr(r, name) for r in self.records] for name in self.fields}

@@ -1,4 +1,4 @@
-"""Data sets, and the maths once more in float64 numpy: nothing here uses skrbf."""
+"""Data sets, and a reference implementation in float64 numpy without skrbf."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ from scipy.special import entr, logsumexp, softmax
 from sklearn.datasets import load_digits, load_iris, load_wine, make_blobs
 from threadpoolctl import threadpool_limits
 
-# scikit-learn has callbacks since 1.9; without them there is nothing to collect.
+# Callbacks need scikit-learn 1.9.
 collect_ignore = (
     []
     if importlib.util.find_spec("sklearn.callback")
@@ -26,7 +26,7 @@ collect_ignore = (
 )
 if not os.environ.get("SKRBF_SLOW"):
     collect_ignore.append("test_common_defaults.py")
-# The site is built by `make -C doc html`, with what the extra "doc" has.
+# The site is built by `make -C doc html`, with the extra "doc".
 if not (Path(__file__).parents[1] / "doc/_build/html/index.html").exists():
     collect_ignore.append("test_site.py")
 if not all(map(importlib.util.find_spec, ("ipykernel", "nbclient", "sphinx_gallery"))):
@@ -35,7 +35,7 @@ if not all(map(importlib.util.find_spec, ("ipykernel", "nbclient", "sphinx_galle
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """On small data a second thread mostly waits, spinning where cores are shared."""
+    """Use one thread: on small data a second one mostly waits."""
     with threadpool_limits(1):
         yield
 
@@ -79,7 +79,7 @@ def make_data():
 
 
 class Reference:
-    """Soft K-means, written down once more from its definition."""
+    """Soft K-means by its definition."""
 
     @staticmethod
     def distances(X, centers):
@@ -98,7 +98,7 @@ class Reference:
 
     @staticmethod
     def entropy(r, assignment="softmax"):
-        """Of the rows of r (n, k): the one of which the map is the maximizer."""
+        """Entropy of the rows of r (n, k) that the assignment map maximizes."""
         if assignment == "softmax":
             return entr(r).sum(axis=1)
         if assignment == "entmax15":
@@ -107,7 +107,7 @@ class Reference:
 
     @staticmethod
     def critical_factor(n_clusters, assignment="softmax"):
-        """The critical temperature of coincident centers, over that of softmax."""
+        """Critical temperature of coincident centers, over that of softmax."""
         return n_clusters ** {"softmax": 0, "entmax15": 0.5, "sparsemax": 1}[assignment]
 
     @classmethod
@@ -144,7 +144,7 @@ def reference():
 
 @pytest.fixture(scope="session")
 def matched():
-    """``matched(A, B)``: the rows of B in the order that fits those of A best."""
+    """``matched(A, B)``: the rows of B in the order that matches those of A best."""
 
     def match(A, B):
         return B[linear_sum_assignment(Reference.distances(A, B))[1]]
@@ -154,7 +154,7 @@ def matched():
 
 @pytest.fixture(scope="session")
 def fitted_state():
-    """``fitted_state(estimator)``: a fingerprint of every attribute it has."""
+    """``fitted_state(estimator)``: a fingerprint of every attribute."""
 
     def state(estimator):
         return {

@@ -1,4 +1,4 @@
-"""Parameters that take a boolean take that of numpy as well, with the same result."""
+"""Boolean parameters accept numpy booleans, with the same result."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def results(estimator):
-    """All that a fit after a fit leaves, for `warm_start` too, as arrays."""
+    """Results of a second fit, which `warm_start` changes, as arrays."""
     fitted = estimator.fit(X, y).fit(X, y)
     found = fitted.predict(X), fitted.predict_proba(X), fitted.transform(X)
     curve = fitted.history_.get("loss", fitted.history_.get("objective"))
@@ -44,18 +44,18 @@ def results(estimator):
 @pytest.mark.parametrize(
     ("estimator", "name"), BOOLEAN, ids=[f"{type(e).__name__}-{n}" for e, n in BOOLEAN]
 )
-def test_a_boolean_of_numpy_is_a_boolean(estimator, name, value, capsys):
-    told = []
+def test_numpy_booleans_give_the_same_result(estimator, name, value, capsys):
+    outcomes = []
     for kind in (bool, np.bool_):
         found = results(clone(estimator).set_params(**{name: kind(value)}))
-        told.append((found, bool(capsys.readouterr().out)))
-    (plain, printed), (of_numpy, printed_too) = told
+        outcomes.append((found, bool(capsys.readouterr().out)))
+    (plain, printed), (of_numpy, printed_too) = outcomes
     assert printed == printed_too
     for a, b in zip(plain, of_numpy, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_every_boolean_is_tried():
+def test_all_boolean_parameters_are_tested():
     names = {name for _, name in BOOLEAN}
     expected = {"scale", "per_class", "early_stopping", "warm_start", "through_weights"}
     assert names >= expected
@@ -64,14 +64,14 @@ def test_every_boolean_is_tried():
 @pytest.mark.parametrize(
     ("estimator", "name"), [b for b in BOOLEAN if b[1] != "verbose"]
 )
-def test_a_search_over_an_array_of_booleans(estimator, name):
+def test_grid_search_over_an_array_of_booleans(estimator, name):
     grid = {name: np.array([True, False])}
     search = GridSearchCV(clone(estimator), grid, cv=2, error_score="raise").fit(X, y)
     assert search.best_params_[name] in (True, False)
 
 
-def test_a_checkpoint_knows_the_same_booleans(tmp_path):
-    """The parameters of an interrupted fit are compared by their values."""
+def test_checkpoints_treat_numpy_booleans_as_booleans(tmp_path):
+    """Parameters of an interrupted fit are compared by value."""
     from skrbf._deep_centering.parameters import _parameter
 
     for value in (True, False):
@@ -96,6 +96,6 @@ NUMBERS = [
     ("estimator", "name"), NUMBERS, ids=[f"{type(e).__name__}-{n}" for e, n in NUMBERS]
 )
 @pytest.mark.parametrize("value", [False, True, np.True_])
-def test_a_boolean_is_no_number(estimator, name, value):
+def test_booleans_are_refused_as_numbers(estimator, name, value):
     with pytest.raises(ValueError, match=f"The '{name}' parameter of"):
         clone(estimator).set_params(**{name: value}).fit(X, y)

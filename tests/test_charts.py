@@ -1,4 +1,4 @@
-"""Charts of the results pages, and the sentences that say what they show."""
+"""Charts of the results pages, and their summary sentences."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ def charts(monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_opens_with_a_sentence_and_a_chart(page, charts, tmp_path):
+def test_page_starts_with_a_sentence_and_a_chart(page, charts, tmp_path):
     charts.write(page, tmp_path)
     title, sentence, image, rest = (
         (tmp_path / page.name).read_text(encoding="utf-8").split("\n\n", 3)
@@ -34,7 +34,7 @@ def test_a_page_opens_with_a_sentence_and_a_chart(page, charts, tmp_path):
     assert (tmp_path / f"{page.stem}.svg").read_bytes() == picture
 
 
-# Means of several rows stand on no page; the share of the time of SVC does as a ratio.
+# Figures that are not on the pages: means of several rows, an inverse of a ratio.
 COMPUTED = {
     "classifiers": {"3.3"},
     "deep_clustering_mnist_and_conv": {"87.4", "96.8"},
@@ -42,7 +42,7 @@ COMPUTED = {
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_figures_of_a_sentence_stand_on_its_page(page, charts):
+def test_figures_of_a_sentence_are_on_its_page(page, charts):
     text = page.read_text(encoding="utf-8")
     _, sentence = charts.PAGES[page.stem](text)
     figures = set(re.findall(r"\d+\.\d+", sentence)) - COMPUTED.get(page.stem, set())
@@ -53,7 +53,7 @@ def test_figures_of_a_sentence_stand_on_its_page(page, charts):
     assert not missing
 
 
-def test_a_sentence_follows_its_table(charts):
+def test_sentence_is_computed_from_the_table(charts):
     text = (ROOT / "benchmarks/results/deep_clustering_optdigits.md").read_text()
     row = "| optdigits | default | 10 | 94.7 |"
     assert text.count(row) == 1
@@ -66,7 +66,7 @@ def test_a_sentence_follows_its_table(charts):
     assert line.get_xydata().tolist() == [[12.5, names.index("default")]]
 
 
-def test_rows_of_tables_and_of_printed_runs(charts):
+def test_parse_tables_and_printed_runs(charts):
     text = """# Title
 
 - a list
@@ -97,6 +97,6 @@ usps AE + K-means: ACC 92.5 NMI 85.2 ARI 85.5 in 992 s
     ]  # fmt: skip
 
 
-def test_pages_call_methods_by_their_names():
+def test_pages_name_methods():
     for page in PAGES:
         assert not re.search(r"\bours?\b", page.read_text(encoding="utf-8")), page

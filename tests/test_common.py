@@ -1,4 +1,4 @@
-"""scikit-learn's own checks: all of them, none expected to fail, none skipped."""
+"""All checks of scikit-learn, none expected to fail and none skipped."""
 
 import inspect
 from unittest import SkipTest
@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
 
-# Networks so small that the checks take seconds; DEFAULTS has the others.
+# Small networks, so that the checks take seconds; test_common_defaults.py has others.
 SMALL = {
     "n_components": 3,
     "hidden_layer_sizes": (16,),
@@ -47,7 +47,7 @@ STRICT = (
     else {}
 )
 
-# What scikit-learn checks of its own estimators only, in 1.7 and ever since.
+# Checks that scikit-learn runs on its own estimators only, since 1.7.
 CORE_CHECKS = {
     "check_dataframe_column_names_consistency",
     "check_get_feature_names_out_error",
@@ -61,7 +61,7 @@ CORE_CHECKS = {
     "check_transformer_get_feature_names_out",
     "check_transformer_get_feature_names_out_pandas",
 }
-# Newer ones of the same kind join by their name.
+# Newer checks of the same kind are found by name.
 OWN_CHECKS = CORE_CHECKS | {
     name
     for name in dir(estimator_checks)
@@ -73,9 +73,9 @@ OWN_CHECKS = CORE_CHECKS | {
 }
 
 pytestmark = [
-    # Some of the checks' data has fewer distinct rows than there are clusters.
+    # Some data of the checks have fewer distinct rows than clusters.
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    # Those of set_output mix frames and arrays.
+    # The checks of set_output mix data frames and arrays.
     pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names"),
 ]
 
@@ -130,12 +130,12 @@ def test_all_sparse_formats(container, index_dtype, format):
 
 @pytest.mark.parametrize("name", sorted(OWN_CHECKS))
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=short)
-def test_scikit_learn_s_own(estimator, name):
+def test_internal_checks_of_scikit_learn(estimator, name):
     run(getattr(estimator_checks, name), type(estimator).__name__, estimator)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=short)
-def test_no_parameter_is_tuned_for_the_checks(estimator):
+def test_checks_use_default_parameters(estimator):
     """Each kind is checked with its defaults; networks but for their size and time."""
     kind, sizes = type(estimator), set()
     if kind is DeepCenteringClustering:

@@ -1,6 +1,6 @@
-"""scikit-learn's checks on DeepCenteringClustering as it is by default: minutes.
+"""scikit-learn's checks on DeepCenteringClustering with default parameters: minutes.
 
-Collected only where SKRBF_SLOW is set, see conftest.py: test_common.py runs the same
+Collected only if SKRBF_SLOW is set, see conftest.py. test_common.py runs the same
 checks on small networks.
 """
 

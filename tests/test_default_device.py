@@ -1,7 +1,7 @@
-"""Fits where torch's default device is "meta", whose tensors hold no numbers.
+"""Fits with torch's default device set to "meta", whose tensors have no values.
 
-What does not name its device is made there, and cannot be computed with: on "cuda" as
-well, which people make the default, a tensor would be on the wrong device.
+A tensor created without a device is on "meta" and fails in any computation. With "cuda"
+as the default device, which is common, it would be on the wrong device.
 """
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone, is_classifier
 from torch import nn
 
+from helpers import Interrupting
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
 from skrbf.nn import Autoencoder, ConvAutoencoder, DenseAutoencoder, RandomAffine
 
@@ -27,25 +28,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def own(n_features, n_components):
-    """Layers that draw their weights where they are made, or at their first use."""
+    """Layers that draw their weights when created, or at their first use."""
     encoder = [nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.Dropout(0.3)]
     encoder += [nn.LazyLinear(n_components)]
     return Autoencoder(nn.Sequential(*encoder), nn.Linear(n_components, n_features))
-
-
-class Interrupting:
-    """An augmentation that is interrupted once, after some batches."""
-
-    left = 5
-
-    def __getstate__(self):
-        return {}  # the batches left are not what tells one augmentation from another
-
-    def __call__(self, rows):
-        self.left -= 1
-        if self.left == -1:
-            raise KeyboardInterrupt
-        return rows + 0.1 * torch.randn_like(rows)
 
 
 def soft(**params):
@@ -81,7 +67,7 @@ def fit_in_parts(est, tmp_path):
 
 
 def go_on(est, tmp_path):
-    est.set_params(augment=Interrupting(), checkpoint=tmp_path / "state.pt")
+    est.set_params(augment=Interrupting(left=5), checkpoint=tmp_path / "state.pt")
     with pytest.raises(KeyboardInterrupt):
         est.fit(X)
     return est.fit(X)
@@ -119,26 +105,26 @@ CASES = {
 
 
 def outcome(how, est, tmp_path):
-    """Fitted attributes but for times and networks, and what is said of new rows."""
+    """Fitted attributes except times and networks, and predictions for new samples."""
     est = how(clone(est), tmp_path)
-    told = {name: value for name, value in vars(est).items() if name.endswith("_")}
-    told["history_"].pop("seconds", None)
-    told.pop("autoencoder_", None)
+    outputs = {name: value for name, value in vars(est).items() if name.endswith("_")}
+    outputs["history_"].pop("seconds", None)
+    outputs.pop("autoencoder_", None)
     for name in METHODS:
         if hasattr(est, name):
-            told[name] = getattr(est, name)(NEW)
-    told["sparse"] = est.predict(csr_array(NEW))
-    told["score"] = est.score(NEW, np.arange(9) % 3)
+            outputs[name] = getattr(est, name)(NEW)
+    outputs["sparse"] = est.predict(csr_array(NEW))
+    outputs["score"] = est.score(NEW, np.arange(9) % 3)
     if hasattr(est, "inverse_transform"):
-        told["back"] = est.inverse_transform(told["transform"])
+        outputs["back"] = est.inverse_transform(outputs["transform"])
     if hasattr(est, "explain"):
-        told["why"] = est.explain(NEW)
-    return told
+        outputs["why"] = est.explain(NEW)
+    return outputs
 
 
 @pytest.mark.filterwarnings("ignore:encoder is a module")
 @pytest.mark.parametrize(("how", "est"), CASES.values(), ids=CASES.keys())
-def test_the_default_device_changes_nothing(how, est, tmp_path):
+def test_default_device_changes_nothing(how, est, tmp_path):
     before = outcome(how, est, tmp_path)
     with torch.device("meta"):
         assert torch.get_default_device().type == "meta"

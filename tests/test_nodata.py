@@ -40,8 +40,8 @@ def data(request):
     return np.tile(X, request.param // 4), y
 
 
-def without_data(X, dtype):
-    """Rows with such numbers in one feature or all, of one sign or both."""
+def extreme_rows(X, dtype):
+    """Rows with extreme values in one feature or all, of one sign or both."""
     info, rows = np.finfo(dtype), []
     for value in (info.max, info.min, info.min / 2, -1e30, info.tiny):
         row = X[0].copy()
@@ -60,11 +60,11 @@ def check_shares(shares):
 @pytest.mark.parametrize("params", NETS.values(), ids=NETS.keys())
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("fitted", DTYPES)
-def test_a_network(data, params, fitted, dtype):
+def test_network_predicts_extreme_values(data, params, fitted, dtype):
     X, y = data
     params = {"max_iter": 2, "random_state": 0, **params}
     net = RBFNetClassifier(8, **params).fit(X.astype(fitted), y)
-    Z = without_data(X, dtype)
+    Z = extreme_rows(X, dtype)
     proba = net.predict_proba(Z)
     check_shares(proba)
     assert_array_equal(net.classes_[proba.argmax(axis=1)], net.predict(Z))
@@ -86,12 +86,12 @@ def test_a_network(data, params, fitted, dtype):
 @pytest.mark.parametrize("params", DEEP.values(), ids=DEEP.keys())
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("fitted", DTYPES)
-def test_a_deep_clustering(data, params, fitted, dtype):
+def test_deep_clustering_predicts_extreme_values(data, params, fitted, dtype):
     X, _ = data
     small = {"n_components": 2, "hidden_layer_sizes": (8, 8), "random_state": 0}
     params = {"pretrain_epochs": 2, "max_iter": 1, **small, **params}
     deep = DeepCenteringClustering(3, **params).fit(X.astype(fitted))
-    Z = without_data(X, dtype)
+    Z = extreme_rows(X, dtype)
     shares = deep.predict_proba(Z)
     check_shares(shares)
     assert_array_equal(shares.argmax(axis=1), deep.predict(Z))
@@ -103,26 +103,26 @@ def test_a_deep_clustering(data, params, fitted, dtype):
 
 
 class Growing(nn.Module):
-    """An autoencoder whose codes overflow far from the rows of the fit."""
+    """Autoencoder whose codes overflow far from the training data."""
 
     def __init__(self, n_features, n_components):
         super().__init__()
-        self.there = nn.Linear(n_features, n_components)
-        self.back = nn.Linear(n_components, n_features)
+        self.encoder = nn.Linear(n_features, n_components)
+        self.decoder = nn.Linear(n_components, n_features)
 
     def encode(self, rows):
-        return self.there(rows) + rows.abs().amax(1, keepdim=True).exp()
+        return self.encoder(rows) + rows.abs().amax(1, keepdim=True).exp()
 
     def decode(self, codes):
-        return self.back(codes)
+        return self.decoder(codes)
 
 
-def test_codes_that_overflow_are_told(data):
+def test_codes_that_overflow_raise(data):
     X, _ = data
     deep = DeepCenteringClustering(
         3, n_components=2, encoder=Growing, pretrain_epochs=1, max_iter=1
     ).fit(X)
-    Z = without_data(X, np.float64)
+    Z = extreme_rows(X, np.float64)
     for name in ("predict", "predict_proba", "transform", "score"):
         with pytest.raises(ValueError, match=r"codes that are not finite of rows of X"):
             getattr(deep, name)(Z)
@@ -143,8 +143,11 @@ def test_codes_that_overflow_are_told(data):
         ),
     ],
 )
-def test_rows_that_cannot_hold_the_numbers_of_the_fit(data, estimator, factor):
+def test_fit_beyond_the_range_of_the_dtype_of_x(data, estimator, factor):
     X, y = data
     estimator.fit(factor * X, y)
-    with pytest.raises(ValueError, match="cannot hold; pass X as float64"):
+    with pytest.raises(
+        ValueError,
+        match="pass X as float64",
+    ):
         estimator.predict(X.astype(np.float32))

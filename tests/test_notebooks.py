@@ -1,6 +1,6 @@
-"""Examples as the notebooks that the gallery offers, run from top to bottom.
+"""Examples run as notebooks, as the gallery offers them.
 
-Collected only where what makes and runs notebooks is installed, see conftest.py.
+Collected only if the packages that make and run notebooks are installed: conftest.py.
 """
 
 import json
@@ -20,8 +20,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.mark.parametrize(
     "name", ["clustering/plot_doubtful_digits", "rbf_networks/plot_rbfnet_prototypes"]
 )
-def test_a_notebook_runs_and_says_nothing_unasked(name, tmp_path, monkeypatch):
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # pictures go into the notebook
+def test_notebook_runs_without_unexpected_output(name, tmp_path, monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # figures go into the notebook
     _, blocks = split_code_and_text_blocks(str(EXAMPLES / f"{name}.py"))
     made = jupyter_notebook(blocks, dict(DEFAULT_GALLERY_CONF), str(tmp_path))
     notebook = nbformat.reads(json.dumps(made), as_version=4)

@@ -1,5 +1,6 @@
-"""The package as a whole: names, import, pickles that travel."""
+"""The package as a whole: names, style, import, pickles."""
 
+import ast
 import os
 import pickle
 import re
@@ -35,12 +36,70 @@ def test_public_names():
         assert getattr(skrbf, name).__doc__
 
 
+def modules():
+    """Yield the path and the syntax tree of every module of the package."""
+    for path in sorted(Path(skrbf.__file__).parent.rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def is_numeric(node):
+    """Check for a constant expression with a number in it, and no other values."""
+    parts = list(ast.walk(node))
+    values = [part.value for part in parts if isinstance(part, ast.Constant)]
+    return (
+        bool(values)
+        and all(isinstance(part, CONSTANT_NODES) for part in parts)
+        and all(isinstance(value, int | float) for value in values)
+    )
+
+
+CONSTANT_NODES = (
+    ast.Constant,
+    ast.Tuple,
+    ast.BinOp,
+    ast.UnaryOp,
+    ast.operator,
+    ast.unaryop,
+    ast.expr_context,
+)
+
+
+def test_names_of_private_numeric_constants_are_unique():
+    """A reader who looks for a constant finds one definition."""
+    defined = {}
+    for path, tree in modules():
+        for node in tree.body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = {n.id for t in targets for n in ast.walk(t) if hasattr(n, "id")}
+            for name in names:
+                if name.startswith("_") and is_numeric(node.value):
+                    defined.setdefault(name, []).append(path.name)
+    assert len(defined) > 20
+    assert not {name: paths for name, paths in defined.items() if len(paths) > 1}
+
+
+def test_docstrings_state_what_an_object_is_or_does():
+    """Docstrings start with a verb or a noun, not with an indirect question."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    docstrings = [
+        (path.name, ast.get_docstring(node) or "")
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, kinds)
+    ]
+    assert len(docstrings) > 300
+    opening = re.compile(r"(What|Where|Whether|How|Those)\b")
+    assert not [(name, doc) for name, doc in docstrings if opening.match(doc)]
+
+
 def test_version():
     assert re.fullmatch(r"\d+\.\d+(\.\d+)?([.a-z].*)?", skrbf.__version__)
 
 
 @pytest.mark.parametrize("module", [skrbf, skrbf.nn, skrbf.ops, skrbf.plot])
-def test_the_api_page_lists_every_public_name(module):
+def test_api_page_lists_all_public_names(module):
     page = (Path(__file__).parents[1] / "doc/api.rst").read_text(encoding="utf-8")
     listed = set(re.findall(r"^   (\w+)$|``(\w+)``", page, re.M))
     names = set(module.__all__) - {"__version__"}
@@ -48,7 +107,7 @@ def test_the_api_page_lists_every_public_name(module):
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_links_to_files_lead_somewhere(name):
+def test_links_to_files_have_targets(name):
     root = Path(__file__).parents[1]
     links = re.findall(r"\]\(([^)#]+)\)", (root / name).read_text(encoding="utf-8"))
     missing = [
@@ -57,7 +116,7 @@ def test_links_to_files_lead_somewhere(name):
     assert not missing
 
 
-def test_figures_of_the_readme_stand_on_the_pages_that_they_name():
+def test_figures_of_the_readme_are_on_their_results_pages():
     root = Path(__file__).parents[1]
     readme = (root / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\|.*\| (.*) \| .*\((benchmarks/.*?)\) \|$", readme, re.M)
@@ -69,7 +128,7 @@ def test_figures_of_the_readme_stand_on_the_pages_that_they_name():
         assert all(re.search(rf"(?<![\d.]){each}(?!\d)", text) for each in figures)
 
 
-def test_numbers_of_the_landing_page_stand_on_the_pages_that_it_names():
+def test_figures_of_the_landing_page_are_on_their_results_pages():
     root = Path(__file__).parents[1]
     page = (root / "doc/index.rst").read_text(encoding="utf-8")
     items = re.findall(r"^- (\*\*.*?):doc:`(results/\w+)`", page, re.M | re.S)
@@ -81,15 +140,15 @@ def test_numbers_of_the_landing_page_stand_on_the_pages_that_it_names():
         assert all(re.search(rf"(?<![\d.]){each}(?!\d)", text) for each in figures)
 
 
-def test_a_folder_of_the_name_does_not_hide_the_package(tmp_path):
-    # As where Python is started in the folder that holds a clone.
+def test_folder_named_like_the_package_does_not_hide_it(tmp_path):
+    # Python may be started in the folder that contains a clone.
     (tmp_path / "skrbf/skrbf").mkdir(parents=True)
     (tmp_path / "skrbf/README.md").touch()
     code = "import skrbf; print(skrbf.SoftKMeans.__name__)"
     assert run(code, cwd=tmp_path).strip() == b"SoftKMeans"
 
 
-def test_nothing_happens_at_import():
+def test_import_has_no_side_effects():
     code = """
 import logging, os, random, sys, warnings
 import numpy as np, torch, sklearn
@@ -127,7 +186,7 @@ assert not new & {"matplotlib", "pandas", "polars", "rich", "dask"}
     assert run(code) == b""
 
 
-def test_a_pickle_travels_to_another_process():
+def test_pickle_works_in_another_process():
     X = np.random.default_rng(0).normal(size=(60, 3))
     est = skrbf.SoftKMeans(4, assignment="entmax15").fit(X)
     code = """
@@ -140,13 +199,13 @@ sys.stdout.buffer.write(pickle.dumps((est.predict_proba(X), est.fit(X).inertia_)
     assert inertia == est.inertia_
 
 
-def test_a_pickle_holds_no_tensor():
+def test_pickle_contains_no_tensor():
     est = skrbf.SoftKMeans(3).fit(np.random.default_rng(0).normal(size=(60, 3)))
     assert b"torch" not in pickle.dumps(est)
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
-def test_the_same_result_in_another_process(hash_seed):
+def test_same_result_in_another_process(hash_seed):
     code = """
 import numpy as np, sys
 from skrbf import RBFNetClassifier, SoftKMeans

@@ -1,4 +1,4 @@
-"""Results of the paper, each as a test that needs nothing but the ops."""
+"""Results of the paper, tested with the functions of ops alone."""
 
 from functools import partial
 from itertools import pairwise
@@ -15,7 +15,7 @@ from sklearn.datasets import make_blobs, make_circles, make_moons
 from skrbf.ops import critical_temperature
 from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.distances import squared_distances
-from skrbf.ops.statistics import centers, soft_statistics, weighted_sums
+from skrbf.ops.statistics import soft_statistics, weighted_means, weighted_sums
 
 both = pytest.mark.parametrize("assignment", ASSIGNMENTS.values(), ids=lambda a: a.name)
 
@@ -78,7 +78,7 @@ def soft_step(rows, c, temperature, assignment, weight=None):
     distances = squared_distances(c, rows, rows.mean(0))
     r, value = assignment.function(-distances / temperature)
     statistics = soft_statistics(r, rows, weight, -temperature * value)
-    return centers(statistics, c), statistics
+    return weighted_means(statistics, c), statistics
 
 
 def fixed_point(rows, c, temperature, assignment, n_steps=200):

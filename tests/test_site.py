@@ -1,4 +1,4 @@
-"""Links of the site lead somewhere, inside it. Collected only where it was built."""
+"""Links and contents of the built site. Collected only if it was built."""
 
 import re
 from html.parser import HTMLParser
@@ -9,7 +9,7 @@ SITE = Path(__file__).parents[1] / "doc/_build/html"
 
 
 class Page(HTMLParser):
-    """What a page links to, and what can be linked to in it."""
+    """Links and anchors of a page."""
 
     def __init__(self, path):
         super().__init__()
@@ -24,7 +24,7 @@ class Page(HTMLParser):
                 self.links.append(attrs[name])
 
 
-def test_every_internal_link_leads_somewhere():
+def test_internal_links_have_targets():
     paths = [p for p in SITE.rglob("*.html") if "_static" not in p.parts]
     pages = {path: Page(path) for path in paths}
     broken = []
@@ -44,7 +44,7 @@ def test_every_internal_link_leads_somewhere():
 
 
 class Loaded(HTMLParser):
-    """What a page loads by itself, and the lines of its code."""
+    """Resources that a page loads, and its lines of code."""
 
     def __init__(self, path):
         super().__init__()
@@ -67,7 +67,7 @@ class Loaded(HTMLParser):
             self.code += data
 
 
-def test_pages_need_no_network():
+def test_pages_load_without_a_network():
     paths = [p for p in SITE.rglob("*.html") if "_static" not in p.parts]
     for path in paths:
         loaded = [url for url in Loaded(path).urls if url]
@@ -82,13 +82,13 @@ def test_pages_need_no_network():
 
 
 def test_code_of_the_guide_fits_its_column():
-    # The column has room for 88 at 1280 px, by _static/skrbf.css.
+    # The column has room for 88 characters at 1280 px: _static/skrbf.css.
     for path in [SITE / "index.html", *SITE.glob("guide/*.html")]:
         assert "skrbf.css" in path.read_text()
         assert max(map(len, Loaded(path).code.splitlines()), default=0) <= 88, path
 
 
-def test_pages_show_nothing_unfinished():
+def test_pages_show_no_markup_errors():
     for path in SITE.glob("guide/*.html"):
         text = re.sub(r"<(script|style).*?</\1>", "", path.read_text(), flags=re.S)
         assert "problematic" not in text, path

@@ -1,4 +1,4 @@
-"""Threads by the work: one where more would wait, those of the caller elsewhere."""
+"""Number of threads: one for little work, else those of the caller."""
 
 import threading
 
@@ -15,7 +15,7 @@ from skrbf.engine.data.compute import Compute
 
 
 class Threads(TorchFunctionMode):
-    """The numbers of threads that functions of torch compute with many numbers."""
+    """Records the number of threads in torch functions with large results."""
 
     def __init__(self):
         super().__init__()
@@ -52,15 +52,15 @@ def test_threads_grow_with_the_work(four_cpus):
     assert set(found) == {1, 2, 4}
 
 
-def test_never_more_than_the_caller_or_the_process_has(monkeypatch):
+def test_at_most_the_threads_of_caller_and_process(monkeypatch):
     for cpus, given in ((1, 4), (4, 1), (2, 4)):
         monkeypatch.setattr(compute_module, "usable_cpus", lambda cpus=cpus: cpus)
         with threadpool_limits(given), resolved(1 << 60).limited_threads():
             assert torch.get_num_threads() == min(cpus, given)
 
 
-def test_quotas_count(monkeypatch):
-    """joblib knows of affinities and of the quotas of containers."""
+def test_cpu_quota_limits_threads(monkeypatch):
+    """joblib reads CPU affinity and the quotas of containers."""
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     compute_module.usable_cpus.cache_clear()
     with threadpool_limits(4), resolved(1 << 60).limited_threads():
@@ -74,12 +74,11 @@ def test_errors_restore_the_limit(four_cpus):
     assert torch.get_num_threads() == 4
 
 
-def test_other_threads_keep_theirs(four_cpus):
-    """The limit is that of the calling thread."""
+def test_limit_applies_to_the_calling_thread_only(four_cpus):
     seen = {}
 
     def look(name):
-        torch.get_num_threads()  # torch sets its threads up here
+        torch.get_num_threads()  # torch initializes its threads here
         with threadpool_limits(3):
             ready.wait()
             done.wait()
@@ -112,7 +111,7 @@ SMALL = {
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("est", SMALL.values(), ids=SMALL.keys())
-def test_small_fits_and_predictions_have_one_thread(four_cpus, est):
+def test_small_fits_and_predictions_use_one_thread(four_cpus, est):
     X, y = make_blobs(200, 3, centers=4, random_state=0)
     with Threads() as fitting:
         est.fit(X, y)
@@ -132,7 +131,7 @@ def test_small_fits_and_predictions_have_one_thread(four_cpus, est):
     assert torch.get_num_threads() == 4
 
 
-def test_large_fits_have_the_threads_of_the_caller(four_cpus):
+def test_large_fits_use_the_threads_of_the_caller(four_cpus):
     X = np.random.default_rng(0).random((60_000, 40), dtype=np.float32)
     est = SoftKMeans(100, init="random", n_init=1, max_iter=1, temperature=0.1)
     with Threads() as fitting, pytest.warns(match="did not converge"):

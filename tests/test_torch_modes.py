@@ -1,4 +1,4 @@
-"""Modes of torch that surround a call change nothing in it."""
+"""Torch modes that are active around a call do not change its result."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sklearn.datasets import make_blobs
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
 
 X, Y = make_blobs(90, 6, centers=3, random_state=0)
-X = X.astype(np.float32)  # what autocast would round
+X = X.astype(np.float32)  # autocast would round it
 SMALL = {"n_components": 2, "hidden_layer_sizes": (8,), "pretrain_epochs": 2}
 MODES = {
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
@@ -37,7 +37,7 @@ def seen(est):
     ids=lambda est: type(est).__name__,
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_modes_that_surround_a_call(est, mode):
+def test_modes_around_a_call_change_nothing(est, mode):
     plain = [*seen(est.fit(X, Y))]
     with mode():
         within = [*seen(est)]
@@ -55,7 +55,7 @@ def test_modes_that_surround_a_call(est, mode):
     ],
     ids=["SoftKMeans", "RBFNetClassifier"],
 )
-def test_batches_within_a_mode(est, known):
+def test_partial_fit_inside_autocast(est, known):
     def streamed():
         fresh = clone(est).partial_fit(X[:45], Y[:45], **known)
         return fresh.partial_fit(X[45:], Y[45:]).transform(X)

@@ -20,17 +20,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrbf._base import (
     TorchEstimator,
-    as_array,
-    check_sample_weight,
-    drawn_seed,
-    scaling_tensors,
-    to_rows,
-    too_few_clusters,
+    distinct_clusters_message,
+    draw_seed,
     torch_modes,
-    unscaled,
     warn,
 )
 from skrbf._compat import Interval, StrOptions, _fit_context
+from skrbf._convert import (
+    check_sample_weight,
+    scaling_tensors,
+    tensor_to_array,
+    to_rows,
+    unscale,
+)
 from skrbf._deep_centering.network import build_module, check_module, warn_of_untrained
 from skrbf._deep_centering.observer import EpochObserver
 from skrbf._deep_centering.parameters import (
@@ -542,7 +544,7 @@ class DeepCenteringClustering(
             self._compute(X, _WORK, dtype=np.float32),
             scaling=self._scaling() if go_on else None,
         )
-        seed = drawn_seed(self.random_state)
+        seed = draw_seed(self.random_state)
         generator = torch.Generator().manual_seed(seed)
         centers = None
         if go_on:
@@ -581,7 +583,7 @@ class DeepCenteringClustering(
         return {
             "autoencoder_": copy.deepcopy(module).cpu().eval(),
             "cluster_centers_": centers.cpu().numpy().astype(X.dtype),
-            "cluster_centers_decoded_": unscaled(decoded, mean, scale, X.dtype),
+            "cluster_centers_decoded_": unscale(decoded, mean, scale, X.dtype),
             "temperature_": temperature,
             "code_variance_": variance,
             "mean_": mean,
@@ -630,7 +632,7 @@ class DeepCenteringClustering(
                 )
         if n_found < self.n_clusters:
             messages.append(
-                too_few_clusters(
+                distinct_clusters_message(
                     n_found,
                     self.n_clusters,
                     "to a few rows that lie far from all others, or to centers without "
@@ -772,7 +774,9 @@ class DeepCenteringClustering(
             If the codes have another width.
         """
         check_is_fitted(self)
-        codes = check_array(as_array(X, "X"), dtype=[np.float64, np.float32], order="C")
+        codes = check_array(
+            tensor_to_array(X, "X"), dtype=[np.float64, np.float32], order="C"
+        )
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, and codes have "

@@ -8,15 +8,9 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from skrbf._base import (
-    TorchEstimator,
-    drawn_seed,
-    to_rows,
-    torch_modes,
-    unscaled,
-    warn,
-)
+from skrbf._base import TorchEstimator, draw_seed, torch_modes, warn
 from skrbf._compat import Interval, StrOptions, _fit_context
+from skrbf._convert import to_rows, unscale
 from skrbf._rbf_net.observer import TrainingObserver
 from skrbf._rbf_net.prediction import RBFPredictions
 from skrbf._rbf_net.prototypes import RBFPrototypes
@@ -587,7 +581,7 @@ class RBFNetClassifier(
             )
 
     def _generator(self):
-        return torch.Generator().manual_seed(drawn_seed(self.random_state))
+        return torch.Generator().manual_seed(draw_seed(self.random_state))
 
     def _host_rows(self, X):
         """Dense rows in memory, whatever the device."""
@@ -607,8 +601,8 @@ class RBFNetClassifier(
             "_parameters": tuple(p.cpu().numpy().copy() for p in parts(network)),
             "mean_": mean,
             "scale_": scale,
-            "centers_": unscaled(centers, mean, scale, dtype),
-            "widths_": unscaled(sigma, 0.0, scale, dtype),
+            "centers_": unscale(centers, mean, scale, dtype),
+            "widths_": unscale(sigma, 0.0, scale, dtype),
             "coef_": weight.cpu().numpy().astype(dtype),
             "intercept_": bias.cpu().numpy().astype(dtype),
         }

@@ -6,10 +6,10 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._base import (
-    as_array,
+from skrbf._convert import (
     check_sample_weight,
     scaling_tensors,
+    tensor_to_array,
     to_rows,
 )
 from skrbf.engine.rbf import predict as rbf_predict
@@ -137,7 +137,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         score : float
         """
         weight, _ = check_sample_weight(sample_weight, X)
-        y = as_array(y, "y")
+        y = tensor_to_array(y, "y")
         return float(accuracy_score(y, self.predict(X), sample_weight=weight))
 
     def transform(self, X):

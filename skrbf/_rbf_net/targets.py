@@ -5,7 +5,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from skrbf._base import as_array, check_sample_weight
+from skrbf._convert import check_sample_weight, tensor_to_array
 from skrbf._labels import check_labels
 
 _LARGEST = np.finfo(np.float64).maxexp - 1  # of the exponents of float64
@@ -13,7 +13,7 @@ _LARGEST = np.finfo(np.float64).maxexp - 1  # of the exponents of float64
 
 def known_labels(y, name="y"):
     """Labels as an array or as they are given; an error if any are missing."""
-    y = as_array(y, name)
+    y = tensor_to_array(y, name)
     check_labels(y, name)
     return y
 

@@ -14,14 +14,7 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._base import (
-    TorchEstimator,
-    check_sample_weight,
-    to_rows,
-    too_few_clusters,
-    torch_modes,
-    warn,
-)
+from skrbf._base import TorchEstimator, distinct_clusters_message, torch_modes, warn
 from skrbf._compat import Interval, StrOptions, _fit_context
 from skrbf._soft_kmeans.initial_centers import initial_centers
 from skrbf._soft_kmeans.observer import StepObserver

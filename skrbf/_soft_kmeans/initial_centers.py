@@ -62,7 +62,7 @@ def _drawn(init, n_clusters, random_state, problem):
 def _checked(centers, n_clusters, X, problem):
     """Check the shape of given centers, and bring them into the unit of the problem."""
     centers = check_array(
-        as_array(centers, "init"),
+        tensor_to_array(centers, "init"),
         dtype=X.dtype,
         order="C",
         copy=True,

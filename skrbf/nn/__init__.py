@@ -1,4 +1,4 @@
-"""Layers for torch models of your own."""
+"""Layers and networks for torch models."""
 
 from skrbf.nn.augment import RandomAffine
 from skrbf.nn.autoencoder import Autoencoder, ConvAutoencoder, DenseAutoencoder

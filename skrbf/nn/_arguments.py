@@ -1,4 +1,4 @@
-"""What the layers ask of their arguments."""
+"""Validation of the arguments of layers."""
 
 import operator
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skrbf.ops.precision import computed_dtype
+from skrbf.ops.precision import compute_dtype
 
 
-def checked_centers(centers: Any) -> Tensor:
-    """`centers`, if layers can start from them: a finite matrix; else an error."""
+def validate_centers(centers: Any) -> Tensor:
+    """Return `centers` if they are a finite matrix; else raise an error."""
     if not (isinstance(centers, Tensor) and centers.is_floating_point()):
         raise TypeError(
             "centers must be a tensor of floating point numbers, such as "
@@ -24,45 +24,46 @@ def checked_centers(centers: Any) -> Tensor:
             "centers must be a matrix of at least one row and one column, got a tensor "
             f"of shape {tuple(centers.shape)}."
         )
-    if not holds(centers.isfinite()):
+    if not all_true(centers.isfinite()):
         raise ValueError("centers must be finite, without NaN.")
     return centers
 
 
-def flat_rows(rows: Any, centers: Tensor) -> Tensor:
-    """Rows (..., d) as a matrix (n, d) of the precision computed in; or an error.
+def flatten_rows(rows: Any, centers: Tensor) -> Tensor:
+    """Flatten rows (..., d) to a matrix (n, d) in the dtype to compute in.
 
-    What that precision cannot hold becomes its largest number.
+    Values beyond the range of that dtype become its largest. Raises if the rows are not
+    a dense real tensor with as many features as the centers.
     """
     check_dense("rows", rows)
     if rows.is_complex():
-        raise TypeError(f"rows must hold real numbers, and are {rows.dtype}.")
+        raise TypeError(f"rows must be real, got {rows.dtype}.")
     n_features = centers.shape[1]
     if rows.shape[-1:] != (n_features,):
         raise ValueError(
-            f"rows must have {n_features} features along their last axis, as the "
-            f"centers do; got a tensor of shape {tuple(rows.shape)}."
+            f"rows must have {n_features} features along the last axis, like the "
+            f"centers; got a tensor of shape {tuple(rows.shape)}."
         )
-    flat, dtype = rows.reshape(-1, n_features), computed_dtype(centers.dtype)
-    most = torch.finfo(dtype).max
-    if flat.is_floating_point() and torch.finfo(flat.dtype).max > most:
-        flat = flat.clamp(-most, most)
+    flat, dtype = rows.reshape(-1, n_features), compute_dtype(centers.dtype)
+    limit = torch.finfo(dtype).max
+    if flat.is_floating_point() and torch.finfo(flat.dtype).max > limit:
+        flat = flat.clamp(-limit, limit)
     return flat.to(dtype)
 
 
 def check_dense(name: str, value: Any) -> None:
-    """Raise where an argument is no tensor, or one that is not dense."""
+    """Raise if an argument is not a dense tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(value).__name__}.")
     if value.layout != torch.strided or value.is_nested:
         kind = "nested" if value.is_nested else value.layout
         raise TypeError(
-            f"{name} must be a dense tensor, and it is {kind}; use {name}.to_dense()."
+            f"{name} must be a dense tensor, got {kind}; use {name}.to_dense()."
         )
 
 
-def checked_count(name: str, value: Any) -> int:
-    """A positive integer, also one of numpy; else an error."""
+def validate_count(name: str, value: Any) -> int:
+    """Return a positive integer, also from numpy, as an int; else raise an error."""
     try:
         count = 0 if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -72,10 +73,10 @@ def checked_count(name: str, value: Any) -> int:
     return count
 
 
-def checked_counts(name: str, values: Any) -> tuple[int, ...]:
-    """A tuple of positive integers, of a sequence or an array; else an error."""
+def validate_counts(name: str, values: Any) -> tuple[int, ...]:
+    """Return positive integers as a tuple; else raise an error."""
     try:
-        return tuple(checked_count(name, value) for value in values)
+        return tuple(validate_count(name, value) for value in values)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must be a sequence of positive integers, got {values!r}."
@@ -83,11 +84,11 @@ def checked_counts(name: str, values: Any) -> tuple[int, ...]:
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Raise where an argument is none of some strings."""
+    """Raise if an argument is not one of the allowed strings."""
     if not (isinstance(value, str) and value in choices):
         raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}.")
 
 
-def holds(condition: Tensor) -> bool:
-    """Whether a condition is met everywhere, as far as there are values to tell."""
+def all_true(condition: Tensor) -> bool:
+    """Check a condition everywhere; a tensor on the meta device passes."""
     return condition.is_meta or bool(torch.all(condition))

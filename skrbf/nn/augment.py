@@ -7,7 +7,7 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
-from skrbf.nn._arguments import check_dense, checked_counts
+from skrbf.nn._arguments import check_dense, validate_counts
 from skrbf.ops.precision import full_precision
 
 
@@ -64,7 +64,7 @@ class RandomAffine(nn.Module):
                 )
         self.degrees, self.translate, self.zoom = degrees, translate, zoom
         if input_shape is not None:
-            input_shape = checked_counts("input_shape", input_shape)
+            input_shape = validate_counts("input_shape", input_shape)
         self.input_shape = input_shape
 
     def forward(self, images: Tensor) -> Tensor:

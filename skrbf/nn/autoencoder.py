@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from skrbf.nn._arguments import check_choice, checked_count, checked_counts
+from skrbf.nn._arguments import check_choice, validate_count, validate_counts
 
 DRAWN = (
     nn.Linear,
@@ -135,9 +135,9 @@ class DenseAutoencoder(Autoencoder):
         generator: torch.Generator | None = None,
     ) -> None:
         sizes = [
-            checked_count("n_features", n_features),
-            *checked_counts("hidden_layer_sizes", hidden_layer_sizes),
-            checked_count("n_components", n_components),
+            validate_count("n_features", n_features),
+            *validate_counts("hidden_layer_sizes", hidden_layer_sizes),
+            validate_count("n_components", n_components),
         ]
         encoder = [*_dense(sizes), *_activation(code_activation)]
         decoder = _dense(sizes[::-1])
@@ -191,9 +191,9 @@ class ConvAutoencoder(Autoencoder):
         *,
         generator: torch.Generator | None = None,
     ) -> None:
-        input_shape = checked_counts("input_shape", input_shape)
-        n_components = checked_count("n_components", n_components)
-        channels = checked_counts("channels", channels)
+        input_shape = validate_counts("input_shape", input_shape)
+        n_components = validate_count("n_components", n_components)
+        channels = validate_counts("channels", channels)
         if len(input_shape) not in (2, 3) or not channels:
             raise ValueError(
                 "input_shape is (height, width) or (channels, height, width), and "

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from skrbf.nn._arguments import (
+    all_true,
     check_choice,
     check_dense,
-    checked_centers,
-    checked_count,
-    flat_rows,
-    holds,
+    flatten_rows,
+    validate_centers,
+    validate_count,
 )
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.precision import computed_dtype, full_precision
+from skrbf.ops.precision import compute_dtype, full_precision
 from skrbf.ops.rbf import ACTIVATIONS, Units, exponents, farthest
 
 
@@ -87,7 +87,7 @@ class RBFLayer(nn.Module):
         assignment: str | None = None,
     ) -> None:
         super().__init__()
-        centers = checked_centers(centers)
+        centers = validate_centers(centers)
         if assignment is not None:
             check_choice("assignment", assignment, ASSIGNMENTS)
         start = _checked_widths(widths, centers)
@@ -101,10 +101,10 @@ class RBFLayer(nn.Module):
             self.log_scales = nn.Parameter(scales)
         with torch.no_grad():
             has_room = centers.abs().amax().to(scales) <= farthest(self._units)
-        if not holds(has_room):
+        if not all_true(has_room):
             raise ValueError(
                 "widths must be so large that the squares of centers over widths are "
-                f"finite in {computed_dtype(centers.dtype)}; give rows and centers a "
+                f"finite in {compute_dtype(centers.dtype)}; give rows and centers a "
                 "size near 1."
             )
 
@@ -131,7 +131,7 @@ class RBFLayer(nn.Module):
         ValueError
             If the rows have another number of features than the centers.
         """
-        flat = flat_rows(rows, self.centers)  # (n, d)
+        flat = flatten_rows(rows, self.centers)  # (n, d)
         activation = ACTIVATIONS[self.assignment or "gaussian"]
         phi = _activations(self._units, flat, activation.function)  # (k, n)
         shape = *rows.shape[:-1], len(self.centers)
@@ -174,7 +174,7 @@ class RBFNetwork(nn.Module):
         super().__init__()
         if not isinstance(units, RBFLayer):
             raise TypeError(f"units must be an RBFLayer, got {type(units).__name__}.")
-        n_outputs = checked_count("n_outputs", n_outputs)
+        n_outputs = validate_count("n_outputs", n_outputs)
         self.units = units
         like = units.centers
         n_centers = like.shape[0]
@@ -214,7 +214,7 @@ def _checked_widths(widths: Any, centers: Tensor) -> Tensor:
             f"widths must be a number or of shape {(k, 1)} or {(k, d)}, got "
             f"{tuple(made.shape)}."
         )
-    if not holds((made > 0) & made.isfinite()):
+    if not all_true((made > 0) & made.isfinite()):
         raise ValueError(
             "widths must be positive, finite and not 0 in the precision of the centers."
         )

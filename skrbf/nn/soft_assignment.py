@@ -1,4 +1,4 @@
-"""A soft assignment to centers, as a layer: a normalized RBF layer."""
+"""Soft assignment to centers as a layer: a normalized RBF layer."""
 
 from numbers import Real
 from typing import Any
@@ -7,48 +7,52 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skrbf.nn._arguments import check_choice, checked_centers, flat_rows, holds
+from skrbf.nn._arguments import all_true, check_choice, flatten_rows, validate_centers
 from skrbf.ops.assignment import ASSIGNMENTS, AssignmentFunction
 from skrbf.ops.distances import relative_distances, squared_norms
-from skrbf.ops.precision import computed_dtype, full_precision
+from skrbf.ops.precision import compute_dtype, full_precision
 
-# Logits this far below the largest: no map leaves anything of them.
-_NOTHING = 1e4
-# Products that a difference of relative distances is made of, and as many to spare.
-_ROOM = 16
+# Difference to the largest logit from which every map returns 0. Tested in
+# tests/nn/test_precision.py.
+_NEGLIGIBLE_LOGIT = 1e4
+# Largest number of products of the range of a dtype that a difference of relative
+# distances sums, times a margin. Tested in tests/nn/test_precision.py.
+_DISTANCE_OVERFLOW_MARGIN = 16
 
 
 class SoftAssignment(nn.Module):
-    r"""Responsibilities of learnable centers for the rows of a batch.
+    r"""Layer that computes responsibilities of learnable centers for a batch of rows.
 
     :math:`r_i = \mathrm{map}(-\|x_i - c\|^2 / T)` (:eq:`eq-softmax`,
-    :eq:`eq-entmax`, :eq:`eq-sparsemax`): with softmax a normalized RBF layer of width
-    :math:`\sigma = \sqrt{T / 2}`, which tends to the K-means assignment as `T` falls.
+    :eq:`eq-entmax`, :eq:`eq-sparsemax`). With softmax this is a normalized RBF layer of
+    width :math:`\sigma = \sqrt{T / 2}`. As `T` falls, the result tends to the K-means
+    assignment.
 
     Parameters
     ----------
     centers : Tensor of shape (n_clusters, n_features)
-        Where the centers start, such as ``torch.from_numpy(est.cluster_centers_)`` of a
-        fitted :class:`skrbf.SoftKMeans`. Copied; they are a parameter of the layer.
+        Initial centers, such as ``torch.from_numpy(est.cluster_centers_)`` of a fitted
+        :class:`skrbf.SoftKMeans`. They are copied, and are a parameter of the layer.
     temperature : float, default=1.0
-        `T`, positive, in squared units of the input; such as ``est.temperature_``. A
-        buffer of the layer; ``layer.temperature = 0.5`` sets it anew.
+        `T`, positive, in squared units of the input, such as ``est.temperature_``. It
+        is a buffer of the layer; assign to ``layer.temperature`` to change it.
     assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
+        Assignment map.
 
     Raises
     ------
     TypeError
-        If `centers` is not a tensor of floating point numbers.
+        If `centers` is not a floating-point tensor.
     ValueError
-        If `temperature` is not positive or has no finite inverse, `centers` is not a
-        finite matrix or has squares that overflow, or `assignment` is not known.
+        If `temperature` is not positive or has no finite inverse, if `centers` is not a
+        finite matrix or has squares that overflow, or if `assignment` is unknown.
 
     Notes
     -----
-    O(n k d) a batch, and no tensor larger than the responsibilities.
+    O(n k d) for a batch of n rows. No tensor is larger than the responsibilities.
 
-    Rows are given the precision of the centers, which is that of the result. Half
-    precision is computed in float32 and then rounded; autocast changes nothing.
+    Rows are converted to the precision of the centers, which is that of the result.
+    Half precision is computed in float32 and then rounded; autocast changes nothing.
 
     Examples
     --------
@@ -65,25 +69,25 @@ class SoftAssignment(nn.Module):
         self, centers: Tensor, temperature: float = 1.0, assignment: str = "softmax"
     ) -> None:
         super().__init__()
-        centers = checked_centers(centers)
+        centers = validate_centers(centers)
         check_choice("assignment", assignment, ASSIGNMENTS)
-        if not holds(_squares(centers.detach()).isfinite()):
+        if not all_true(_distance_bound(centers.detach()).isfinite()):
             raise ValueError(
-                "centers must be so small that their squares are finite in "
-                f"{computed_dtype(centers.dtype)}."
+                "centers are too large: their squares must be finite in "
+                f"{compute_dtype(centers.dtype)}."
             )
         self.assignment = assignment
         self.centers = nn.Parameter(centers.detach().clone())  # (k, d)
         self.register_buffer("temperature", self._as_temperature(temperature))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Of itself a buffer takes nothing but tensors, and those unseen.
+        # By default a buffer accepts only tensors, and does not check them.
         if name == "temperature" and not isinstance(value, nn.Parameter):
             value = self._as_temperature(value)
         super().__setattr__(name, value)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Responsibilities.
+        """Compute responsibilities.
 
         Parameters
         ----------
@@ -97,11 +101,11 @@ class SoftAssignment(nn.Module):
         Raises
         ------
         TypeError
-            If `rows` is not a dense tensor of real numbers.
+            If `rows` is not a dense, real tensor.
         ValueError
-            If the rows have another number of features than the centers.
+            If `rows` has a different number of features than the centers.
         """
-        flat = flat_rows(rows, self.centers)  # (n, d)
+        flat = flatten_rows(rows, self.centers)  # (n, d)
         responsibilities = _responsibilities(
             self.centers, flat, self.temperature, ASSIGNMENTS[self.assignment].function
         )  # (k, n)
@@ -109,7 +113,7 @@ class SoftAssignment(nn.Module):
         return responsibilities.t().reshape(shape).to(self.centers.dtype)
 
     def extra_repr(self) -> str:
-        """Shape and settings, for ``repr``."""
+        """Return shape and settings for ``repr``."""
         n_clusters, n_features = self.centers.shape
         return (
             f"n_features={n_features}, n_clusters={n_clusters}, "
@@ -117,21 +121,21 @@ class SoftAssignment(nn.Module):
         )
 
     def _as_temperature(self, value: Any) -> Tensor:
-        """A positive number as a tensor like the centers."""
+        """Convert a positive number to the dtype and device of the centers."""
         like = self.centers
         if _is_number(value):
-            made = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-            inverse = made.to(computed_dtype(like.dtype)).reciprocal()
-            if holds((made > 0) & made.isfinite() & inverse.isfinite()):
-                return made
+            result = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+            inverse = result.to(compute_dtype(like.dtype)).reciprocal()
+            if all_true((result > 0) & result.isfinite() & inverse.isfinite()):
+                return result
         raise ValueError(
-            "temperature must be a positive number that is finite in the precision of "
-            f"the centers, and so must be its inverse; got {value!r}."
+            "temperature must be positive and finite in the precision of the centers, "
+            f"and so must be its inverse; got {value!r}."
         )
 
 
 def _is_number(value: Any) -> bool:
-    """Tell whether a value is a real number, or a tensor or an array of one."""
+    """Check for a real number, or a tensor or array of one."""
     if isinstance(value, Tensor):
         return value.ndim == 0 and not value.is_complex()
     if isinstance(value, np.ndarray):
@@ -143,21 +147,23 @@ def _is_number(value: Any) -> bool:
 def _responsibilities(
     centers: Tensor, rows: Tensor, temperature: Tensor, function: AssignmentFunction
 ) -> Tensor:
-    # A constant of a row changes nothing, and without it that of a far row is finite.
+    # A constant of a row changes nothing. Without it, distances of far rows are finite.
     limits = torch.finfo(centers.dtype)
-    middle = centers.mean(0)  # (d,)
-    reach = (centers - middle).detach().abs().amax().clamp_min(1.0)
-    far = limits.max / (_ROOM * centers.shape[1] * reach)
-    distances = relative_distances(centers, rows.clamp(-far, far), middle)  # (k, n)
+    origin = centers.mean(0)  # (d,)
+    radius = (centers - origin).detach().abs().amax().clamp_min(1.0)
+    bound = limits.max / (_DISTANCE_OVERFLOW_MARGIN * centers.shape[1] * radius)
+    rows = rows.clamp(-bound, bound)
+    distances = relative_distances(centers, rows, origin)  # (k, n)
     excess = distances - distances.detach().amin(0)
-    # A conversion may have rounded the temperature to 0, and quotients may overflow.
+    # A conversion may have rounded the temperature to 0; quotients must be finite.
     temperature = temperature.clamp_min(limits.tiny)
-    logits = excess.clamp_max(_NOTHING * temperature) / -temperature
+    logits = excess.clamp_max(_NEGLIGIBLE_LOGIT * temperature) / -temperature
     return function(logits)[0]  # (k, n)
 
 
 @full_precision
-def _squares(centers: Tensor) -> Tensor:
-    """What must be finite for the distances to the centers to be: (k,)."""
-    middle = centers.mean(0)
-    return _ROOM * (squared_norms(centers - middle) + middle.square().sum())
+def _distance_bound(centers: Tensor) -> Tensor:
+    """Return values (k,) that are finite if the distances to the centers are."""
+    origin = centers.mean(0)  # (d,)
+    norms = squared_norms(centers - origin)  # (k,)
+    return _DISTANCE_OVERFLOW_MARGIN * (norms + origin.square().sum())

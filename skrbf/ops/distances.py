@@ -1,7 +1,9 @@
 """Squared distances between centers and rows, as one matrix product.
 
-Blocks are ``(k, n)``: clusters lead, rows trail. A reduction over the clusters then
-runs over the leading axis, which torch vectorizes well also for small ``k``.
+Blocks are ``(k, n)``: clusters on the first axis, rows on the second. A reduction over
+the clusters then runs over the leading axis, which torch vectorizes well even for small
+``k``. Centers are dense; rows are dense or sparse CSR, of the dtype and on the device
+of the centers.
 """
 
 import torch
@@ -9,45 +11,27 @@ from torch import Tensor
 
 from skrbf.ops.precision import full_precision
 
-# For no more vectors all products with them are faster than to copy, for each row, the
-# one that is its own. The products of a block of rows then take as many columns.
-FEW_VECTORS = 20
+# Number of vectors up to which the products of a row with all of them are faster than
+# to copy, for each row, the one vector of its label. A block of rows then needs as many
+# columns of scratch. Not on a results page.
+ALL_PRODUCTS_MAX_VECTORS = 20
 
-# Up to this many numbers a minimum with indices is fast enough.
-_FEW = 1 << 14
+# Number of distances up to which torch's minimum with indices is fast enough. Not on a
+# results page.
+_MIN_WITH_INDICES_MAX_NUMEL = 1 << 14
 
-# From this many centers on, products with long rows of results are as fast, and their
-# minimum is faster.
-_MANY = 200
+# Number of centers from which a product stored rows first is as fast, and its minimum
+# over the clusters faster. Not on a results page.
+_ROWS_FIRST_MIN_CENTERS = 200
 
 
 @full_precision
 def inner_products(centers: Tensor, rows: Tensor) -> Tensor:
-    """Inner products of every center with every row.
+    """Compute the inner products (k, n) of centers (k, d) and rows (n, d).
 
-    Parameters
-    ----------
-    centers : Tensor of shape (k, d)
-        Dense.
-    rows : Tensor of shape (n, d)
-        Dense or sparse CSR.
-
-    Returns
-    -------
-    Tensor of shape (k, n)
-        Contiguous for dense rows. For CSR rows it is the transposed view of a
-        contiguous ``(n, k)`` tensor: that is the order in which the product is formed,
-        and the order in which `weighted_sums` wants it back.
-
-    Notes
-    -----
-    O(k n d), or O(k nnz) for CSR.
-
-    Examples
-    --------
-    >>> import torch
-    >>> inner_products(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]))
-    tensor([[11.]])
+    O(k n d), or O(k nnz) for CSR. Contiguous for dense rows. For CSR rows the result is
+    the transposed view of a contiguous ``(n, k)`` tensor, which is the order that the
+    product is formed in and that `weighted_sums` reads.
     """
     if rows.layout == torch.strided:
         return centers @ rows.t()  # (k, n)
@@ -56,59 +40,19 @@ def inner_products(centers: Tensor, rows: Tensor) -> Tensor:
 
 @full_precision
 def paired_products(vectors: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
-    """Inner product of each row with the one vector that its label names.
+    """Compute the inner product (n,) of each row with the vector that its label names.
 
-    Parameters
-    ----------
-    vectors : Tensor of shape (k, d)
-        Dense.
-    rows : Tensor of shape (n, d)
-        Dense or sparse CSR.
-    labels : Tensor of shape (n,), int64
-
-    Returns
-    -------
-    Tensor of shape (n,)
-
-    Notes
-    -----
-    O(n d), or O(k n d) for up to 20 vectors; O(k nnz) for CSR.
-
-    Examples
-    --------
-    >>> import torch
-    >>> vectors, rows = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [4.0]])
-    >>> paired_products(vectors, rows, torch.tensor([1, 1]))
-    tensor([6., 8.])
+    For vectors (k, d), rows (n, d) and int64 labels (n,). O(n d), or O(k n d) for up to
+    `ALL_PRODUCTS_MAX_VECTORS` vectors; O(k nnz) for CSR.
     """
-    if rows.layout == torch.strided and vectors.shape[0] > FEW_VECTORS:
+    if rows.layout == torch.strided and vectors.shape[0] > ALL_PRODUCTS_MAX_VECTORS:
         return torch.linalg.vecdot(rows, vectors.index_select(0, labels))  # (n,)
     return inner_products(vectors, rows).gather(0, labels[None])[0]  # (n,)
 
 
 @full_precision
 def squared_norms(rows: Tensor) -> Tensor:
-    """Squared Euclidean norm of every row.
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n, d)
-        Dense or sparse CSR.
-
-    Returns
-    -------
-    Tensor of shape (n,)
-
-    Notes
-    -----
-    O(n d), or O(nnz) for CSR.
-
-    Examples
-    --------
-    >>> import torch
-    >>> squared_norms(torch.tensor([[3.0, 4.0]]))
-    tensor([25.])
-    """
+    """Compute the squared Euclidean norms (n,) of rows (n, d): O(n d), or O(nnz)."""
     if rows.layout == torch.strided:
         return torch.linalg.vecdot(rows, rows)  # (n,)
     stored = rows.values().square()  # (nnz,)
@@ -123,57 +67,52 @@ def relative_distances(
     offset: Tensor | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    r"""Squared distances, up to a constant of each row, without centering the rows.
+    r"""Compute squared distances (k, n) up to a constant of each row.
 
-    Computes :math:`\|x_i - c_k\|^2 - \|x_i - o\|^2` (:eq:`eq-distances`) as
-    :math:`\|c'_k\|^2 + 2\,o \cdot c'_k - 2\,x_i \cdot c'_k` with
-    :math:`c'_k = c_k - o`. The constant of a row changes neither its nearest center nor
-    its responsibilities.
+    For centers (k, d) and rows (n, d), :math:`\|x_i - c_k\|^2 - \|x_i - o\|^2`
+    (:eq:`eq-distances`) as :math:`\|c'_k\|^2 + 2\,o \cdot c'_k - 2\,x_i \cdot c'_k`
+    with :math:`c'_k = c_k - o`. The constant changes neither the nearest center of a
+    row nor its responsibilities.
 
     Parameters
     ----------
     centers : Tensor of shape (k, d)
     rows : Tensor of shape (n, d)
-        Dense or sparse CSR, of the dtype and on the device of `centers`.
+        Dense or sparse CSR.
     offset : Tensor of shape (d,), optional
-        A point in the middle of the data, usually its mean. Zero if not given.
+        :math:`o`, a point in the middle of the data, usually the mean. Zero if not
+        given.
     scale : float, default=1.0
-        Factor on the result; ``-1 / T`` gives the logits at temperature ``T`` at no
-        cost.
+        Factor on the result, at no cost: ``-1 / T`` gives the logits at temperature T.
 
     Returns
     -------
     Tensor of shape (k, n)
-        May be negative. Contiguous for dense rows if there are fewer than 200 centers,
-        else the transposed view of a contiguous ``(n, k)`` tensor.
+        May be negative. For fewer than `_ROWS_FIRST_MIN_CENTERS` centers and dense rows
+        it is contiguous, else the transposed view of a contiguous ``(n, k)`` tensor.
 
     Notes
     -----
-    O(k n d): one matrix product. From 200 centers on, if these are more than the
-    features, dense rows on the CPU are copied for it, with a column of ones.
+    O(k n d), one matrix product.
 
     The usual form :math:`\|c\|^2 - 2\,x \cdot c` loses all digits when the data lie far
-    from the origin: both terms grow with :math:`\|o\|^2`. Centring the rows would mend
-    it, but makes sparse rows dense. Here only the centers are shifted: the terms that
-    cancel are of size :math:`\|o\| \|c'\|`, so the error is that which rounding the
-    data themselves to the dtype has caused already.
-
-    Examples
-    --------
-    >>> import torch
-    >>> centers, rows = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [2.0]])
-    >>> relative_distances(centers, rows)
-    tensor([[ 0.,  0.],
-            [ 3., -3.]])
+    from the origin: both terms grow with :math:`\|o\|^2`. Centering the rows would help
+    but make sparse rows dense. Here only the centers are shifted. The terms that cancel
+    are of size :math:`\|o\| \|c'\|`, so the error is no larger than that of rounding
+    the data to the dtype.
     """
     cpu, dense = rows.device.type == "cpu", rows.layout == torch.strided
-    if dense and cpu and max(_MANY, rows.shape[1] + 1) <= centers.shape[0]:
-        # As one more feature the bias costs a copy of the rows, and no pass over the
-        # distances. On a GPU it might be rounded, as factors of products can be.
-        longer = distance_factors(centers, offset, scale)  # (k, d + 1)
-        return (with_ones(rows) @ longer.t()).t()  # (k, n)
+    if (
+        dense
+        and cpu
+        and max(_ROWS_FIRST_MIN_CENTERS, rows.shape[1] + 1) <= centers.shape[0]
+    ):
+        # The bias as one more feature costs a copy of the rows, but saves a pass over
+        # the distances. On a GPU reduced-precision products might round the bias.
+        augmented = augmented_centers(centers, offset, scale)  # (k, d + 1)
+        return (append_bias_column(rows) @ augmented.t()).t()  # (k, n)
     shifted, bias = _shifted(centers, offset)  # (k, d), (k,)
-    if dense and centers.shape[0] < _MANY:
+    if dense and centers.shape[0] < _ROWS_FIRST_MIN_CENTERS:
         return torch.addmm(
             bias[:, None], shifted, rows.t(), beta=scale, alpha=-2.0 * scale
         )  # (k, n)
@@ -183,64 +122,26 @@ def relative_distances(
 
 
 @full_precision
-def distance_factors(
+def augmented_centers(
     centers: Tensor, offset: Tensor | None = None, scale: float = 1.0
 ) -> Tensor:
-    """What rows and a one behind them are multiplied with for `relative_distances`.
+    """Append the bias of the distances to scaled centers as one more feature.
 
-    The bias of :eq:`eq-distances` is one more feature: a pass over the distances less.
-
-    Parameters
-    ----------
-    centers, offset, scale
-        As of `relative_distances`.
-
-    Returns
-    -------
-    Tensor of shape (k, d + 1)
-
-    Notes
-    -----
-    O(k d).
-
-    Examples
-    --------
-    >>> import torch
-    >>> centers, rows = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [2.0]])
-    >>> distance_factors(centers) @ with_ones(rows).t()
-    tensor([[ 0.,  0.],
-            [ 3., -3.]])
+    The product of the result (k, d + 1) with the rows of `append_bias_column` is
+    `relative_distances` of the same arguments, without a second pass over the
+    distances to add the bias.
     """
     shifted, bias = _shifted(centers, offset)  # (k, d), (k,)
     return torch.cat([shifted * (-2.0 * scale), (scale * bias)[:, None]], 1)
 
 
-def with_ones(rows: Tensor) -> Tensor:
-    """Dense rows, with a one behind each: the factor of a bias, or what counts it.
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n, d)
-
-    Returns
-    -------
-    Tensor of shape (n, d + 1)
-
-    Notes
-    -----
-    O(n d): a copy.
-
-    Examples
-    --------
-    >>> import torch
-    >>> with_ones(torch.tensor([[3.0]]))
-    tensor([[3., 1.]])
-    """
+def append_bias_column(rows: Tensor) -> Tensor:
+    """Append a column of ones to dense rows (n, d): a copy of shape (n, d + 1)."""
     return torch.nn.functional.pad(rows, (0, 1), value=1.0)
 
 
 def _shifted(centers: Tensor, offset: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Centers (k, d) about the offset, and the biases (k,) of the distances to them."""
+    """Shift centers (k, d) by the offset; return them and the biases (k,)."""
     if offset is None:
         return centers, squared_norms(centers)
     shifted = centers - offset
@@ -248,106 +149,52 @@ def _shifted(centers: Tensor, offset: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 @full_precision
-def nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
-    """The smallest entry of each column, and the first place where it stands.
+def min_and_argmin(distances: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the smallest entry (n,) of each column, and its first index (n,), int64.
 
-    Parameters
-    ----------
-    distances : Tensor of shape (k, n)
-        Finite. Written over.
+    `distances` of shape (k, n) must be finite, and is overwritten.
 
-    Returns
-    -------
-    value : Tensor of shape (n,)
-    place : Tensor of shape (n,), int64
-
-    Notes
-    -----
     O(k n). A minimum with indices over the leading axis reads one number at a time. For
-    more than a few thousand numbers, the minimum alone and then a product of the
-    numbers of the rows with the places where it is met is several times faster. Where
-    two places meet it, the first is looked for.
-
-    Examples
-    --------
-    >>> import torch
-    >>> nearest(torch.tensor([[3.0, 1.0], [2.0, 1.0]]))
-    (tensor([2., 1.]), tensor([1, 0]))
+    many numbers it is several times faster to take the minimum alone and to find the
+    indices by `argmax_from_mask`.
     """
-    if distances.numel() <= _FEW:
-        value, place = distances.min(0)
-        return value, place
+    if distances.numel() <= _MIN_WITH_INDICES_MAX_NUMEL:
+        value, index = distances.min(0)
+        return value, index
     value = distances.amin(0)  # (n,)
-    met = torch.eq(distances, value, out=distances)  # (k, n), zeros and ones
-    place, single = places(met)
-    if not single:
-        twice = (met.sum(0) > 1.0).nonzero()[:, 0]
-        place[twice] = met[:, twice].argmax(0)
-    return value, place
+    mask = torch.eq(distances, value, out=distances)  # (k, n), zeros and ones
+    index, is_unique = argmax_from_mask(mask)
+    if not is_unique:
+        tied = (mask.sum(0) > 1.0).nonzero()[:, 0]
+        index[tied] = mask[:, tied].argmax(0)
+    return value, index
 
 
 @full_precision
-def places(met: Tensor) -> tuple[Tensor, bool]:
-    """Where the one stands in each column of zeros and ones.
+def argmax_from_mask(mask: Tensor) -> tuple[Tensor, bool]:
+    """Return the index (n,), int64, of the one in each column of zeros and ones (k, n).
 
-    Parameters
-    ----------
-    met : Tensor of shape (k, n)
-        At least one 1 in each column.
+    Each column has at least one 1. The second result is False if a column has several,
+    and then the index of that column means nothing.
 
-    Returns
-    -------
-    place : Tensor of shape (n,), int64
-        Of no meaning for a column with several ones.
-    single : bool
-        Whether there is no such column.
-
-    Notes
-    -----
-    O(k n), one product with the numbers k to 2 k - 1: two of them together are more
-    than that.
-
-    Examples
-    --------
-    >>> import torch
-    >>> places(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-    (tensor([0, 1]), True)
+    O(k n): one product with the numbers k to 2 k - 1, any two of which exceed 2 k - 1
+    together.
     """
-    k = met.shape[0]
-    numbers = torch.arange(k, 2 * k, dtype=met.dtype, device=met.device)
-    sums = numbers @ met  # (n,)
-    single = met.shape[1] == 0 or float(sums.amax()) < 2 * k
-    return sums.sub_(k).long(), single
+    k = mask.shape[0]
+    numbers = torch.arange(k, 2 * k, dtype=mask.dtype, device=mask.device)
+    sums = numbers @ mask  # (n,)
+    is_unique = mask.shape[1] == 0 or float(sums.amax()) < 2 * k
+    return sums.sub_(k).long(), is_unique
 
 
 @full_precision
 def squared_distances(
     centers: Tensor, rows: Tensor, offset: Tensor | None = None
 ) -> Tensor:
-    r"""Squared Euclidean distances (:eq:`eq-distances`), never negative.
+    r"""Compute squared distances (k, n) (:eq:`eq-distances`), never negative.
 
-    Parameters
-    ----------
-    centers : Tensor of shape (k, d)
-    rows : Tensor of shape (n, d)
-        Dense or sparse CSR.
-    offset : Tensor of shape (d,), optional
-        As in `relative_distances`.
-
-    Returns
-    -------
-    Tensor of shape (k, n)
-
-    Notes
-    -----
-    O(k n d). With an offset, one temporary of the size of the dense block.
-
-    Examples
-    --------
-    >>> import torch
-    >>> squared_distances(torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [2.0]]))
-    tensor([[1., 4.],
-            [4., 1.]])
+    Arguments are those of `relative_distances`. O(k n d); with an offset, one temporary
+    of the size of the dense block.
     """
     if offset is None:
         constant = squared_norms(rows)  # (n,)
@@ -366,43 +213,22 @@ def paired_squared_distances(
     labels: Tensor,
     accumulate: torch.dtype = torch.float64,
 ) -> Tensor:
-    r"""Squared distance of each row to the one center that its label names.
+    r"""Compute the squared distance (n,) of each row to the center of its label.
 
-    Parameters
-    ----------
-    centers : Tensor of shape (k, d)
-    rows : Tensor of shape (n, d)
-        Dense or sparse CSR.
-    labels : Tensor of shape (n,), integer
-    accumulate : torch.dtype, default=torch.float64
-        Dtype of the sums, and of the result.
+    For centers (k, d), rows (n, d) and integer labels (n,). The result is never
+    negative; sums are formed in its dtype, `accumulate`.
 
-    Returns
-    -------
-    Tensor of shape (n,)
-        Never negative.
-
-    Notes
-    -----
-    O(n d), or O(nnz + n + k d) for CSR. Dense rows use the differences themselves,
-    which is exact where the expanded form cancels; CSR rows use the expanded form, with
-    every sum in `accumulate`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> centers, rows = torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0], [5.0]])
-    >>> paired_squared_distances(centers, rows, torch.tensor([0, 1]))
-    tensor([1., 4.], dtype=torch.float64)
+    O(n d), or O(nnz + n + k d) for CSR. Dense rows are subtracted from their centers,
+    which is exact where the expanded form cancels. CSR rows use the expanded form.
     """
     if rows.layout == torch.strided:
         difference = rows - centers.index_select(0, labels)  # (n, d)
         return torch.linalg.vecdot(difference, difference).to(accumulate)  # (n,)
     lengths = rows.crow_indices().diff()  # (n,)
-    own = labels.repeat_interleave(lengths, output_size=rows.values().shape[0])
+    label = labels.repeat_interleave(lengths, output_size=rows.values().shape[0])
     value = rows.values().to(accumulate)  # (nnz,)
-    center = centers[own, rows.col_indices()].to(accumulate)  # (nnz,)
-    # Over the stored entries (x - c)^2 - c^2 = x (x - 2 c); the rest of the row is c^2.
+    center = centers[label, rows.col_indices()].to(accumulate)  # (nnz,)
+    # A stored entry adds (x - c)^2 - c^2 = x (x - 2 c) to the squared norm of c.
     stored = torch.segment_reduce(
         value * (value - 2.0 * center), "sum", lengths=lengths, unsafe=True
     )  # (n,)

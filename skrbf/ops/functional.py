@@ -5,7 +5,7 @@ overwritten. Unless its docstring says otherwise, a function is differentiable w
 respect to every floating point tensor. Half precision is computed in float32 and the
 results are rounded; autocast changes nothing.
 
-The other modules of this package hold the engine's kernels. They work on blocks
+The other modules of this package are the kernels of the engine. They work on blocks
 ``(k, n)``, partly in place, and may change without notice.
 """
 
@@ -63,8 +63,8 @@ def squared_distances(rows: Tensor, centers: Tensor) -> Tensor:
     Notes
     -----
     O(n k d), one matrix product. No tensor is larger than the rows or the result. The
-    mean of the centers serves as the origin: far from 0 the error is that of rounding
-    the data themselves.
+    mean of the centers serves as the origin, so for data far from 0 the error is that
+    of rounding the data.
 
     Examples
     --------
@@ -73,8 +73,8 @@ def squared_distances(rows: Tensor, centers: Tensor) -> Tensor:
     tensor([[1., 9.],
             [4., 4.]])
     """
-    middle = centers.detach().mean(0)  # (d,)
-    return distances.squared_distances(centers, rows, middle).t()  # (n, k)
+    origin = centers.detach().mean(0)  # (d,)
+    return distances.squared_distances(centers, rows, origin).t()  # (n, k)
 
 
 @full_precision
@@ -91,10 +91,15 @@ def softmax(logits: Tensor, dim: int = -1) -> Tensor:
     Returns
     -------
     Tensor of the shape of `logits`
+        In [0, 1].
 
     See Also
     --------
     entmax15, sparsemax : Maps with exact zeros.
+
+    Notes
+    -----
+    O(n k).
 
     Examples
     --------
@@ -121,11 +126,12 @@ def entmax15(logits: Tensor, dim: int = -1) -> Tensor:
     Returns
     -------
     Tensor of the shape of `logits`
-        Differentiable once.
+        In [0, 1]. Differentiable once.
 
     Notes
     -----
-    Calls ``entmax.entmax15`` of the `entmax library <https://github.com/deep-spin/entmax>`__:
+    O(n k log k), by sorting. Calls ``entmax.entmax15`` of the
+    `entmax library <https://github.com/deep-spin/entmax>`__:
     Peters, Niculae, Martins (2019), "Sparse sequence-to-sequence models".
 
     Examples
@@ -155,11 +161,12 @@ def sparsemax(logits: Tensor, dim: int = -1) -> Tensor:
     Returns
     -------
     Tensor of the shape of `logits`
-        Differentiable once.
+        In [0, 1]. Differentiable once.
 
     Notes
     -----
-    Calls ``entmax.sparsemax`` of the `entmax library <https://github.com/deep-spin/entmax>`__:
+    O(n k log k), by sorting. Calls ``entmax.sparsemax`` of the
+    `entmax library <https://github.com/deep-spin/entmax>`__:
     Martins, Astudillo (2016), "From softmax to sparsemax".
 
     Examples
@@ -191,28 +198,30 @@ def _check_assignment(assignment: str) -> None:
 def responsibilities(
     distances: Tensor, temperature: float, assignment: str = "softmax"
 ) -> Tensor:
-    r"""Assign rows to centers softly, at a temperature.
+    r"""Compute the responsibilities of centers for rows at a temperature.
 
-    The map of :math:`-d_{ik} / T` over the centers; one-hot for the nearest center at
-    temperature 0, its limit.
+    Applies the assignment map to :math:`-d_{ik} / T` over the centers
+    (:eq:`eq-softmax`, :eq:`eq-entmax`, :eq:`eq-sparsemax`). At temperature 0 the result
+    is the limit: one-hot at the nearest center, the first of several.
 
     Parameters
     ----------
     distances : Tensor of shape (n, k)
-        Squared distances.
+        Squared distances, such as from `squared_distances`.
     temperature : float
         `T`, not negative, in the unit of `distances`.
     assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
+        Assignment map.
 
     Returns
     -------
     Tensor of shape (n, k)
-        The last axis sums to 1. Without a gradient at temperature 0.
+        The last axis sums to 1. Has no gradient at temperature 0.
 
     Raises
     ------
     ValueError
-        If `assignment` is not known or `temperature` is negative or NaN.
+        If `assignment` is unknown, or `temperature` is negative or NaN.
 
     Examples
     --------
@@ -230,9 +239,11 @@ def responsibilities(
     if temperature == 0:
         hard = torch.zeros_like(distances)
         return hard.scatter_(-1, distances.argmin(-1, keepdim=True), 1.0)
-    # The maps ignore a constant of a row. This one keeps the largest logit at 0.
+    # A constant of a row changes no map. Subtract one that makes the largest logit 0.
     nearest = distances.detach().amin(-1, keepdim=True)
-    positive = max(temperature, torch.finfo(distances.dtype).tiny)  # also when rounded
+    positive = max(
+        temperature, torch.finfo(distances.dtype).tiny
+    )  # even if T rounds to 0
     return _MAPS[assignment]((nearest - distances) / positive)
 
 
@@ -247,8 +258,8 @@ def gaussian_rbf(rows: Tensor, centers: Tensor, widths: float | Tensor = 1.0) ->
     rows : Tensor of shape (n, d)
     centers : Tensor of shape (k, d)
     widths : float or Tensor of shape (), (k, 1) or (k, d), default=1.0
-        :math:`\sigma`, positive: one for all units, one for each unit, or one for each
-        unit and feature.
+        :math:`\sigma`, positive, in the unit of the rows: one for all units, one for
+        each unit, or one for each unit and feature.
 
     Returns
     -------
@@ -257,8 +268,8 @@ def gaussian_rbf(rows: Tensor, centers: Tensor, widths: float | Tensor = 1.0) ->
 
     Notes
     -----
-    O(n k d); no tensor is larger than the rows or the result. Both are shifted by the
-    mean of the centers, so data far from the origin lose no digits.
+    O(n k d). No tensor is larger than the rows or the result. Rows and centers are
+    shifted by the mean of the centers, so data far from the origin lose no digits.
 
     Examples
     --------
@@ -269,25 +280,32 @@ def gaussian_rbf(rows: Tensor, centers: Tensor, widths: float | Tensor = 1.0) ->
     """
     width = torch.as_tensor(widths, dtype=centers.dtype, device=centers.device)
     log_widths = width.log().reshape(1, 1) if width.ndim == 0 else width.log()
-    middle = centers.detach().mean(0)  # (d,)
-    units = rbf.Units(centers - middle, log_widths, torch.zeros_like(middle))
-    return rbf.gaussian(rbf.exponents(units, rows - middle)).t()  # (n, k)
+    origin = centers.detach().mean(0)  # (d,)
+    units = rbf.Units(centers - origin, log_widths, torch.zeros_like(origin))
+    return rbf.gaussian(rbf.exponents(units, rows - origin)).t()  # (n, k)
 
 
 def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:
-    r"""Compute the root mean squared distance of each center to its nearest others.
+    r"""Compute widths of RBF units from the distances between their centers.
+
+    The width of a unit is the root mean squared distance of its center to the nearest
+    other centers.
 
     Parameters
     ----------
     centers : Tensor of shape (k, d)
     n_neighbors : int, default=1
-        Number of other centers to take the mean over; all of them where there are
-        fewer. A center that coincides with another is not its neighbor.
+        Number of nearest centers to average over; all others if there are fewer.
+        Centers that coincide are not neighbors of each other.
 
     Returns
     -------
     Tensor of shape (k,)
-        Positive: 1 where a center has no neighbor. A start for widths of RBF units.
+        Positive, in the unit of the centers. 1 for a center without neighbors.
+
+    Notes
+    -----
+    O(k^2 d).
 
     Examples
     --------
@@ -302,7 +320,7 @@ def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:
 def cluster_sums(
     responsibilities: Tensor, rows: Tensor, sample_weight: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    r"""Sum responsibilities, and rows weighted by them, for each cluster.
+    r"""Sum the responsibilities, and the rows weighted by them, of each cluster.
 
     :math:`\sum_i w_i r_{ik}` and :math:`\sum_i w_i r_{ik} x_i`. The sums of several
     batches add up to those of all their rows.
@@ -310,9 +328,11 @@ def cluster_sums(
     Parameters
     ----------
     responsibilities : Tensor of shape (n, k)
+        One-hot for K-means.
     rows : Tensor of shape (n, d)
         Dense or sparse CSR. Sparse rows have no gradient.
     sample_weight : Tensor of shape (n,), optional
+        All 1 if not given.
 
     Returns
     -------
@@ -321,7 +341,11 @@ def cluster_sums(
 
     See Also
     --------
-    cluster_means : The centers that the sums give.
+    cluster_means : Centers from these sums.
+
+    Notes
+    -----
+    O(n k d), one matrix product.
 
     Examples
     --------
@@ -331,29 +355,30 @@ def cluster_sums(
     (tensor([1.5000, 0.5000]), tensor([[4.],
             [2.]]))
     """
-    share = responsibilities
+    weighted = responsibilities
     if sample_weight is not None:
-        share = share * sample_weight[:, None]  # (n, k)
-    return share.sum(0), statistics.weighted_sums(share.t(), rows)
+        weighted = weighted * sample_weight[:, None]  # (n, k)
+    return weighted.sum(0), statistics.weighted_sums(weighted.t(), rows)
 
 
 @full_precision
 def cluster_means(weights: Tensor, totals: Tensor, fallback: Tensor) -> Tensor:
     r"""Compute weighted means from the sums of `cluster_sums` (:eq:`eq-fixed-point`).
 
-    The next centers of soft K-means, and of K-means for one-hot responsibilities.
+    These are the next centers of soft K-means, or of K-means if the responsibilities
+    are one-hot.
 
     Parameters
     ----------
     weights : Tensor of shape (k,)
     totals : Tensor of shape (k, d)
     fallback : Tensor of shape (k, d)
-        Centers to keep where a cluster has no weight, such as those of before.
+        Centers of clusters without weight, such as the previous centers.
 
     Returns
     -------
     Tensor of shape (k, d)
-        Of the dtype of `fallback`.
+        In the dtype of `fallback`.
 
     Examples
     --------
@@ -364,7 +389,7 @@ def cluster_means(weights: Tensor, totals: Tensor, fallback: Tensor) -> Tensor:
             [7.]])
     """
     sums = statistics.ClusterStatistics(weights, totals, weights.new_zeros(()))
-    return statistics.centers(sums, fallback)
+    return statistics.weighted_means(sums, fallback)
 
 
 @full_precision
@@ -374,11 +399,11 @@ def kmeans_plusplus(
     generator: torch.Generator,
     sample_weight: Tensor | None = None,
 ) -> Tensor:
-    """Choose rows to start centers from, by greedy weighted k-means++.
+    """Choose rows as initial centers by greedy, weighted k-means++.
 
     Each next row is drawn with probability proportional to its weight times its squared
-    distance from the rows chosen before. Of 2 + log(k) such draws the one that lowers
-    the distortion most is kept, as in scikit-learn.
+    distance to the rows chosen before. Of 2 + log(k) such draws the one that lowers the
+    distortion most is kept, as in scikit-learn.
 
     Parameters
     ----------
@@ -386,14 +411,14 @@ def kmeans_plusplus(
         Dense.
     n_clusters : int
     generator : torch.Generator
-        Of any device; the draws are the same wherever the rows are.
+        On any device; the draws do not depend on the device of the rows.
     sample_weight : Tensor of shape (n,), optional
-        Not all zero.
+        Not negative and not all zero. All 1 if not given.
 
     Returns
     -------
     Tensor of shape (n_clusters,), int64
-        Row numbers, never of a row of weight 0. Where fewer rows are distinct, the
+        Row numbers, never of a row of weight 0. If there are fewer distinct rows, the
         others are drawn by weight alone. Not differentiable.
 
     Notes
@@ -410,19 +435,19 @@ def kmeans_plusplus(
     tensor([[0.],
             [5.]])
     """
-    table = _Rows(rows.detach())
+    source = _SingleBlock(rows.detach())
     weight = None if sample_weight is None else sample_weight.detach()
     return seeding.kmeans_plusplus(
-        table,
+        source,
         weight,
         n_clusters,
         generator,
-        table.rows.mean(0),
+        source.rows.mean(0),
         statistics.widest_float(rows.device),
     )
 
 
-class _Rows:
+class _SingleBlock:
     """A tensor as a `seeding.RowSource` of one block."""
 
     def __init__(self, rows: Tensor) -> None:
@@ -450,19 +475,27 @@ def critical_temperature(
     n_clusters : int
         `K`, the number of centers that coincide.
     assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
+        Assignment map.
 
     Returns
     -------
     float
+        In squared units of the rows.
 
     Raises
     ------
     ValueError
-        If `assignment` is not known.
+        If `assignment` is unknown.
 
     See Also
     --------
-    geometric_temperatures : Temperatures to cool down by from there.
+    geometric_temperatures : A cooling schedule from there.
+
+    Notes
+    -----
+    For the fixed-point iteration. Gradient descent on the weighted distortion has twice
+    these temperatures. Rose, Gurewitz, Fox (1990), "Statistical mechanics and phase
+    transitions in clustering", for softmax.
 
     Examples
     --------
@@ -484,7 +517,7 @@ def distance_loss(distances: Tensor, responsibilities: Tensor) -> Tensor:
 
     :math:`\ell_i = \sum_k r_{ik} d_{ik}`: the loss of deep K-means, and with one-hot
     responsibilities that of the deep clustering network. Detach the responsibilities
-    for a plain pull to the soft centroid.
+    to get a gradient that only pulls a row to its soft centroid.
 
     Parameters
     ----------
@@ -526,7 +559,8 @@ def centroid_loss(codes: Tensor, centers: Tensor, responsibilities: Tensor) -> T
 
     Notes
     -----
-    The other reading of the centering loss of Roy (2024), arXiv:2411.19496.
+    The other reading of the centering loss of Roy (2024), arXiv:2411.19496. It equals
+    `distance_loss` minus the variance of the centers under the responsibilities.
 
     Examples
     --------
@@ -542,11 +576,11 @@ def centroid_loss(codes: Tensor, centers: Tensor, responsibilities: Tensor) -> T
 def regularized_loss(
     codes: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Compute the soft distortion less the squared norm of each row.
+    r"""Compute the soft distortion minus the squared norm of each row.
 
     :math:`\ell_i = \sum_k r_{ik} d_{ik} - \| h_i \|^2`
-    (:eq:`eq-centering-regularized`). With the responsibilities detached it is linear in
-    the codes, which must be bounded.
+    (:eq:`eq-centering-regularized`). With detached responsibilities the loss is linear
+    in the codes, so the codes must be bounded.
 
     Parameters
     ----------
@@ -578,21 +612,22 @@ def scale_penalty(
 ) -> Tensor:
     r"""Penalize a change of the total variance of codes (:eq:`eq-scale-drift`).
 
-    :math:`(\sqrt{V / V_0} - 1)^2`: beside a centering loss, an encoder does not gain by
-    shrinking its codes.
+    :math:`(\sqrt{V / V_0} - 1)^2`, with :math:`V` the total variance. Added to a
+    centering loss, it keeps an encoder from lowering the loss by shrinking its codes.
 
     Parameters
     ----------
     codes : Tensor of shape (n, c)
         At least one row.
     variance : float or Tensor of shape ()
-        :math:`V_0`, positive.
+        :math:`V_0`, positive, in squared units of the codes.
     sample_weight : Tensor of shape (n,), optional
+        All 1 if not given.
 
     Returns
     -------
     Tensor of shape ()
-        1, without a gradient, where all codes are the same.
+        1, without a gradient, if all codes are equal.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Half precision: maths on it is done in single precision, also under autocast."""
+"""Half precision: computed in single precision, with or without autocast."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -17,26 +17,26 @@ _Result = TypeVar("_Result")
 def full_precision(
     function: Callable[_Arguments, _Result],
 ) -> Callable[_Arguments, _Result]:
-    """Compute in single precision what is given in half, with autocast off.
+    """Wrap a function to compute half precision in float32, with autocast off.
 
     Parameters
     ----------
     function : callable
-        Of tensors, alone or in tuples, among its arguments and results.
+        Its arguments and results may be tensors and tuples of tensors.
 
     Returns
     -------
     callable
-        The same function. Tensors in half precision are float32 inside. Results in
-        float32 are rounded back to half precision where no argument is more than that,
-        and none is a dtype, which is that of the results. A tensor that the function
-        returns because it has written there, as an ``out``, is written to.
+        Converts half-precision arguments to float32, and float32 results back to half
+        precision. Results stay in float32 if an argument is a dtype (of the results) or
+        a tensor of higher precision than half, other than float64. An argument that the
+        function writes to and returns, such as ``out``, is written to.
 
     Notes
     -----
-    One or two microseconds where there is nothing to do. Half precision has no room for
-    sums of squares, for limits and tolerances made for float32, nor for exponentials on
-    their way to 0. Autocast would bring it into some of the operations only.
+    Costs one or two microseconds if there is nothing to convert. Half precision has no
+    room for sums of squares, for tolerances made for float32, or for small
+    exponentials. Autocast would convert some of the operations to it.
 
     Examples
     --------
@@ -49,35 +49,20 @@ def full_precision(
     @functools.wraps(function)
     def wrapper(*args: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
         if _is_reduced(args) or (options and _is_reduced(options.values())):
-            result: _Result = _in_single(function, args, options)
+            result: _Result = _call_in_single(function, args, options)
             return result
         return function(*args, **options)
 
     return wrapper
 
 
-def computed_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Dtype that `full_precision` computes in for tensors of a dtype.
-
-    Parameters
-    ----------
-    dtype : torch.dtype
-
-    Returns
-    -------
-    torch.dtype
-
-    Examples
-    --------
-    >>> import torch
-    >>> computed_dtype(torch.float16), computed_dtype(torch.float64)
-    (torch.float32, torch.float64)
-    """
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype that `full_precision` computes in for tensors of a dtype."""
     return torch.float32 if dtype in _HALF else dtype
 
 
 def _is_reduced(arguments: Iterable[Any]) -> bool:
-    """Tell whether there is half precision, or autocast would bring it in."""
+    """Check for half precision, or for autocast that would introduce it."""
     device = None
     for argument in arguments:
         if isinstance(argument, Tensor):
@@ -91,69 +76,69 @@ def _is_reduced(arguments: Iterable[Any]) -> bool:
 
 def _autocasts(device: torch.device) -> bool:
     kind = device.type
-    # There is none for "meta", and to ask for it is an error.
+    # The device "meta" has no autocast, and a query raises an error.
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
-def _in_single(
+def _call_in_single(
     function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
 ) -> Any:
-    given = (*args, *options.values())
-    tensors = _tensors(given)
+    arguments = (*args, *options.values())
+    tensors = _tensors(arguments)
     copies: list[tuple[Tensor, Tensor]] = []
     wide_args, wide_options = (
-        _converted(some, lambda tensor: _widened(tensor, copies))
-        for some in (args, tuple(options.values()))
+        _convert(part, lambda tensor: _to_single(tensor, copies))
+        for part in (args, tuple(options.values()))
     )
     device = tensors[0].device
     autocasts = _autocasts(device)
     with torch.autocast(device.type, enabled=False) if autocasts else nullcontext():
         result = function(*wide_args, **dict(zip(options, wide_options, strict=True)))
-    dtype = _result_dtype(given, tensors)
-    return _converted(result, lambda tensor: _rounded(tensor, dtype, copies))
+    dtype = _result_dtype(arguments, tensors)
+    return _convert(result, lambda tensor: _to_result_dtype(tensor, dtype, copies))
 
 
 def _tensors(arguments: Iterable[Any]) -> list[Tensor]:
-    """All tensors among the arguments and in tuples of them."""
-    found = []
+    """Return all tensors among the arguments and in tuples of them."""
+    tensors = []
     for argument in arguments:
         if isinstance(argument, Tensor):
-            found.append(argument)
+            tensors.append(argument)
         elif isinstance(argument, tuple):
-            found += _tensors(argument)
-    return found
+            tensors += _tensors(argument)
+    return tensors
 
 
-def _converted(value: Any, convert: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with all its tensors converted; a named tuple stays what it is."""
+def _convert(value: Any, convert: Callable[[Tensor], Tensor]) -> Any:
+    """Convert the tensors of a value; a named tuple keeps its type."""
     if isinstance(value, Tensor):
         return convert(value)
     if not isinstance(value, tuple):
         return value
-    parts = [_converted(part, convert) for part in value]
+    parts = [_convert(part, convert) for part in value]
     return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
 
 
-def _widened(tensor: Tensor, copies: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """`tensor`, or a copy in float32 that is noted."""
+def _to_single(tensor: Tensor, copies: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the tensor, or a float32 copy that is added to `copies`."""
     if tensor.dtype not in _HALF:
         return tensor
     copies.append((tensor, tensor.float()))
     return copies[-1][1]
 
 
-def _result_dtype(given: tuple[Any, ...], tensors: list[Tensor]) -> torch.dtype:
-    """What results in float32 become."""
+def _result_dtype(arguments: tuple[Any, ...], tensors: list[Tensor]) -> torch.dtype:
+    """Return the dtype that float32 results are converted to."""
     dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
-    dtypes.discard(torch.float64)  # beside half precision it is that of sums
-    names_a_dtype = any(isinstance(argument, torch.dtype) for argument in given)
+    dtypes.discard(torch.float64)  # beside half precision, float64 is the dtype of sums
+    names_a_dtype = any(isinstance(argument, torch.dtype) for argument in arguments)
     return torch.float32 if names_a_dtype or len(dtypes) != 1 else dtypes.pop()
 
 
-def _rounded(
+def _to_result_dtype(
     result: Tensor, dtype: torch.dtype, copies: list[tuple[Tensor, Tensor]]
 ) -> Tensor:
-    """`result` in the dtype, or the argument that it is the copy of, written to."""
+    """Convert a result, or write it to the argument that it is the copy of."""
     for original, copy in copies:
         if result is copy:
             return original.copy_(copy)

@@ -1,43 +1,27 @@
-"""Temperatures: where centers merge, how to cool, and where to stop."""
+"""Temperatures of annealing: critical temperature, cooling schedule, noise level."""
 
 import math
 
 from skrbf.ops.assignment import Assignment
 
+# Rounding error allowed in a number of cooling steps before one more is taken. Tested
+# in tests/ops/test_schedule.py.
+_STEP_COUNT_ROUNDING = 1e-9
+
 
 def critical_temperature(
     largest_variance: float, n_clusters: int, assignment: Assignment
 ) -> float:
-    r"""Temperature above which coincident centers stay together.
+    r"""Compute the temperature above which coincident centers stay together.
 
     :math:`T_c = 2 \lambda` for softmax, :math:`2 \sqrt K \lambda` for entmax-1.5 and
     :math:`2 K \lambda` for sparsemax (:eq:`eq-critical-temperature`), with
-    :math:`\lambda` the largest eigenvalue of the weighted covariance.
+    :math:`\lambda` the largest eigenvalue of the weighted covariance and K the number
+    of coincident centers.
 
-    Parameters
-    ----------
-    largest_variance : float
-    n_clusters : int
-        Number of centers that coincide.
-    assignment : Assignment
-
-    Returns
-    -------
-    float
-
-    Notes
-    -----
     For the fixed-point iteration. Gradient descent on the weighted distortion has twice
     these temperatures. Rose, Gurewitz, Fox (1990), "Statistical mechanics and phase
     transitions in clustering", for softmax.
-
-    Examples
-    --------
-    >>> from skrbf.ops.assignment import ASSIGNMENTS
-    >>> critical_temperature(3.0, 4, ASSIGNMENTS["softmax"])
-    6.0
-    >>> critical_temperature(3.0, 4, ASSIGNMENTS["entmax15"])
-    12.0
     """
     return 2.0 * largest_variance * assignment.critical_factor(n_clusters)
 
@@ -45,30 +29,31 @@ def critical_temperature(
 def geometric_temperatures(
     start: float, stop: float, ratio: float, floor: float = 0.0
 ) -> tuple[float, ...]:
-    """Cool from `start` to `stop` by steps of no more than `ratio`.
+    """Return temperatures that fall geometrically from `start` to `stop`.
 
     Parameters
     ----------
     start : float
-        Positive.
+        First temperature, positive.
     stop : float
-        The last temperature, exactly. If 0, the soft temperatures go down to `floor`
-        and 0 follows them.
+        Last temperature, reached exactly. If it is 0, the temperatures fall to `floor`
+        and then jump to 0.
     ratio : float
-        Between 0 and 1, exclusive. The steps are equal, and the nearest to it, not
-        below it, that end where they should.
+        Smallest factor between two temperatures, between 0 and 1, exclusive. All steps
+        are equal: the factor is the smallest one, not below `ratio`, that ends at
+        `stop` or `floor`.
     floor : float, default=0.0
-        Lowest soft temperature on the way to 0: positive where `stop` is 0.
+        Lowest temperature above 0. Must be positive where `stop` is 0; else not used.
 
     Returns
     -------
     tuple of float
-        Never rising. ``(stop,)`` where `start` is not above it.
+        Never rising. ``(stop,)`` where `start` is not above the lowest temperature.
 
     Notes
     -----
-    The schedule of deterministic annealing (:eq:`eq-critical-temperature` says where
-    to start) as data, so that a loop over it needs no state.
+    The schedule of deterministic annealing; :eq:`eq-critical-temperature` gives its
+    start.
 
     Examples
     --------
@@ -81,34 +66,20 @@ def geometric_temperatures(
     tail = () if stop > 0.0 else (stop,)
     if start <= last:
         return (stop,)
-    n_steps = math.ceil(math.log(last / start) / math.log(ratio) - 1e-9)
+    exact_steps = math.log(last / start) / math.log(ratio)
+    n_steps = math.ceil(exact_steps - _STEP_COUNT_ROUNDING)
     step = (last / start) ** (1.0 / n_steps)
     return (*(start * step**index for index in range(n_steps)), last, *tail)
 
 
 def noise_temperature(within_variance_per_feature: float) -> float:
-    r"""Temperature of the noise: :math:`T = 2 \sigma^2`.
+    r"""Compute the temperature of the noise: :math:`T = 2 \sigma^2`.
 
-    At it, softmax responsibilities are the posteriors of an equal mixture of isotropic
-    Gaussians of that variance (:eq:`eq-softmax`).
+    :math:`\sigma^2` is the mean squared distance to the own center, per feature. At
+    this temperature softmax responsibilities are the posteriors of an equal mixture of
+    isotropic Gaussians of that variance (:eq:`eq-softmax`).
 
-    Parameters
-    ----------
-    within_variance_per_feature : float
-        Mean squared distance to the own center, per feature.
-
-    Returns
-    -------
-    float
-
-    Notes
-    -----
     Kulis, Jordan (2012), "Revisiting k-means: new algorithms via Bayesian
     nonparametrics", for the limit of small variance.
-
-    Examples
-    --------
-    >>> noise_temperature(0.5)
-    1.0
     """
     return 2.0 * within_variance_per_feature

@@ -1,4 +1,4 @@
-"""Where to start: random rows, and greedy weighted k-means++."""
+"""Initial centers: random rows, and greedy weighted k-means++."""
 
 import math
 from collections.abc import Iterator
@@ -9,27 +9,29 @@ from torch import Tensor
 
 from skrbf.ops.distances import relative_distances, squared_distances, squared_norms
 from skrbf.ops.precision import full_precision
-from skrbf.ops.statistics import running_sums, widest_float
+from skrbf.ops.statistics import deterministic_cumsum, widest_float
 
-# Powers of the reciprocals of the golden ratio and of the plastic number.
-_GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927
+# Steps of Roberts' additive recurrences in the unit interval: the reciprocals of the
+# golden ratio (from set to set) and of the plastic number (from center to center).
+_GOLDEN_RATIO_STEP, _PLASTIC_NUMBER_STEP = 0.6180339887498949, 0.7548776662466927
 
-# Groups of rows that are summed at a time.
-_GROUPS = 256
+# Groups of rows whose shares are summed at a time. torch copies a sum's argument to the
+# dtype of the sum, so this bounds memory. Not on a results page.
+_SHARE_GROUPS_PER_SUM = 256
 
 
 class RowSource(Protocol):
-    """What seeding needs of a table that may not be there in one piece."""
+    """Rows that are read in blocks, as seeding needs them."""
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Yield (start, stop, rows); each row needs `columns` numbers of scratch."""
+        """Yield (start, stop, rows), small enough for `columns` numbers per row."""
 
     def take(self, index: Tensor) -> Tensor:
-        """Return some rows, in the order of `index`."""
+        """Return the rows of an index, in its order."""
 
 
 def random_rows(
@@ -40,38 +42,20 @@ def random_rows(
 ) -> Tensor:
     """Draw rows without replacement, with probability proportional to their weight.
 
-    Parameters
-    ----------
-    n_rows : int
-    sample_weight : Tensor of shape (n_rows,) or None
-    n_clusters : int
-    generator : torch.Generator
+    Returns int64 row numbers (n_clusters,), on the device of the generator. Rows of
+    weight 0 are never drawn. Row numbers repeat only if fewer than `n_clusters` rows
+    have weight.
 
-    Returns
-    -------
-    Tensor of shape (n_clusters,), int64
-        Row numbers, on the device of the generator. Never of a row of weight 0; they
-        repeat only where fewer rows than `n_clusters` have weight.
-
-    Notes
-    -----
-    O(n log n). Each row draws the time of its first event at a rate that is its weight;
-    the first rows win: Efraimidis, Spirakis (2006), "Weighted random sampling with a
-    reservoir".
-
-    Examples
-    --------
-    >>> import torch
-    >>> weight = torch.tensor([0.0, 1.0, 0.0, 1.0])
-    >>> random_rows(4, weight, 2, torch.Generator().manual_seed(0)).sort().values
-    tensor([1, 3])
+    O(n log n). Each row draws an exponential time with its weight as the rate, and the
+    earliest rows are chosen: Efraimidis, Spirakis (2006), "Weighted random sampling
+    with a reservoir".
     """
     uniform = torch.rand(
         n_rows, generator=generator, dtype=torch.float64, device=generator.device
     )
     times = -uniform.neg_().log1p_()  # (n,) -log(1 - u), exponential
     if sample_weight is not None:
-        times = times / sample_weight.to(times)  # (n,) infinite where the weight is 0
+        times = times / sample_weight.to(times)  # (n,) infinite for weight 0
         n_rows = int((sample_weight > 0).sum())
     order = times.argsort(stable=True)[: min(n_rows, n_clusters)]
     return order.repeat(math.ceil(n_clusters / order.shape[0]))[:n_clusters]  # (k,)
@@ -86,11 +70,11 @@ def kmeans_plusplus(
     offset: Tensor,
     accumulate: torch.dtype = torch.float64,
 ) -> Tensor:
-    """Choose starting rows by greedy, weighted k-means++.
+    """Choose initial rows by greedy, weighted k-means++.
 
     The next row is drawn with probability proportional to its weight times its squared
-    distance (:eq:`eq-distances`) from the rows chosen before; of 2 + log(k) such draws
-    the one is kept that lowers the distortion most, as in scikit-learn.
+    distance (:eq:`eq-distances`) to the rows chosen before. Of 2 + log(k) such draws
+    the one that lowers the distortion most is kept, as in scikit-learn.
 
     Parameters
     ----------
@@ -104,72 +88,58 @@ def kmeans_plusplus(
     offset : Tensor of shape (d,)
         A point in the middle of the data, of their dtype and on their device.
     accumulate : torch.dtype, default=torch.float64
-        Dtype of the sums over rows.
+        Dtype of sums over rows.
 
     Returns
     -------
     Tensor of shape (n_clusters,), int64
-        Row numbers, never of a row of weight 0. Where fewer rows are distinct, the
+        Row numbers, never of a row of weight 0. If there are fewer distinct rows, the
         others are drawn by weight alone.
 
     Notes
     -----
-    O(n d k log k) in two passes per center; two vectors of length n are held, three
-    with weights.
-    Arthur, Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
-
-    Examples
-    --------
-    >>> import torch
-    >>> class Table:
-    ...     n_rows = 4
-    ...     data = torch.tensor([[0.0], [0.0], [5.0], [5.0]])
-    ...     def blocks(self, columns):
-    ...         yield 0, 4, self.data
-    ...     def take(self, index):
-    ...         return self.data[index]
-    >>> generator = torch.Generator().manual_seed(0)
-    >>> chosen = kmeans_plusplus(Table(), None, 2, generator, torch.zeros(1))
-    >>> Table.data[chosen].sort(0).values
-    tensor([[0.],
-            [5.]])
+    O(n d k log k) in two passes per center. Holds two vectors of length n, three with
+    weights. Arthur, Vassilvitskii (2007), "k-means++: the advantages of careful
+    seeding".
     """
     square = offset.new_empty(rows.n_rows)  # (n,) ||x - offset||^2
     for start, stop, block in rows.blocks(1):
         square[start:stop] = squared_distances(offset[None, :], block, offset)[0]
     closest = torch.full_like(square, math.inf)  # (n,)
     prior = torch.ones_like(square) if sample_weight is None else sample_weight  # (n,)
-    chosen = _draw(prior, 1, generator, accumulate)  # (1,)
-    del prior  # one vector less beside the shares
-    _add(rows, sample_weight, chosen, offset, square, closest, accumulate)
+    chosen = _draw_rows(prior, 1, generator, accumulate)  # (1,)
+    del prior  # free a vector before the shares are made
+    _add_best_row(rows, sample_weight, chosen, offset, square, closest, accumulate)
     n_trials = 2 + int(math.log(n_clusters))
     while chosen.shape[0] < n_clusters:
         share = closest if sample_weight is None else sample_weight * closest  # (n,)
-        if not float(share.sum()) > 0.0:  # every row with weight is chosen, or its twin
+        if not float(share.sum()) > 0.0:  # no rows with weight are left but duplicates
             prior = torch.ones_like(square) if sample_weight is None else sample_weight
             share = prior.index_fill(0, chosen, 0.0)
             if not float(share.sum()) > 0.0:
                 share = prior
-        trials = _draw(share, n_trials, generator, accumulate)  # (t,)
-        best = _add(rows, sample_weight, trials, offset, square, closest, accumulate)
+        trials = _draw_rows(share, n_trials, generator, accumulate)  # (t,)
+        best = _add_best_row(
+            rows, sample_weight, trials, offset, square, closest, accumulate
+        )
         chosen = torch.cat((chosen, best))
     return chosen
 
 
 @full_precision
-def spread_rows(
+def quasi_random_kmeans_plusplus(
     rows: Tensor, sample_weight: Tensor, n_clusters: int, n_sets: int
 ) -> Tensor:
-    """Choose several sets of starting rows, far from each other, without a seed.
+    """Choose several sets of initial rows, far from each other, without a seed.
 
-    As k-means++ without trials, its random numbers replaced by a sequence that fills
-    the unit interval evenly (Roberts' additive recurrence): the sets differ as much as
-    they can, and they are the same each time.
+    k-means++ without trials, with a low-discrepancy sequence (Roberts' additive
+    recurrence) in place of random numbers: the sets differ as much as they can, and are
+    the same each time.
 
     Parameters
     ----------
     rows : Tensor of shape (n, d)
-        Centered, in an order that means something: neighbors are alike.
+        Centered, and ordered such that neighbors are similar.
     sample_weight : Tensor of shape (n,)
         Not all zero.
     n_clusters : int
@@ -182,31 +152,20 @@ def spread_rows(
     Notes
     -----
     O(n d k n_sets); holds n numbers for each set.
-
-    Examples
-    --------
-    >>> import torch
-    >>> rows = torch.tensor([[-2.0], [-2.0], [2.0], [2.0]])
-    >>> spread_rows(rows, torch.ones(4), 2, 2)
-    tensor([[[-2.],
-             [ 2.]],
-    <BLANKLINE>
-            [[ 2.],
-             [-2.]]])
     """
     square = squared_norms(rows)  # (n,)
     weight = sample_weight.to(widest_float(rows.device))  # (n,)
     number = torch.arange(n_sets, device=rows.device).to(weight)  # (s,)
     share = weight.expand(n_sets, -1)  # (s, n)
     closest = torch.full_like(square, math.inf).expand(n_sets, -1)  # (s, n)
-    chosen: list[Tensor] = []  # of (s, d)
+    chosen: list[Tensor] = []  # each (s, d)
     for step in range(n_clusters):
-        ends = running_sums(share, 1)  # (s, n)
-        shift = 0.0 if step == 0 else step * _PLASTIC
-        spot = (number * (_GOLDEN if step else 1.0) + 0.5) / (1 if step else n_sets)
-        value = ((spot + shift) % 1.0)[:, None] * ends[:, -1:]  # (s, 1)
-        place = torch.searchsorted(ends, value, right=True)[:, 0]
-        picked = rows[place.clamp_(max=rows.shape[0] - 1)]  # (s, d)
+        ends = deterministic_cumsum(share, 1)  # (s, n)
+        shift = 0.0 if step == 0 else step * _PLASTIC_NUMBER_STEP
+        factor, divisor = (_GOLDEN_RATIO_STEP, 1) if step else (1.0, n_sets)
+        uniform = ((number * factor + 0.5) / divisor + shift) % 1.0  # (s,)
+        index = torch.searchsorted(ends, uniform[:, None] * ends[:, -1:], right=True)
+        picked = rows[index[:, 0].clamp_(max=rows.shape[0] - 1)]  # (s, d)
         chosen.append(picked)
         distance = (relative_distances(picked, rows) + square).clamp_min_(0.0)
         closest = torch.minimum(closest, distance)  # (s, n)
@@ -214,7 +173,7 @@ def spread_rows(
     return torch.stack(chosen, 1)
 
 
-def _add(
+def _add_best_row(
     rows: RowSource,
     sample_weight: Tensor | None,
     trials: Tensor,
@@ -223,7 +182,7 @@ def _add(
     closest: Tensor,
     accumulate: torch.dtype,
 ) -> Tensor:
-    """Choose the best of some rows, and write its distances into `closest`."""
+    """Return the best of some trial rows (1,), and write its distances to `closest`."""
     picked = rows.take(trials)  # (t, d)
     if picked.layout != torch.strided:
         picked = picked.to_dense()
@@ -247,30 +206,32 @@ def _add(
     return trials
 
 
-def _draw(
+def _draw_rows(
     share: Tensor, n_draws: int, generator: torch.Generator, accumulate: torch.dtype
 ) -> Tensor:
     """Draw row numbers with probability proportional to their share, not all zero.
 
-    The inverse of the distribution function, in two levels of sqrt(n): no sum is long,
-    and a draw touches one group of rows only.
+    Inverts the distribution function in two levels of sqrt(n) entries: no sum is long,
+    and a draw touches only one group of rows.
     """
     uniform = torch.rand(
         n_draws, generator=generator, dtype=torch.float64, device=generator.device
     ).to(share.device, accumulate)
     n_rows = share.shape[0]
     width = math.isqrt(n_rows - 1) + 1
-    whole = n_rows // width * width
-    # By parts: torch sums a copy where the dtype is another.
-    parts = *share[:whole].view(-1, width).split(_GROUPS), share[None, whole:]
-    ends = running_sums(torch.cat([part.sum(1, dtype=accumulate) for part in parts]))
+    n_grouped = n_rows // width * width
+    groups = share[:n_grouped].view(-1, width).split(_SHARE_GROUPS_PER_SUM)
+    sums = [
+        part.sum(1, dtype=accumulate) for part in (*groups, share[None, n_grouped:])
+    ]
+    ends = deterministic_cumsum(torch.cat(sums))
     value = uniform * ends[-1]  # (t,)
     group = torch.searchsorted(ends, value, right=True)  # (t,)
     group = group.clamp(max=torch.searchsorted(ends, ends[-1]))
     value = value - torch.nn.functional.pad(ends, (1, 0))[group]  # (t,)
-    place = group[:, None] * width + torch.arange(width, device=share.device)
-    inner = share[place.clamp(max=n_rows - 1)].masked_fill(place >= n_rows, 0.0)
-    inner = running_sums(inner, 1, accumulate)  # (t, width)
+    index = group[:, None] * width + torch.arange(width, device=share.device)
+    inner = share[index.clamp(max=n_rows - 1)].masked_fill(index >= n_rows, 0.0)
+    inner = deterministic_cumsum(inner, 1, accumulate)  # (t, width)
     column = torch.searchsorted(inner, value[:, None], right=True)  # (t, 1)
     column = column.minimum(torch.searchsorted(inner, inner[:, -1:].contiguous()))
     return group * width + column[:, 0]  # (t,)

@@ -1,4 +1,4 @@
-"""Pictures of fitted estimators, as scikit-learn's displays: they need matplotlib."""
+"""Displays of fitted estimators, like those of scikit-learn; they need matplotlib."""
 
 from skrbf.plot._annealing import AnnealingPathDisplay
 from skrbf.plot._codes import CodesDisplay

@@ -1,4 +1,4 @@
-"""How centers part as the temperature falls."""
+"""Display of the centers of soft K-means as the temperature falls."""
 
 import warnings
 
@@ -14,63 +14,65 @@ from skrbf.plot._axes import line_style, panels
 from skrbf.plot._colors import distinct
 from skrbf.plot._data import as_array
 
-_N_TEMPERATURES = 50
-_COLDEST = 0.01
-# Above the critical temperature, so that the first fit has one place for all.
-_HOTTER = 1.2
-# Centers that coincide never part: they are moved by this share of the standard
-# deviation of a feature before they are cooled on.
-_NUDGE = 1e-3
-# Until centers really stand still, which takes long near a split: their first shifts
-# after a nudge are small there, too.
-_UNTIL_STILL = {"tol": 1e-10, "max_iter": 1000, "n_init": 1, "verbose": 0}
+# Default temperatures: their number, and the lowest, relative to twice the largest
+# variance of the data.
+_N_TEMPERATURES, _LOWEST_TEMPERATURE = 50, 0.01
+# First default temperature over the critical one: all centers coincide there.
+_START_OVER_CRITICAL = 1.2
+# Coincident centers never separate by themselves. They are moved before each fit, by a
+# fraction of the standard deviation of a feature.
+_PERTURBATION_IN_STD = 1e-3
+# Settings to fit until centers stand still. Near a split that takes long: the first
+# shifts after a perturbation are small there, too.
+_FULL_CONVERGENCE = {"tol": 1e-10, "max_iter": 1000, "n_init": 1, "verbose": 0}
 
 
 class AnnealingPathDisplay:
-    """How centers part, and what they come to, as the temperature falls.
+    """Centers, effective number of clusters, and loss as the temperature falls.
 
-    Three panels against the temperature: the centers along one direction; the
-    effective number of clusters; and the inertia and the objective, as shares of the
-    inertia of one cluster.
+    Three panels with the temperature on the horizontal axis: the positions of the
+    centers (`cluster_centers_` of the fits) along one direction; the effective number
+    of clusters, from the responsibilities (`transform`); and `inertia_` and
+    `objective_`, as fractions of the inertia of one cluster.
 
-    It is recommended to use :meth:`from_estimator`.
+    Create displays with :meth:`from_estimator`.
 
     Parameters
     ----------
     temperatures : ndarray of shape (n_temperatures,)
         Falling, relative to twice the largest variance of the data.
     centers : ndarray of shape (n_temperatures, n_clusters, n_features)
-        Centers at each, in the order that follows them.
+        Centers at each temperature, in matching order.
     direction : ndarray of shape (n_features,)
-        Along which they are drawn.
+        Direction along which the centers are drawn.
     n_effective : ndarray of shape (n_temperatures,)
         Effective number of clusters.
     inertias : ndarray of shape (n_temperatures,)
-        Inertia, as a share of that of one cluster.
+        Inertia, over that of one cluster.
     objectives : ndarray of shape (n_temperatures,)
-        Free energy, as a share of the inertia of one cluster.
+        Free energy, over the inertia of one cluster.
     critical_temperature : float, default=None
-        Relative temperature above which all centers meet.
+        Relative temperature above which all centers coincide.
     chosen_temperature : float, default=None
         Relative temperature of the estimator.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The frame of the panels.
+        Axes that contain the panels.
     axes_ : ndarray of shape (3,)
         The panels.
     figure_ : matplotlib Figure
-        Their figure.
+        Figure of the panels.
     lines_ : list of matplotlib Line2D
-        The curves: of each center, of the effective number, inertia and objective.
+        One curve per center, then effective number, inertia and objective.
 
     Notes
     -----
     The effective number of clusters is :math:`e^{I}`, with `I` the mutual information
-    of rows and clusters: the entropy of the weights of the clusters less the mean
-    entropy of the responsibilities. It is 1 where all centers have met, does not count
-    centers in one place twice, and with hard clusters of equal weight is their number.
+    of samples and clusters: the entropy of the cluster weights minus the mean entropy
+    of the responsibilities. It is 1 if all centers coincide, counts coincident centers
+    once, and equals the number of clusters if they are hard and of equal weight.
 
     Examples
     --------
@@ -112,90 +114,76 @@ class AnnealingPathDisplay:
     ):
         """Fit at falling temperatures, each from the centers before, and draw.
 
-        All centers start together and are cooled together. That is the path of
-        deterministic annealing, not how ``init="grow"`` finds its centers, which may be
-        better ones.
+        All centers start together and are cooled together: the path of deterministic
+        annealing. ``init="grow"`` finds its centers in another way, and may find better
+        ones.
 
-        That is a fit for each temperature, and near a critical one a long one: of large
-        data, pass a sample.
+        This is one fit per temperature, and a long one near a critical temperature.
+        Pass a sample of large data.
 
         Parameters
         ----------
         estimator : SoftKMeans
-            Its `n_clusters`, `assignment` and `device` are used; it is cloned. If it is
-            fitted, its own temperature is marked.
+            Gives `n_clusters`, `assignment` and `device`. It is cloned and need not be
+            fitted. If it is fitted, its `temperature_` is marked.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Samples.
         sample_weight : array-like of shape (n_samples,), default=None
-            Their weights.
+            Weights of the samples.
         temperatures : array-like of shape (n_temperatures,), default=None
-            Positive, and relative as `temperature` of :class:`~skrbf.SoftKMeans`. None
-            is 50 from a little above the critical one down to 0.01.
+            Positive and relative, like `temperature` of :class:`~skrbf.SoftKMeans`.
+            None means 50 temperatures from a little above the critical one to 0.01.
         **kwargs : dict
             Passed to :meth:`plot`.
 
         Returns
         -------
         display : AnnealingPathDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is a class.
+        ValueError
+            If `estimator` is not a SoftKMeans, the samples are all equal, or
+            `temperatures` are not positive numbers.
         """
-        if isinstance(estimator, type):
-            raise TypeError(f"{estimator.__name__} is a class, not an instance.")
-        settings = estimator.get_params() if hasattr(estimator, "get_params") else ()
-        if not {"n_clusters", "temperature", "init"} <= set(settings):
-            raise ValueError(
-                "AnnealingPathDisplay draws SoftKMeans, not "
-                f"{type(estimator).__name__}. Of a pipeline, pass the last step, and "
-                "the rows as they reach it."
-            )
+        _check_estimator(estimator)
         sample_weight = as_array(sample_weight)
-        base = clone(estimator).set_params(**_UNTIL_STILL)
+        base = clone(estimator).set_params(**_FULL_CONVERGENCE)
         one = clone(base).set_params(n_clusters=1, temperature=0, init="grow")
         one.fit(X, sample_weight=sample_weight)
         if not one.inertia_ > 0:
-            raise ValueError("The rows of X are all the same: no centers part.")
-        critical = _critical(base, one, X, sample_weight)
-        if temperatures is None:
-            temperatures = np.geomspace(_HOTTER * critical, _COLDEST, _N_TEMPERATURES)
-        temperatures = np.asarray(temperatures, dtype=float)
-        positive = np.isfinite(temperatures) & (temperatures > 0)
-        if temperatures.ndim != 1 or not len(temperatures) or not positive.all():
             raise ValueError(
-                "temperatures should be a list of positive numbers: 0 has no place on "
-                "an axis of their logarithms."
+                "All samples in X are equal: there are no clusters to separate."
             )
-        temperatures = np.sort(temperatures)[::-1]
-        models = _cooled(base, one, temperatures, X, sample_weight)
+        critical = _relative_critical_temperature(base, one, X, sample_weight)
+        temperatures = _check_temperatures(temperatures, critical)
+        models = _fit_path(base, one, temperatures, X, sample_weight)
         centers = np.array([model.cluster_centers_ for model in models])
         unit = models[0].temperature_ / temperatures[0]
+        chosen = getattr(estimator, "temperature_", None)
         return cls(
             temperatures=temperatures,
-            centers=_followed(centers),
+            centers=_match_order(centers),
             direction=_main_axis(centers[-1]),
-            n_effective=np.array(
-                [
-                    _n_effective(np.asarray(model.transform(X)), sample_weight)
-                    for model in models
-                ]
-            ),
+            n_effective=np.array([_n_effective(m, X, sample_weight) for m in models]),
             inertias=np.array([model.inertia_ for model in models]) / one.inertia_,
             objectives=np.array([model.objective_ for model in models]) / one.inertia_,
             critical_temperature=critical,
-            chosen_temperature=(
-                estimator.temperature_ / unit
-                if hasattr(estimator, "temperature_")
-                else None
-            ),
+            chosen_temperature=None if chosen is None else chosen / unit,
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, line_kwargs=None):
-        """Draw.
+        """Draw the panels.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Whose place to take. None is a new figure.
+            Axes whose area the panels fill. None means a new figure.
         line_kwargs : dict, default=None
-            Of the curves, for `Axes.plot`.
+            Properties of the curves, passed to `Axes.plot`.
 
         Returns
         -------
@@ -221,19 +209,19 @@ class AnnealingPathDisplay:
             (bottom, self.inertias, blue, "inertia"),
             (bottom, self.objectives, orange, "objective"),
         ):
-            look = {"color": color, "label": label} | style
-            self.lines_ += axis.plot(self.temperatures, values, **look)
+            properties = {"color": color, "label": label} | style
+            self.lines_ += axis.plot(self.temperatures, values, **properties)
         top.set_ylabel("centers, along\none direction")
         middle.set_ylabel("effective number\nof clusters")
         bottom.set_ylabel("share of the\nvariance")
         bottom.legend(frameon=False, fontsize=9)
         bottom.set(xscale="log", xlabel="temperature, falling")
         bottom.invert_xaxis()
-        self._mark()
+        self._draw_marks()
         return self
 
-    def _mark(self):
-        """Vertical lines at the temperatures that have a name."""
+    def _draw_marks(self):
+        """Draw vertical lines at the critical and the chosen temperature."""
         marks = {
             "critical temperature": (self.critical_temperature, ":"),
             "temperature of the estimator": (self.chosen_temperature, "--"),
@@ -250,8 +238,35 @@ class AnnealingPathDisplay:
             self.axes_[0].legend(handles, labels, frameon=False, fontsize=9, **style)
 
 
-def _critical(base, one, X, sample_weight):
-    """Relative temperature above which all centers meet, for the map in use."""
+def _check_estimator(estimator):
+    """Raise if the estimator is not a SoftKMeans."""
+    if isinstance(estimator, type):
+        raise TypeError(f"{estimator.__name__} is a class, not an instance.")
+    settings = estimator.get_params() if hasattr(estimator, "get_params") else ()
+    if not {"n_clusters", "temperature", "init"} <= set(settings):
+        raise ValueError(
+            "AnnealingPathDisplay draws SoftKMeans, not "
+            f"{type(estimator).__name__}. For a pipeline, pass the last step and the "
+            "data transformed by the others."
+        )
+
+
+def _check_temperatures(temperatures, critical):
+    """Return falling temperatures, the default ones for None; else raise."""
+    if temperatures is None:
+        highest = _START_OVER_CRITICAL * critical
+        temperatures = np.geomspace(highest, _LOWEST_TEMPERATURE, _N_TEMPERATURES)
+    temperatures = np.asarray(temperatures, dtype=float)
+    positive = np.isfinite(temperatures) & (temperatures > 0)
+    if temperatures.ndim != 1 or not len(temperatures) or not positive.all():
+        raise ValueError(
+            "temperatures must be a list of positive numbers: the axis is logarithmic."
+        )
+    return np.sort(temperatures)[::-1]
+
+
+def _relative_critical_temperature(base, one, X, sample_weight):
+    """Return the relative critical temperature for the assignment map."""
     start = np.repeat(one.cluster_centers_, base.n_clusters, axis=0)
     model = clone(base).set_params(temperature=1.0, init=start, max_iter=1)
     with warnings.catch_warnings():
@@ -260,41 +275,43 @@ def _critical(base, one, X, sample_weight):
     return model.critical_temperature_ / model.temperature_
 
 
-def _cooled(base, one, temperatures, X, sample_weight):
-    """A model for each temperature, from the centers of the one before."""
-    mean, mass = one.cluster_centers_, one.cluster_weight_.sum()
-    scale = _NUDGE * (one.inertia_ / (mass * mean.shape[1])) ** 0.5
+def _fit_path(base, one, temperatures, X, sample_weight):
+    """Fit a model at each temperature, starting from the centers before."""
+    mean, weight = one.cluster_centers_, one.cluster_weight_.sum()
+    scale = _PERTURBATION_IN_STD * (one.inertia_ / (weight * mean.shape[1])) ** 0.5
     shape = base.n_clusters, mean.shape[1]
-    nudge = scale * np.random.default_rng(0).normal(size=shape)
+    perturbation = scale * np.random.default_rng(0).normal(size=shape)
     models, centers = [], mean
     for temperature in temperatures:
         model = clone(base).set_params(
-            temperature=temperature, init=(centers + nudge).astype(mean.dtype)
+            temperature=temperature, init=(centers + perturbation).astype(mean.dtype)
         )
         with warnings.catch_warnings():
-            # That clusters merge is what there is to see.
+            # Merged clusters are expected on this path.
             warnings.simplefilter("ignore", ConvergenceWarning)
             models.append(model.fit(X, sample_weight=sample_weight))
         centers = model.cluster_centers_
     return models
 
 
-def _followed(centers):
-    """Each set of centers in the order of the one before, matched by distance."""
+def _match_order(centers):
+    """Order each set of centers like the one before, matched by distance."""
     ordered = [centers[0]]
-    for here in centers[1:]:
-        ordered.append(here[linear_sum_assignment(cdist(ordered[-1], here))[1]])
+    for unordered in centers[1:]:
+        distances = cdist(ordered[-1], unordered)
+        ordered.append(unordered[linear_sum_assignment(distances)[1]])
     return np.array(ordered)
 
 
 def _main_axis(centers):
-    """Direction in which the centers are spread most, its largest part positive."""
+    """Return the main axis of the centers, its largest entry positive."""
     axis = np.linalg.svd(centers - centers.mean(0), full_matrices=False)[2][0]
     return axis * np.sign(axis[np.abs(axis).argmax()])
 
 
-def _n_effective(responsibilities, weight):
-    """Exponential of the mutual information of rows and clusters."""
+def _n_effective(model, X, weight):
+    """Return the exponential of the mutual information of samples and clusters."""
+    responsibilities = np.asarray(model.transform(X))  # (n, k)
     if weight is not None:
         weight = _check_sample_weight(
             weight, responsibilities, dtype=np.float64, ensure_non_negative=True

@@ -1,10 +1,10 @@
-"""What the displays share: matplotlib, loaded late, and the axes they draw in."""
+"""Shared by the displays: lazy import of matplotlib, axes and styles."""
 
 import numpy as np
 
 
 def load_pyplot(caller):
-    """`matplotlib.pyplot`, which is not needed before something is drawn."""
+    """Import `matplotlib.pyplot`, only when something is drawn."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -16,7 +16,7 @@ def load_pyplot(caller):
 
 
 def line_style(default, given):
-    """Style of lines: what is given goes before, also by matplotlib's short names."""
+    """Merge properties of lines; `given` wins, also by matplotlib's short names."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
@@ -24,28 +24,28 @@ def line_style(default, given):
 
 
 def scatter_style(default, given):
-    """The same of points; a `color` that is given replaces the default `c`."""
+    """Merge properties of points; a given `color` replaces the default `c`."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.collections import Collection
 
-    own = dict(given or {})
-    if "c" in own:  # its short name, and another thing to `scatter`
-        own["color"] = own.pop("c")
-    own = normalize_kwargs(own, Collection)
-    default = {name: part for name, part in default.items() if name not in own}
-    if own.keys() & {"color", "facecolor"}:
+    given = dict(given or {})
+    if "c" in given:  # a short name of color, but not to `scatter`
+        given["color"] = given.pop("c")
+    given = normalize_kwargs(given, Collection)
+    default = {name: value for name, value in default.items() if name not in given}
+    if given.keys() & {"color", "facecolor"}:
         default.pop("c", None)
-    return default | own
+    return default | given
 
 
 def one_axes(caller, ax):
-    """`ax` itself, or the axes of a new figure."""
+    """Return `ax`, or the axes of a new figure."""
     plt = load_pyplot(caller)
     return plt.subplots(layout="constrained")[1] if ax is None else ax
 
 
 def panels(caller, ax, height_ratios, n_columns=1, *, size=(6.4, 4.8), share_x=False):
-    """Axes in rows and columns, in the place of `ax` or in a new figure.
+    """Create axes in rows and columns, in the area of `ax` or in a new figure.
 
     Returns
     -------
@@ -56,14 +56,14 @@ def panels(caller, ax, height_ratios, n_columns=1, *, size=(6.4, 4.8), share_x=F
     plt = load_pyplot(caller)
     if ax is None:
         ax = plt.subplots(figsize=size, layout="constrained")[1]
-    place = ax.get_subplotspec()
-    if place is None:
+    subplot = ax.get_subplotspec()
+    if subplot is None:
         raise ValueError(
-            f"{caller} draws several panels in the place of ax, which has to come from "
-            "plt.subplots() or figure.add_subplot()."
+            f"{caller} divides ax into panels, so ax must come from plt.subplots() or "
+            "figure.add_subplot()."
         )
     n_rows = len(height_ratios)
-    grid = place.subgridspec(n_rows, n_columns, height_ratios=height_ratios)
+    grid = subplot.subgridspec(n_rows, n_columns, height_ratios=height_ratios)
     ax.set_axis_off()
     axes = np.empty((n_rows, n_columns), dtype=object)
     for i, j in np.ndindex(n_rows, n_columns):

@@ -1,4 +1,4 @@
-"""Codes of an autoencoder in two dimensions."""
+"""Display of the codes of an autoencoder in a plane."""
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -8,14 +8,18 @@ from skrbf.plot._axes import one_axes, scatter_style
 from skrbf.plot._colors import distinct
 from skrbf.plot._data import classes_of_rows, distinct_labels
 
-_MOST_NAMES = 10
+# Number of labels up to which a legend is readable.
+_MAX_LEGEND_LABELS = 10
 
 
 class CodesDisplay:
-    """Codes of rows, and the centers among them, in the plane of largest variance.
+    """Scatter plot of codes and cluster centers in their plane of largest variance.
 
-    It is recommended to use :meth:`from_estimator`. Up to ten clusters or classes have
-    colors of their own and a legend; of more, some share a color.
+    Draws the codes of samples (`transform`), colored by cluster (`predict`) or class,
+    and `cluster_centers_`. Up to ten clusters or classes have distinct colors and a
+    legend; of more than ten, some share a color.
+
+    Create displays with :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -24,22 +28,22 @@ class CodesDisplay:
     centers : ndarray of shape (n_clusters, 2)
         Centers in the plane.
     labels : ndarray of shape (n_samples,)
-        Clusters or classes of the rows, for their colors.
+        Clusters or classes of the samples, for their colors.
     variance_ratio : ndarray of shape (2,), default=None
-        Shares of the variance of the codes along the axes.
+        Fractions of the variance of the codes along the two axes.
     label_name : str, default="cluster"
-        What `labels` are, above their legend.
+        Title of the legend.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        What was drawn in.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of the plot.
     rows_ : matplotlib PathCollection
-        The codes of the rows.
+        Codes of the samples.
     centers_ : matplotlib PathCollection
-        The centers.
+        Centers.
 
     Examples
     --------
@@ -66,48 +70,51 @@ class CodesDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, **kwargs):
-        """Compute the codes of rows, and draw them.
+        """Compute the codes of samples and draw them.
 
         Parameters
         ----------
         estimator : DeepCenteringClustering
-            Fitted, with codes of two components or more. The plane of more than two is
-            that of the first two principal axes of the codes.
+            Fitted, with codes of at least two components. Codes of more are projected
+            on their first two principal axes.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Samples.
         y : array-like of shape (n_samples,), default=None
-            Classes of the rows, for their colors. Without, it is their clusters.
+            Classes of the samples, for their colors. None means their clusters.
         **kwargs : dict
             Passed to :meth:`plot`.
 
         Returns
         -------
         display : CodesDisplay
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            For another estimator, codes of one component or all the same, and a `y` of
-            another length.
+            If `estimator` is of another type, codes have one component or are all
+            equal, or `y` has another length than `X`.
         """
         check_is_fitted(estimator)
         if not hasattr(estimator, "cluster_centers_decoded_"):
             raise ValueError(
                 "CodesDisplay draws DeepCenteringClustering, not "
-                f"{type(estimator).__name__}. Of a pipeline, pass the last step, and "
-                "the rows as they reach it."
+                f"{type(estimator).__name__}. For a pipeline, pass the last step "
+                "and the data transformed by the others."
             )
         codes, centers = np.asarray(estimator.transform(X)), estimator.cluster_centers_
         labels = estimator.predict(X) if y is None else classes_of_rows(codes, y)
         if codes.shape[1] < 2:
             raise ValueError(
-                f"Codes have {codes.shape[1]} component, and a plane has two; fit with "
-                "n_components=2 or more."
+                f"Codes have {codes.shape[1]} component, but at least two are needed; "
+                "fit with n_components=2 or more."
             )
         ratio = None
         if codes.shape[1] > 2:
             if not np.ptp(codes, axis=0).any():
-                raise ValueError("The codes of all rows are the same: no plane.")
+                raise ValueError(
+                    "The codes of all samples are equal: there is no plane."
+                )
             plane = PCA(2, svd_solver="full").fit(codes)
             codes, centers = plane.transform(codes), plane.transform(centers)
             ratio = plane.explained_variance_ratio_
@@ -120,40 +127,40 @@ class CodesDisplay:
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, scatter_kwargs=None):
-        """Draw.
+        """Draw the plot.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to. None is a new figure.
+            Axes to draw in. None means a new figure.
         scatter_kwargs : dict, default=None
-            Of the rows, for `Axes.scatter`.
+            Properties of the points, passed to `Axes.scatter`.
 
         Returns
         -------
         display : CodesDisplay
         """
         ax = one_axes(f"{type(self).__name__}.plot", ax)
-        names, number = distinct_labels(np.asarray(self.labels))
+        names, index = distinct_labels(np.asarray(self.labels))
         colors = distinct(len(names))
-        style = {"s": 12, "alpha": 0.7, "linewidth": 0, "c": colors[number]}
+        style = {"s": 12, "alpha": 0.7, "linewidth": 0, "c": colors[index]}
         self.rows_ = ax.scatter(*self.codes.T, **scatter_style(style, scatter_kwargs))
         self.centers_ = ax.scatter(
             *self.centers.T, s=90, c="k", marker="X", linewidths=1.2, edgecolors="w"
         )
-        if len(names) <= _MOST_NAMES:
+        if len(names) <= _MAX_LEGEND_LABELS:
             self._draw_legend(ax, names, colors)
-        for place, set_label in enumerate((ax.set_xlabel, ax.set_ylabel)):
-            set_label(self._axis_name(place))
+        for axis, set_label in enumerate((ax.set_xlabel, ax.set_ylabel)):
+            set_label(self._axis_name(axis))
         ax.set(xticks=[], yticks=[])
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _axis_name(self, place):
+    def _axis_name(self, axis):
         if self.variance_ratio is None:
-            return f"code {place}"
-        ordinal = ("first", "second")[place]
-        return f"{ordinal} principal axis, {self.variance_ratio[place]:.0%} of variance"
+            return f"code {axis}"
+        ordinal = ("first", "second")[axis]
+        return f"{ordinal} principal axis, {self.variance_ratio[axis]:.0%} of variance"
 
     def _draw_legend(self, ax, names, colors):
         from matplotlib.lines import Line2D
@@ -162,7 +169,7 @@ class CodesDisplay:
             Line2D([], [], ls="", marker="o", ms=5, color=color, label=str(name))
             for color, name in zip(colors, names, strict=True)
         ]
-        # Beside the axes: codes are everywhere in it.
+        # Beside the axes, which codes fill everywhere.
         style = {"handletextpad": 0.2, "frameon": False, "fontsize": 9}
         style |= {"title": self.label_name, "title_fontsize": 9}
         ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), **style)

@@ -1,33 +1,35 @@
-"""Colors that people of all kinds of color vision tell apart."""
+"""Colors that are distinct for all kinds of color vision."""
 
 import numpy as np
 
 # Okabe and Ito (2008), without black.
-_FEW = "#0072B2 #E69F00 #009E73 #CC79A7 #56B4E9 #D55E00 #F0E442"
+_SEVEN_COLORS = "#0072B2 #E69F00 #009E73 #CC79A7 #56B4E9 #D55E00 #F0E442"
 # Petroff (2021), "Accessible color sequences for data visualization".
-_MORE = (
+_TEN_COLORS = (
     "#3F90DA #FFA90E #BD1F01 #94A4A2 #832DB6 #A96B59 #E76300 #B9AC70 #717581 #92DADD"
 )
 
-# Light adds up, and the numbers of a screen are not light but about its root.
-_GAMMA = 2.2
+# Exponent from color values of a screen to intensities of light, which add up.
+_SCREEN_GAMMA = 2.2
 
 
 def distinct(n_colors):
-    """Colors to tell kinds apart, from the start again where they run out.
+    """Return distinct colors; they repeat if there are more than ten.
 
     Returns
     -------
     ndarray of shape (n_colors, 3)
     """
-    names = (_FEW if n_colors <= len(_FEW.split()) else _MORE).split()
+    names = (
+        _SEVEN_COLORS if n_colors <= len(_SEVEN_COLORS.split()) else _TEN_COLORS
+    ).split()
     codes = [int(name[1:], 16) for name in names]
     rgb = np.array([[code >> 16, code >> 8 & 255, code & 255] for code in codes]) / 255
     return rgb[np.arange(n_colors) % len(rgb)]
 
 
 def as_rgb(colors):
-    """Colors by any of matplotlib's names for them.
+    """Convert colors in any of matplotlib's formats.
 
     Returns
     -------
@@ -39,7 +41,7 @@ def as_rgb(colors):
 
 
 def mixture(shares, colors, white=0.0):
-    """Mix colors as light mixes, each by its share, and all with some white.
+    """Mix colors as light mixes, weighted by `shares`, with a fraction of white.
 
     Parameters
     ----------
@@ -51,5 +53,5 @@ def mixture(shares, colors, white=0.0):
     -------
     ndarray of shape (..., 3)
     """
-    light = shares @ colors**_GAMMA
-    return (white + (1 - white) * light).clip(0, 1) ** (1 / _GAMMA)
+    light = shares @ colors**_SCREEN_GAMMA
+    return (white + (1 - white) * light).clip(0, 1) ** (1 / _SCREEN_GAMMA)

@@ -1,4 +1,4 @@
-"""Rows and classes as a fit takes them, in the arrays that a display draws."""
+"""Validation and conversion of the samples and labels that a display draws."""
 
 import copy
 import math
@@ -13,16 +13,16 @@ from skrbf._labels import check_labels
 
 
 def whole_number(name, value, least):
-    """An integer of python, of which no size overflows; else an error."""
+    """Return an int of at least `least`; else raise an error."""
     if not _is_number(value, Integral) or value < least:
-        raise ValueError(f"{name}={value!r} should be an integer, at least {least}.")
+        raise ValueError(f"{name}={value!r} must be an integer of at least {least}.")
     return int(value)
 
 
 def length(name, value):
-    """A number of python from 0 on; else an error."""
+    """Return a finite float of at least 0; else raise an error."""
     if not _is_number(value, Real) or not 0 <= value < math.inf:
-        raise ValueError(f"{name}={value!r} should be a number, at least 0.")
+        raise ValueError(f"{name}={value!r} must be a finite number of at least 0.")
     return float(value)
 
 
@@ -30,32 +30,32 @@ def _is_number(value, kind):
     return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
 
 
-def as_array(given):
-    """Convert a tensor to an array of its numbers; anything else stays as it is.
+def as_array(value):
+    """Convert a tensor to an array; return other values unchanged.
 
-    It is told by its methods: torch is not needed to draw.
+    A tensor is recognized by its methods: drawing does not need torch.
     """
-    if not hasattr(given, "detach"):
-        return given
-    given = given.detach().cpu()
-    return np.asarray(given.double() if given.is_floating_point() else given)
+    if not hasattr(value, "detach"):
+        return value
+    value = value.detach().cpu()
+    return np.asarray(value.double() if value.is_floating_point() else value)
 
 
 def dense_rows(estimator, X):
-    """The rows of `X`, checked and converted as `estimator` does to predict."""
+    """Validate and convert `X` as the estimator does to predict, as a dense array."""
     values = estimator._validate(X, reset=False)
     return values.toarray() if issparse(values) else values
 
 
 def without_names(estimator):
-    """A shallow copy that was fitted to the same rows without names of features."""
+    """Return a shallow copy of the estimator without feature names."""
     plain = copy.copy(estimator)
     vars(plain).pop("feature_names_in_", None)
     return plain
 
 
 def names_of_features(estimator, X):
-    """Names of the features: those of a frame, of the fit, or their numbers."""
+    """Return feature names: of the data frame, of the fit, or numbered."""
     names = feature_names(X)
     if names is None:
         numbered = [f"feature {i}" for i in range(estimator.n_features_in_)]
@@ -63,17 +63,48 @@ def names_of_features(estimator, X):
     return [str(name) for name in names]
 
 
+def feature_pair(names, features):
+    """Return the indices of the two features that span the plane."""
+    n_features = len(names)
+    if features is None:
+        if n_features != 2:
+            raise ValueError(
+                f"X has {n_features} features. Choose the two to draw with "
+                "features=(i, j); the others are held at their means."
+            )
+        return [0, 1]
+    # A string is iterable, but not a pair.
+    is_sequence = not isinstance(features, str) and np.ndim(features) == 1
+    pair = (
+        [_feature_index(feature, names) for feature in features] if is_sequence else []
+    )
+    if len(pair) != 2 or pair[0] == pair[1] or None in pair:
+        raise ValueError(
+            f"features={features!r} must be two different features of X, by index "
+            f"from 0 to {n_features - 1} or by name."
+        )
+    return pair
+
+
+def _feature_index(feature, names):
+    """Return the index of a feature given by index or name, or None if unknown."""
+    if isinstance(feature, str):
+        return names.index(feature) if feature in names else None
+    known = isinstance(feature, Integral) and not isinstance(feature, bool | np.bool_)
+    return int(feature) if known and 0 <= feature < len(names) else None
+
+
 def classes_of_rows(X, y, *, all_known=False):
-    """Classes, one for each row of `X`, in a one-dimensional array.
+    """Return the classes of the samples in `X` as a one-dimensional array.
 
     Parameters
     ----------
     X, y : array-like
     all_known : bool, default=False
-        Whether missing ones are an error.
+        If True, missing classes are an error.
     """
     y = as_array(y)
-    if all_known or np.ma.is_masked(y):  # what is masked must not be seen
+    if all_known or np.ma.is_masked(y):  # the values under a mask must not be drawn
         check_labels(y)
     y = column_or_1d(np.asarray(y))
     check_consistent_length(X, y)
@@ -81,17 +112,18 @@ def classes_of_rows(X, y, *, all_known=False):
 
 
 def distinct_labels(labels):
-    """Labels that differ, in their order, and the number of that of each row.
+    """Return the sorted distinct labels, and the index of the label of each sample.
 
-    Those of several types, such as None or NaN among strings, are ordered type by type.
+    Labels of several types, such as None or NaN among strings, are sorted by type
+    first.
     """
     if labels.dtype != object:
         return np.unique(labels, return_inverse=True)
-    # One NaN is not equal to another, and all are one label.
+    # All NaN count as one label, though they are not equal.
     labels = [
         np.nan if isinstance(label, float) and np.isnan(label) else label
         for label in labels
     ]
     names = sorted(set(labels), key=lambda name: (type(name).__name__, name))
-    place = {name: number for number, name in enumerate(names)}
-    return names, np.array([place[label] for label in labels])
+    index = {name: number for number, name in enumerate(names)}
+    return names, np.array([index[label] for label in labels])

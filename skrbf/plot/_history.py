@@ -1,4 +1,4 @@
-"""How a fit went."""
+"""Display of the history of a fit."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -6,37 +6,42 @@ from sklearn.utils.validation import check_is_fitted
 from skrbf.plot._axes import line_style, panels
 from skrbf.plot._colors import distinct
 
-# Of each estimator, what tells most.
-_USUAL = (
+# Default quantities of each estimator.
+_DEFAULT_QUANTITIES = (
     ("reconstruction_loss", "clustering_loss", "label_change"),
     ("loss", "validation_score"),
     ("objective", "n_clusters"),
 )
-_PANEL_HEIGHT = 1.7
+_HISTORY_PANEL_HEIGHT = 1.7  # inches
+
+# Number of steps below which each is marked by a point.
+_POINT_MARKERS_MAX_STEPS = 40
 
 
 class TrainingHistoryDisplay:
-    """How a fit went, step by step, with its phases marked.
+    """Curves of the quantities in `history_` over the steps of a fit.
 
-    It is recommended to use :meth:`from_estimator`.
+    One panel per quantity, with a colored band for each phase.
+
+    Create displays with :meth:`from_estimator`.
 
     Parameters
     ----------
     history : dict of lists
-        The `history_` of an estimator: its "phase" at every step and other quantities.
+        The `history_` of an estimator: the "phase" at every step, and quantities.
     quantities : sequence of str
-        Those to draw, each in a panel.
+        Quantities to draw, one per panel.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The frame of the panels.
+        Axes that contain the panels.
     axes_ : ndarray of shape (n_quantities,)
         The panels.
     figure_ : matplotlib Figure
-        Their figure.
+        Figure of the panels.
     lines_ : list of matplotlib Line2D
-        The curves, one for each quantity.
+        One curve per quantity.
 
     Examples
     --------
@@ -63,45 +68,55 @@ class TrainingHistoryDisplay:
         estimator : SoftKMeans, RBFNetClassifier or DeepCenteringClustering
             Fitted.
         quantities : sequence of str, default=None
-            Names from its `history_`. None is the losses, or the objective, and what
-            tells most beside them.
+            Names from `history_`. None means the defaults: "objective" and
+            "n_clusters" of SoftKMeans, "loss" and "validation_score" of
+            RBFNetClassifier, "reconstruction_loss", "clustering_loss" and
+            "label_change" of DeepCenteringClustering; without those that are NaN.
         **kwargs : dict
             Passed to :meth:`plot`.
 
         Returns
         -------
         display : TrainingHistoryDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If `estimator` has no `history_`, it is empty, or it lacks a quantity.
         """
         check_is_fitted(estimator)
         history = getattr(estimator, "history_", None)
         if history is None:
             raise ValueError(
                 f"{type(estimator).__name__} has no history_; TrainingHistoryDisplay "
-                "draws SoftKMeans, RBFNetClassifier and DeepCenteringClustering. Of a "
+                "draws SoftKMeans, RBFNetClassifier and DeepCenteringClustering. For a "
                 "pipeline, pass the last step."
             )
         if not history["phase"]:
-            raise ValueError("history_ is empty: the fit took no step.")
+            raise ValueError("history_ is empty: the fit had no steps.")
         if quantities is None:
-            usual = next(names for names in _USUAL if set(names) <= set(history))
+            usual = next(
+                names for names in _DEFAULT_QUANTITIES if set(names) <= set(history)
+            )
             quantities = [n for n in usual if np.isfinite(history[n]).any()]
         known = [name for name in history if name != "phase"]
         if np.ndim(quantities) != 1 or len(quantities) == 0:
-            raise ValueError(f"quantities should be some of {known}, in a list.")
+            raise ValueError(f"quantities must be a list of names from {known}.")
         for name in quantities:
             if name not in known:
                 raise ValueError(f"{name!r} is not in history_, which has {known}.")
         return cls(history=history, quantities=list(quantities)).plot(**kwargs)
 
     def plot(self, ax=None, *, line_kwargs=None):
-        """Draw.
+        """Draw the panels.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Whose place to take. None is a new figure.
+            Axes whose area the panels fill. None means a new figure.
         line_kwargs : dict, default=None
-            Of the curves, for `Axes.plot`.
+            Properties of the curves, passed to `Axes.plot`.
 
         Returns
         -------
@@ -112,13 +127,13 @@ class TrainingHistoryDisplay:
             f"{type(self).__name__}.plot",
             ax,
             [1] * n_panels,
-            size=(6.4, 1.2 + _PANEL_HEIGHT * n_panels),
+            size=(6.4, 1.2 + _HISTORY_PANEL_HEIGHT * n_panels),
             share_x=True,
         )
         self.axes_, self.figure_, self.lines_ = axes[:, 0], self.ax_.figure, []
         steps = np.arange(1, len(self.history["phase"]) + 1)
-        few = {"marker": "."} if len(steps) < 40 else {}
-        style = {"color": "k", "linewidth": 1.5, **few}
+        markers = {"marker": "."} if len(steps) < _POINT_MARKERS_MAX_STEPS else {}
+        style = {"color": "k", "linewidth": 1.5, **markers}
         for axis, name in zip(self.axes_, self.quantities, strict=True):
             values = np.asarray(self.history[name], dtype=float)
             self.lines_ += axis.plot(steps, values, **line_style(style, line_kwargs))
@@ -127,14 +142,14 @@ class TrainingHistoryDisplay:
                 axis.set_ylim(bottom=0)
             if name.startswith("n_"):
                 axis.yaxis.get_major_locator().set_params(integer=True)
-        # A deep fit goes by epochs, and tells of its labels.
+        # Only a deep fit records label changes, and its steps are epochs.
         unit = "epoch" if "label_change" in self.history else "step"
         self.axes_[-1].set(xlabel=unit, xlim=(0.5, len(steps) + 0.5))
         self._draw_phases()
         return self
 
     def _draw_phases(self):
-        """A band for every run of steps of one phase, and their names above."""
+        """Draw a band for each run of steps of one phase, and a legend above."""
         phase = np.asarray(self.history["phase"])
         first = np.flatnonzero(np.append(True, phase[1:] != phase[:-1]))
         stops = np.append(first[1:], len(phase))
@@ -159,7 +174,7 @@ class TrainingHistoryDisplay:
 
 
 def _label(name):
-    """A name in words, in lines that fit a panel."""
+    """Split a name into lines of one word, to fit a panel."""
     if name.startswith("n_"):
         name = name.replace("n_", "number of_", 1)
     return name.replace("_", "\n")

@@ -1,4 +1,4 @@
-"""Centers as images."""
+"""Display of centers as images."""
 
 from numbers import Integral
 
@@ -9,17 +9,22 @@ from skrbf.plot._axes import panels
 from skrbf.plot._colors import distinct
 from skrbf.plot._data import whole_number
 
-_MOST_COLUMNS = 10
-_MOST_NAMES = 10
-_ROW_HEIGHT = 1.3  # of an image and its name, over the width
-_NAME_SIZE = 9  # points, at most
-_LETTER = 0.6  # width over height
+_MAX_IMAGE_COLUMNS = 10
+# Number of classes up to which their names are readable below a panel.
+_MAX_PROFILE_NAMES = 10
+_IMAGE_PANEL_HEIGHT = 1.3  # of an image with its title, over the width
+_TITLE_MAX_POINTS = 9  # font size
+_LETTER_ASPECT = 0.6  # width of a letter over its height
 
 
 class PrototypesDisplay:
-    """Centers as images, those of a classifier with their class profiles.
+    """Centers as images, with the class profiles of the units of a classifier.
 
-    It is recommended to use :meth:`from_estimator`.
+    Draws `cluster_centers_` of :class:`~skrbf.SoftKMeans`, `cluster_centers_decoded_`
+    of :class:`~skrbf.DeepCenteringClustering`, or `centers_` of
+    :class:`~skrbf.RBFNetClassifier`, each with a bar chart of its `class_profile_`.
+
+    Create displays with :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -27,22 +32,22 @@ class PrototypesDisplay:
             (n_prototypes, height, width, n_channels)
         The centers.
     names : sequence of str
-        What stands above each.
+        Title of each image.
     profiles : ndarray of shape (n_prototypes, n_classes), default=None
-        Shares of the classes, which are drawn as bars below each.
+        Class profiles, drawn as bars below the images.
     class_names : sequence of str, default=None
         Names of the classes.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The frame of the panels.
+        Axes that contain the panels.
     axes_ : ndarray of shape (n_prototypes,)
-        The panels of the images.
+        Panels of the images.
     profile_axes_ : ndarray of shape (n_prototypes,) or None
-        The panels of the bars.
+        Panels of the bars.
     figure_ : matplotlib Figure
-        Their figure.
+        Figure of the panels.
 
     Examples
     --------
@@ -71,23 +76,30 @@ class PrototypesDisplay:
         Parameters
         ----------
         estimator : SoftKMeans, RBFNetClassifier or DeepCenteringClustering
-            Fitted. Of :class:`~skrbf.DeepCenteringClustering` the decoded centers are
-            drawn.
+            Fitted.
         image_shape : tuple of int, default=None
-            Shape of a row as an image, (height, width) or (channels, height, width).
-            None is the `input_shape` of the estimator, where it has one.
+            Shape of a sample as an image, (height, width) or (channels, height, width).
+            None means the `input_shape` of the estimator, if it has one.
         prototypes : array-like of int, default=None
-            Numbers of the centers to draw. None is the first `n_prototypes` clusters,
-            or of a classifier the units with the purest profiles: the purest of each
-            class, then the second of each, and so on, in the order of the classes.
+            Indices of the centers to draw. None means the first `n_prototypes`
+            clusters, or the `n_prototypes` units of a classifier with the purest class
+            profiles: the purest of each class, then the second of each, and so on,
+            drawn in the order of the classes.
         n_prototypes : int, default=20
-            How many to choose, at most.
+            Maximum number of centers if `prototypes` is None.
         **kwargs : dict
             Passed to :meth:`plot`.
 
         Returns
         -------
         display : PrototypesDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If `estimator` is of another type, `image_shape` is missing or does not fit
+            the features, or `prototypes` are not indices of centers.
         """
         check_is_fitted(estimator)
         centers, profiles = _centers(estimator)
@@ -107,7 +119,7 @@ class PrototypesDisplay:
             or not 0 <= prototypes.min() <= prototypes.max() < len(centers)
         ):
             raise ValueError(
-                f"prototypes should be integers from 0 to {len(centers) - 1}, got "
+                f"prototypes must be integers from 0 to {len(centers) - 1}, got "
                 f"{prototypes.tolist()}."
             )
         kind = "cluster" if profiles is None else "unit"
@@ -120,18 +132,19 @@ class PrototypesDisplay:
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, n_columns=None, imshow_kwargs=None):
-        """Draw.
+        """Draw the images.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Whose place to take. None is a new figure.
+            Axes whose area the panels fill. None means a new figure.
         n_columns : int, default=None
-            Images in a row. None is 10, or all if they are fewer; in the place of an
-            `ax`, as many as make them largest.
+            Number of images per row. None means at most 10, or, within `ax`, the number
+            that makes the images largest.
         imshow_kwargs : dict, default=None
-            Of the images, for `Axes.imshow`. All share one scale, from the smallest
-            to the largest value, unless it has another `vmin` and `vmax`.
+            Properties of the images, passed to `Axes.imshow`. All images share one
+            scale, from the smallest to the largest value, unless `vmin` and `vmax` are
+            given.
 
         Returns
         -------
@@ -142,14 +155,17 @@ class PrototypesDisplay:
         if n_columns is not None:
             n_columns = whole_number("n_columns", n_columns, 1)
         else:
-            n_columns = _columns(count, ax, _ROW_HEIGHT * sum(heights))
+            n_columns = _columns(count, ax, _IMAGE_PANEL_HEIGHT * sum(heights))
         n_rows = -(-count // n_columns)
         self.ax_, axes = panels(
             f"{type(self).__name__}.plot",
             ax,
             heights * n_rows,
             n_columns,
-            size=(max(1.0 * n_columns, 2.5), _ROW_HEIGHT * n_rows * sum(heights)),
+            size=(
+                max(1.0 * n_columns, 2.5),
+                _IMAGE_PANEL_HEIGHT * n_rows * sum(heights),
+            ),
         )
         self.figure_ = self.ax_.figure
         for axis in axes.ravel():
@@ -175,11 +191,11 @@ class PrototypesDisplay:
         if style.get("norm") is not None or self.images.ndim == 4:
             del style["vmin"], style["vmax"]
         images = self.images
-        if images.ndim == 4:  # matplotlib scales no colors
+        if images.ndim == 4:  # matplotlib does not scale colors
             images = ((images - low) / max(high - low, 1e-12)).clip(0, 1)
         width = 72 * self.axes_[0].get_window_extent().width / self.figure_.dpi
         longest = max(map(len, self.names))
-        size = min(_NAME_SIZE, width / (_LETTER * max(longest, 1)))
+        size = min(_TITLE_MAX_POINTS, width / (_LETTER_ASPECT * max(longest, 1)))
         for axis, image, name in zip(self.axes_, images, self.names, strict=False):
             axis.imshow(image, **style)
             axis.set_title(name, fontsize=size)
@@ -190,25 +206,25 @@ class PrototypesDisplay:
         for axis, profile in zip(self.profile_axes_, self.profiles, strict=False):
             axis.bar(np.arange(n_classes), profile, color=colors)
             axis.set(ylim=(0, 1))
-            if self.class_names is None or n_classes > _MOST_NAMES:
+            if self.class_names is None or n_classes > _MAX_PROFILE_NAMES:
                 continue
-            # Long names stand upright; a few letters say which they are.
+            # Long names are vertical; their first letters are visible.
             long = max(map(len, self.class_names)) > 1
             axis.set_xticks(np.arange(n_classes), self.class_names)
             axis.tick_params(labelsize=6, length=0, rotation=90 if long else 0)
 
 
 def _columns(count, ax, row_height):
-    """Images in a row: of a figure that is made for them, or so that they fill `ax`."""
+    """Return the number of images per row for a new figure, or to fill `ax`."""
     if ax is None:
-        return min(_MOST_COLUMNS, count)
-    place = ax.get_window_extent()
-    filling = (count * row_height * place.width / place.height) ** 0.5
-    return max(1, min(round(filling), count))
+        return min(_MAX_IMAGE_COLUMNS, count)
+    area = ax.get_window_extent()
+    n_columns = (count * row_height * area.width / area.height) ** 0.5
+    return max(1, min(round(n_columns), count))
 
 
 def _centers(estimator):
-    """Centers in units of the data, and class profiles if there are any."""
+    """Return centers in data units, and class profiles or None."""
     if hasattr(estimator, "class_profile_"):
         return estimator.centers_, estimator.class_profile_
     for name in ("cluster_centers_decoded_", "cluster_centers_"):
@@ -216,20 +232,20 @@ def _centers(estimator):
             return getattr(estimator, name), None
     raise ValueError(
         "PrototypesDisplay draws SoftKMeans, RBFNetClassifier and "
-        f"DeepCenteringClustering, not {type(estimator).__name__}. Of a pipeline, pass "
-        "the last step."
+        f"DeepCenteringClustering, not {type(estimator).__name__}. For a pipeline, "
+        "pass the last step."
     )
 
 
 def _as_images(centers, shape):
     if shape is None:
         raise ValueError(
-            f"Centers have {centers.shape[1]} features; say with "
-            "image_shape=(height, width) which image that is."
+            f"Centers have {centers.shape[1]} features; pass their shape as images "
+            "with image_shape=(height, width)."
         )
     if np.ndim(shape) != 1 or not _is_image(tuple(shape)):
         raise ValueError(
-            f"image_shape={shape!r} should be (height, width) or (channels, "
+            f"image_shape={shape!r} must be (height, width) or (channels, "
             "height, width), with 1 or 3 channels."
         )
     if np.prod(shape) != centers.shape[1]:
@@ -244,16 +260,17 @@ def _as_images(centers, shape):
 
 
 def _is_image(shape):
-    whole = all(isinstance(size, Integral) and size > 0 for size in shape)
-    return whole and (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3)))
+    positive = all(isinstance(size, Integral) and size > 0 for size in shape)
+    return positive and (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3)))
 
 
 def _purest(profiles, n_prototypes):
-    """Units that speak for one class: the purest of each, the second of each, ..."""
-    own, purity = profiles.argmax(1), profiles.max(1)
+    """Choose the purest unit of each class, then the second of each, and so on."""
+    unit_class, purity = profiles.argmax(1), profiles.max(1)
     rank = np.empty(len(profiles), dtype=int)
-    for label in np.unique(own):
-        mine = np.flatnonzero(own == label)
-        rank[mine[(-purity[mine]).argsort(kind="stable")]] = np.arange(len(mine))
+    for label in np.unique(unit_class):
+        members = np.flatnonzero(unit_class == label)
+        order = (-purity[members]).argsort(kind="stable")
+        rank[members[order]] = np.arange(len(members))
     chosen = np.lexsort((-purity, rank))[:n_prototypes]
-    return chosen[np.lexsort((rank[chosen], own[chosen]))]
+    return chosen[np.lexsort((rank[chosen], unit_class[chosen]))]

@@ -1,6 +1,4 @@
-"""Responsibilities over a plane."""
-
-from numbers import Integral
+"""Display of responsibilities or class probabilities over a plane."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -10,42 +8,46 @@ from skrbf.plot._colors import as_rgb, distinct, mixture
 from skrbf.plot._data import (
     classes_of_rows,
     dense_rows,
+    feature_pair,
     length,
     names_of_features,
     whole_number,
     without_names,
 )
 
-_WHITE = 0.45
-# Numbers beside the centers stay readable up to this many.
-_MOST_NUMBERS = 20
+# Fraction of white in the colors of the plane, so that samples stand out.
+_PLANE_WHITE_FRACTION = 0.45
+# Number of centers up to which numbers on them are readable.
+_MAX_NUMBERED_CENTERS = 20
 
 
 class ResponsibilitiesDisplay:
-    """Responsibilities over a plane, with centers and widths.
+    """Responsibilities or class probabilities over a plane, with centers and widths.
 
-    Every place has the mixture of the colors of the clusters, or classes, in the
-    proportions of its memberships. Black lines are where the largest one changes.
+    The color of a point mixes the colors of the clusters or classes in the proportions
+    of `predict_proba`. Black lines separate regions of different largest membership.
+    Markers show the centers: `cluster_centers_` of :class:`~skrbf.SoftKMeans`,
+    `cluster_centers_decoded_` of :class:`~skrbf.DeepCenteringClustering`, or `centers_`
+    of :class:`~skrbf.RBFNetClassifier`. Ellipses show widths: `sigma_` or `widths_`.
 
-    It is recommended to use :meth:`from_estimator`.
+    Create displays with :meth:`from_estimator`.
 
     Parameters
     ----------
     extent : tuple of 4 float
-        Ends of the plane: left, right, bottom and top.
+        Limits of the plane: left, right, bottom and top.
     response : ndarray of shape (n_vertical, n_horizontal, n_outputs)
-        Memberships on a grid of places that reaches to the ends of the plane, from
-        the bottom up.
+        Memberships on a grid that includes the limits of the plane, from the bottom up.
     centers : ndarray of shape (n_centers, 2)
         Centers in the plane.
     widths : ndarray of shape (n_centers, 2) or None
         Widths of the radial basis functions along both axes.
     profiles : ndarray of shape (n_centers, n_outputs)
-        Memberships of the centers themselves, for their colors.
+        Memberships of the centers, for their colors.
     rows : ndarray of shape (n_samples, 2)
-        Rows in the plane.
+        Samples in the plane.
     row_response : ndarray of shape (n_samples, n_outputs)
-        Memberships of the rows, for their colors.
+        Memberships of the samples, for their colors.
     feature_names : tuple of 2 str, default=("feature 0", "feature 1")
         Labels of the axes.
     output_names : sequence of str, default=None
@@ -54,15 +56,15 @@ class ResponsibilitiesDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        What was drawn in.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of the plot.
     surface_ : matplotlib AxesImage
-        The colors of the plane.
+        Colors of the plane.
     rows_ : matplotlib PathCollection
-        The rows.
+        Samples.
     ellipses_ : list of matplotlib Ellipse
-        The widths, one for each center, where there are any.
+        Widths, one for each center; empty if `widths` is None.
 
     See Also
     --------
@@ -115,40 +117,40 @@ class ResponsibilitiesDisplay:
         margin=0.1,
         **kwargs,
     ):
-        """Compute the memberships of a plane, and draw them.
+        """Compute the memberships over a plane and draw them.
 
         Parameters
         ----------
         estimator : SoftKMeans, RBFNetClassifier or DeepCenteringClustering
-            Fitted. Of a classifier the probabilities of the classes are drawn, and the
-            units. The centers of :class:`~skrbf.DeepCenteringClustering` are the
-            decoded ones, without widths.
+            Fitted. A classifier shows class probabilities and units.
+            :class:`~skrbf.DeepCenteringClustering` has no widths.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows, which set the ends of the plane. Sparse ones are made dense.
+            Samples, which set the limits of the plane. Sparse data are made dense.
         y : array-like of shape (n_samples,), default=None
-            Classes of the rows, for their colors if the estimator is a classifier.
-            Without, they are colored by what the estimator says of them.
+            Classes of the samples, for their colors, if the estimator is a classifier.
+            None means the colors of their predicted memberships.
         features : tuple of 2 int or str, default=None
-            Features that span the plane, by number or name. Needed if there are more
-            than two; the others are held at their means in `X`, so that the plane is a
-            slice, and centers and rows are its projections.
+            Features that span the plane, by index or name. Needed if there are more
+            than two. The others are held at their means in `X`: the plane is a slice,
+            on which centers and samples are projected.
         grid_resolution : int, default=200
-            Number of places along each axis.
+            Number of grid points along each axis.
         margin : float, default=0.1
-            What the plane has beyond the rows on each side, as a share of their range.
+            Margin around the samples on each side, as a fraction of their range.
         **kwargs : dict
             Passed to :meth:`plot`.
 
         Returns
         -------
         display : ResponsibilitiesDisplay
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            For another estimator, features that are not two of those of `X`, a `y` of
-            another length or with missing labels, classes that the estimator does not
-            know, and settings that are no such numbers.
+            If `estimator` is of another type, `features` are not two features of `X`,
+            `y` has another length, missing labels or classes unknown to the estimator,
+            or a number is out of range.
         """
         check_is_fitted(estimator)
         grid_resolution = whole_number("grid_resolution", grid_resolution, 2)
@@ -156,25 +158,25 @@ class ResponsibilitiesDisplay:
         centers, widths, profiles = _units(estimator)
         values = dense_rows(estimator, X)
         names = names_of_features(estimator, X)
-        pair = _pair(names, features)
+        pair = feature_pair(names, features)
         low, high = values[:, pair].min(0), values[:, pair].max(0)
-        beyond = margin * np.where(high > low, high - low, 1)
-        low, high = low - beyond, high + beyond
+        border = margin * np.where(high > low, high - low, 1)
+        low, high = low - border, high + border
         grid = np.stack(
             np.meshgrid(*np.linspace(low, high, grid_resolution).T), axis=-1
         )  # (vertical, horizontal, 2)
-        places = np.tile(values.mean(0), (grid_resolution**2, 1))
-        places[:, pair] = grid.reshape(-1, 2)
+        points = np.tile(values.mean(0), (grid_resolution**2, 1))
+        points[:, pair] = grid.reshape(-1, 2)
         plain = without_names(estimator)
-        response = plain.predict_proba(places)
+        response = plain.predict_proba(points)
         classes = getattr(estimator, "classes_", None)
-        given = None if y is None else classes_of_rows(values, y, all_known=True)
-        if classes is None or given is None:
+        y = None if y is None else classes_of_rows(values, y, all_known=True)
+        if classes is None or y is None:
             row_response = plain.predict_proba(values)
         else:
-            row_response = (given[:, None] == classes).astype(float)
+            row_response = (y[:, None] == classes).astype(float)
             if not row_response.any(1).all():
-                raise ValueError(f"y has other classes than the estimator: {classes}.")
+                raise ValueError(f"y has classes that are not in classes_: {classes}.")
         return cls(
             extent=(low[0], high[0], low[1], high[1]),
             response=response.reshape(*grid.shape[:2], -1),
@@ -188,19 +190,19 @@ class ResponsibilitiesDisplay:
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, colors=None, n_widths=1.0, scatter_kwargs=None):
-        """Draw.
+        """Draw the plot.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to. None is a new figure.
+            Axes to draw in. None means a new figure.
         colors : sequence of n_outputs matplotlib colors, default=None
-            Color of each cluster or class, opaque. None is a palette for all kinds of
-            color vision.
+            Color of each cluster or class, opaque. None means a palette for all kinds
+            of color vision.
         n_widths : float, default=1.0
-            Half axes of the ellipses, in widths.
+            Semi-axes of the ellipses, in widths.
         scatter_kwargs : dict, default=None
-            Of the rows, for `Axes.scatter`.
+            Properties of the samples, passed to `Axes.scatter`.
 
         Returns
         -------
@@ -211,13 +213,15 @@ class ResponsibilitiesDisplay:
         fields, group = self._fields()
         colors = distinct(len(fields))[group] if colors is None else as_rgb(colors)
         if len(colors) != len(group):
-            raise ValueError(f"colors are {len(colors)}, and {len(group)} are needed.")
+            raise ValueError(
+                f"colors must have {len(group)} entries, got {len(colors)}."
+            )
         left, right, bottom, top = self.extent
-        # A place is the middle of a pixel, which reaches half a step beyond it.
+        # A grid point is the center of a pixel, which extends half a step beyond.
         x = (right - left) / (self.response.shape[1] - 1) / 2
         y = (top - bottom) / (self.response.shape[0] - 1) / 2
         self.surface_ = ax.imshow(
-            mixture(self.response, colors, _WHITE),
+            mixture(self.response, colors, _PLANE_WHITE_FRACTION),
             extent=(left - x, right + x, bottom - y, top + y),
             origin="lower",
             aspect="auto",
@@ -240,16 +244,16 @@ class ResponsibilitiesDisplay:
         return self
 
     def _fields(self):
-        """Memberships that differ anywhere, and which of them each output has.
+        """Return the distinct memberships, and the index of that of each output.
 
-        Clusters whose centers have met have the same: they share a color, and between
-        them is no boundary.
+        Clusters with coincident centers have the same memberships: they share a color,
+        and no boundary separates them.
         """
         flat = self.response.reshape(-1, self.response.shape[-1])
         _, first, inverse = np.unique(
             flat, axis=1, return_index=True, return_inverse=True
         )
-        order = first.argsort()  # of the outputs, not of the values
+        order = first.argsort()  # in the order of outputs, not of values
         group = order.argsort()[inverse.ravel()]
         return np.moveaxis(self.response, -1, 0)[first[order]], group
 
@@ -260,9 +264,9 @@ class ResponsibilitiesDisplay:
         if len(fields) == 1:
             return
         second, first = np.partition(fields, -2, axis=0)[-2:]
-        ahead = fields.argmax(0)
+        largest = fields.argmax(0)
         for k, field in enumerate(fields):
-            lead = field - np.where(ahead == k, second, first)
+            lead = field - np.where(largest == k, second, first)
             if lead.min() < 0 < lead.max():
                 ax.contour(x, y, lead, [0], colors="k", linewidths=1.0, zorder=2)
 
@@ -275,21 +279,23 @@ class ResponsibilitiesDisplay:
                 ellipse = Ellipse(center, *(2 * n_widths * width), fill=False, zorder=4)
                 ellipse.set(linewidth=1.0, edgecolor="0.15", linestyle="--")
                 self.ellipses_.append(ax.add_patch(ellipse))
-        numbered = self.output_names is None and len(self.centers) <= _MOST_NUMBERS
+        numbered = (
+            self.output_names is None and len(self.centers) <= _MAX_NUMBERED_CENTERS
+        )
         style = {"lw": 1.2, "edgecolors": "k", "zorder": 5}
         if not numbered:
             ax.scatter(
                 *self.centers.T, s=70, c=colors, marker="X", **style | {"lw": 0.8}
             )
             return
-        # Centers in one place share a marker, which shows the numbers of all.
-        places, which = np.unique(self.centers, axis=0, return_inverse=True)
-        ax.scatter(*places.T, s=190, c="w", **style)
-        for number, place in enumerate(places):
-            here = np.flatnonzero(which.ravel() == number)
-            text = str(here[0]) if len(here) == 1 else f"{len(here)}x"
-            middle = {"ha": "center", "va": "center_baseline", "zorder": 6}
-            ax.annotate(text, place, fontsize=9, weight="bold", **middle)
+        # Coincident centers share a marker with their number or count.
+        positions, index = np.unique(self.centers, axis=0, return_inverse=True)
+        ax.scatter(*positions.T, s=190, c="w", **style)
+        for i, position in enumerate(positions):
+            members = np.flatnonzero(index.ravel() == i)
+            text = str(members[0]) if len(members) == 1 else f"{len(members)}x"
+            centered = {"ha": "center", "va": "center_baseline", "zorder": 6}
+            ax.annotate(text, position, fontsize=9, weight="bold", **centered)
 
     def _draw_legend(self, ax, colors):
         from matplotlib.lines import Line2D
@@ -302,7 +308,7 @@ class ResponsibilitiesDisplay:
 
 
 def _units(estimator):
-    """Centers, widths or None, and memberships of the centers."""
+    """Return centers, widths or None, and memberships of the centers."""
     if hasattr(estimator, "class_profile_"):
         return estimator.centers_, estimator.widths_, estimator.class_profile_
     if hasattr(estimator, "cluster_centers_decoded_"):
@@ -313,35 +319,6 @@ def _units(estimator):
         return centers, np.full(centers.shape, estimator.sigma_), np.eye(len(centers))
     raise ValueError(
         "ResponsibilitiesDisplay draws SoftKMeans, RBFNetClassifier and "
-        f"DeepCenteringClustering, not {type(estimator).__name__}. Of a pipeline, pass "
-        "the last step, and the rows as they reach it."
+        f"DeepCenteringClustering, not {type(estimator).__name__}. For a pipeline, "
+        "pass the last step and the data transformed by the others."
     )
-
-
-def _pair(names, features):
-    """Numbers of the two features that span the plane."""
-    n_features = len(names)
-    if features is None:
-        if n_features != 2:
-            raise ValueError(
-                f"X has {n_features} features, and a plane has two. Choose them with "
-                "features=(i, j); the others are held at their means."
-            )
-        return [0, 1]
-    # A text is no pair, though it has letters.
-    several = not isinstance(features, str) and np.ndim(features) == 1
-    pair = [_number(feature, names) for feature in features] if several else []
-    if len(pair) != 2 or pair[0] == pair[1] or None in pair:
-        raise ValueError(
-            f"features={features!r} should be two different features of X, by number "
-            f"from 0 to {n_features - 1} or by name."
-        )
-    return pair
-
-
-def _number(feature, names):
-    """The number of a feature that is given by number or name; None if it is none."""
-    if isinstance(feature, str):
-        return names.index(feature) if feature in names else None
-    known = isinstance(feature, Integral) and not isinstance(feature, bool | np.bool_)
-    return int(feature) if known and 0 <= feature < len(names) else None

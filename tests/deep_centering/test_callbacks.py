@@ -12,6 +12,7 @@ from sklearn.callback import ProgressBar, ScoringMonitor  # noqa: TID251
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
+from helpers import Steps
 from skrbf import DeepCenteringClustering
 from skrbf.nn import Autoencoder
 
@@ -37,33 +38,6 @@ def net(**params):
         "tol": 0.0,
     }
     return DeepCenteringClustering(3, **small | params, random_state=0)
-
-
-class Steps:
-    """Keeps the estimator as it would be after each step; stops after some."""
-
-    def __init__(self, stop=None, error=None):
-        self.stop, self.error, self.taken, self.names = stop, error, [], []
-        self.most = None
-
-    def setup(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
-
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        if context.parent is None:
-            self.most = context.max_subtasks
-            return False
-        self.taken.append(fitted_estimator)
-        self.names.append(context.task_name)
-        if len(self.taken) == self.stop and self.error:
-            raise self.error
-        return len(self.taken) == self.stop
-
-    def teardown(self, estimator, context):
-        pass
 
 
 @all_kinds

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
+from helpers import Interrupting, poor_autoencoder
 from skrbf import DeepCenteringClustering
 from skrbf.engine.deep import checkpoint as on_disk
 from skrbf.nn import Autoencoder, DenseAutoencoder, RandomAffine
@@ -37,24 +38,6 @@ SMALL = {
 
 def net(n_clusters=3, **params):
     return DeepCenteringClustering(n_clusters, **SMALL | params)
-
-
-class Interrupting:
-    """An augmentation that is interrupted after some batches."""
-
-    left = np.inf
-
-    def __init__(self, size=0.1):
-        self.size = size
-
-    def __getstate__(self):
-        return {"size": self.size}  # the batches left change with use
-
-    def __call__(self, rows):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-        return rows + self.size * torch.randn(rows.shape)
 
 
 @pytest.fixture
@@ -127,16 +110,6 @@ def test_labels_that_have_settled_by_another_tol(path, interval):
     assert_array_equal(settled.labels_, whole.labels_)
 
 
-def poor(n_features, n_components):
-    """Codes of nothing, and one standard deviation too much of every feature."""
-    module = Autoencoder(
-        nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
-    )
-    nn.init.zeros_(module.decoder.weight)
-    nn.init.ones_(module.decoder.bias)
-    return module
-
-
 def warned_when_done(est, path):
     """Leave the checkpoint of a fit whose last epoch is over, and no more."""
     est.set_params(checkpoint=path)
@@ -152,7 +125,7 @@ def warned_when_done(est, path):
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
 def test_an_end_that_is_set_anew(path, done, wanted):
     """The same as if it had been asked for at first."""
-    params = {"encoder": poor, "learning_rate": 1e-6, "reinit_interval": 3}
+    params = {"encoder": poor_autoencoder, "learning_rate": 1e-6, "reinit_interval": 3}
     whole = net(max_iter=wanted, augment=Interrupting(), **params).fit(GOOD)
     if done == 2:
         est = interrupted(path, 8 + 2 * 2, **params)  # two epochs of two batches

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
+from helpers import Interrupting
 from skrbf import DeepCenteringClustering
 from skrbf.nn import RandomAffine
 
@@ -56,26 +57,11 @@ def test_cuda_is_the_cpu(kind):
     assert all(p.device.type == "cpu" for p in gpu.autoencoder_.parameters())
 
 
-class Interrupting:
-    """An augmentation that is interrupted once, after some batches."""
-
-    left = 25  # batches, eight of them an epoch
-
-    def __getstate__(self):
-        return {}  # the batches left are not what tells one augmentation from another
-
-    def __call__(self, rows):
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-        return rows
-
-
 @pytest.mark.parametrize("kind", [KINDS["default"], KINDS["running"], KINDS["learned"]])
 def test_what_a_gpu_began_a_cpu_ends(tmp_path, kind):
     X, _ = load_digits(return_X_y=True)
     params = {"hidden_layer_sizes": (50,), "pretrain_epochs": 2, "max_iter": 3, **kind}
-    augment = Interrupting()
+    augment = Interrupting(noise=0, left=24)  # batches, eight per epoch
     est = DeepCenteringClustering(
         10,
         **params,
@@ -86,5 +72,5 @@ def test_what_a_gpu_began_a_cpu_ends(tmp_path, kind):
     with pytest.raises(KeyboardInterrupt):
         est.set_params(device="cuda").fit(X)
     est.set_params(device="cpu").fit(X)
-    assert augment.left == -16  # two epochs are left
+    assert augment.left == -17  # two epochs are left
     assert est.history_["phase"] == ["pretrain"] * 2 + ["cluster"] * 3

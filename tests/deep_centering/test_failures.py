@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError  # noqa: TID251
 from torch import nn
 
+from helpers import poor_autoencoder, with_value
 from skrbf import DeepCenteringClustering
 from skrbf.engine.deep import fit as deep_fit
 from skrbf.engine.deep import recluster
@@ -83,17 +84,11 @@ def test_bad_parameters(fitted, fitted_state, name, value):
     assert fitted_state(fitted) == before
 
 
-def with_value(value):
-    X = GOOD.copy()
-    X[7, 1] = value
-    return X
-
-
 @pytest.mark.parametrize(
     ("X", "weight", "message"),
     [
-        (with_value(np.nan), None, "contains NaN"),
-        (with_value(np.inf), None, "contains infinity"),
+        (with_value(GOOD, np.nan), None, "contains NaN"),
+        (with_value(GOOD, np.inf), None, "contains infinity"),
         (GOOD, -np.ones(60), "(?i)negative"),
         (GOOD, np.zeros(60), "(?i)weight.*zero|zero.*weight"),
         (GOOD, np.ones(59), "sample_weight"),
@@ -414,7 +409,7 @@ def test_a_row_without_weight_fills_no_cluster():
 def test_all_that_went_wrong_is_told():
     X = np.repeat(GOOD[:2], 5, axis=0)
     with pytest.warns(ConvergenceWarning) as told:
-        net(encoder=poor, pretrain_epochs=1, max_iter=0).fit(X)
+        net(encoder=poor_autoencoder, pretrain_epochs=1, max_iter=0).fit(X)
     words = " ".join(str(each.message) for each in told)
     assert "no better than their mean" in words
     assert "distinct clusters (2)" in words
@@ -494,16 +489,6 @@ def test_a_warm_start_leaves_the_network_of_before(fitted, monkeypatch):
     assert not has_changed(held)
 
 
-def poor(n_features, n_components):
-    """Codes of nothing, and one standard deviation too much of every feature."""
-    module = Autoencoder(
-        nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
-    )
-    nn.init.zeros_(module.decoder.weight)
-    nn.init.ones_(module.decoder.bias)
-    return module
-
-
 def test_a_network_without_parameters_to_train():
     class Same(nn.Module):
         def encode(self, rows):
@@ -545,7 +530,12 @@ def test_a_reconstruction_that_gets_worse_is_told_of():
 
 def test_a_network_that_says_nothing_of_the_rows_is_told_of(fitted, fitted_state):
     before = fitted_state(fitted)
-    few = {"encoder": poor, "pretrain_epochs": 1, "max_iter": 1, "learning_rate": 1e-9}
+    few = {
+        "encoder": poor_autoencoder,
+        "pretrain_epochs": 1,
+        "max_iter": 1,
+        "learning_rate": 1e-9,
+    }
     fitted.set_params(**few)
     message = (
         r"rows no better than their mean does: the error is 2 times their .* longer"
@@ -570,7 +560,7 @@ def plain(n_features, n_components):
 
 UNTRAINED = [
     plain,
-    poor,
+    poor_autoencoder,
     lambda d, c: ConvAutoencoder((2, 3), c, channels=(4, 4, 4)),
     lambda d, c: DenseAutoencoder(d, c, (8, 8)),
 ]

@@ -6,12 +6,9 @@ import torch
 from scipy.ndimage import affine_transform
 from torch import nn
 
+from helpers import generator
 from skrbf.nn import Autoencoder, ConvAutoencoder, DenseAutoencoder, RandomAffine
 from skrbf.nn.autoencoder import initialize
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def images(n=6, shape=(8, 8)):

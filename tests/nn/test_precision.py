@@ -51,7 +51,7 @@ layers = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 
 def draw(*shape, seed=0):
-    """Numbers that all precisions have."""
+    """Numbers that are exact in every precision."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator).bfloat16().float()
 
@@ -59,7 +59,7 @@ def draw(*shape, seed=0):
 @half
 @layers
 @pytest.mark.parametrize("size", [0.01, 1.0, 300.0])
-def test_a_layer_in_half_precision_is_that_of_single_rounded(make, dtype, size):
+def test_layer_in_half_precision_is_rounded_single_precision(make, dtype, size):
     single = make(size * draw(5, 3)).to(dtype).float()
     layer = copy.deepcopy(single).to(dtype)
     rows = (size * draw(7, 3, seed=1)).to(dtype).float()
@@ -78,7 +78,7 @@ def test_a_layer_in_half_precision_is_that_of_single_rounded(make, dtype, size):
 @layers
 @pytest.mark.parametrize("given", DTYPES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_rows_are_given_the_precision_of_the_parameters(make, dtype, given):
+def test_rows_are_converted_to_the_precision_of_the_parameters(make, dtype, given):
     layer, rows = make(draw(5, 3).to(dtype)), draw(7, 3, seed=1)
     assert torch.equal(layer(rows.to(given)), layer(rows.to(dtype)))
     assert torch.equal(layer(rows.long()), layer(rows.long().to(dtype)))
@@ -87,7 +87,7 @@ def test_rows_are_given_the_precision_of_the_parameters(make, dtype, given):
 @half
 @layers
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_step_under_autocast_is_near_one_without(make, dtype, inside):
+def test_training_step_under_autocast(make, dtype, inside):
     torch.manual_seed(0)
     before = nn.Sequential(nn.Linear(8, 3), make(draw(5, 3)))
     labels, rows = torch.arange(16) % 5, draw(16, 8, seed=2)
@@ -130,7 +130,7 @@ def test_autocast_changes_nothing_for_rows_in_single_precision(make, dtype):
 @layers
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(0,), (0, 4), (4, 0), (2, 0, 3)])
-def test_a_batch_may_be_empty(make, dtype, shape):
+def test_empty_batch(make, dtype, shape):
     layer = make(draw(5, 3).to(dtype))
     rows = torch.empty(*shape, 3, dtype=dtype, requires_grad=True)
     found = layer(rows)
@@ -275,7 +275,7 @@ def test_the_number_of_outputs_is_checked(n_outputs):
 
 
 @pytest.mark.parametrize("kind", [int, np.int8, np.int64])
-def test_the_number_of_outputs_may_be_that_of_numpy(kind):
+def test_the_number_of_outputs_may_be_a_numpy_integer(kind):
     assert RBFNetwork(RBFLayer(draw(3, 2)), kind(4))(draw(5, 2)).shape == (5, 4)
 
 
@@ -309,7 +309,7 @@ def test_the_temperature_is_checked(value):
         lambda: SoftAssignment(draw(5, 3), value),
         lambda: setattr(layer, "temperature", value),
     ):
-        with pytest.raises(ValueError, match="temperature must be a positive number"):
+        with pytest.raises(ValueError, match="temperature must be positive"):
             attempt()
     assert layer.temperature == 0.25
 
@@ -327,7 +327,7 @@ def test_a_temperature_may_be_learned():
 
 
 @half
-def test_a_temperature_that_half_precision_does_not_have(dtype):
+def test_temperature_outside_the_range_of_half_precision(dtype):
     layer = SoftAssignment(draw(5, 3), 1e-9).to(dtype)
     rows = draw(7, 3, seed=1).to(dtype)
     distances = torch.cdist(rows.float(), layer.centers.float())
@@ -339,8 +339,8 @@ def test_a_temperature_that_half_precision_does_not_have(dtype):
 
 
 @layers
-def test_a_layer_without_values_can_be_made(make):
-    """Such as one whose weights are loaded afterwards."""
+def test_layer_on_the_meta_device(make):
+    """Create a layer whose weights are loaded afterwards."""
     with torch.device("meta"):
         empty = make(torch.randn(5, 3))
     layer = make(draw(5, 3))
@@ -373,7 +373,7 @@ def test_finite_rows_have_finite_activations(make, dtype, given, part):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
 @pytest.mark.parametrize("temperature", [1.0, 1e-6, 1e-30, 1e-37])
-def test_far_rows_belong_to_the_center_in_their_direction(
+def test_distant_rows_belong_to_the_center_in_their_direction(
     dtype, assignment, temperature
 ):
     centers = draw(6, 3).to(dtype)
@@ -392,7 +392,7 @@ def test_far_rows_belong_to_the_center_in_their_direction(
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("assignment", ["softmax", "entmax15"])
-def test_every_temperature_that_is_taken_gives_responsibilities(dtype, assignment):
+def test_any_accepted_temperature_gives_responsibilities(dtype, assignment):
     centers, rows = draw(5, 3).to(dtype), draw(7, 3, seed=1).to(dtype)
     n_taken = 0
     for exponent in range(-330, 300, 5):
@@ -413,7 +413,7 @@ def test_every_temperature_that_is_taken_gives_responsibilities(dtype, assignmen
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
 @pytest.mark.parametrize("shape", [(), (5, 1), (5, 3)])
-def test_every_width_that_is_taken_gives_activations(dtype, assignment, shape):
+def test_any_accepted_width_gives_activations(dtype, assignment, shape):
     centers, rows = draw(5, 3).to(dtype), draw(7, 3, seed=1).to(dtype)
     n_taken = 0
     for exponent in range(-330, 300, 5):
@@ -448,7 +448,7 @@ def test_centers_whose_squares_overflow_are_refused(size):
         (torch.zeros(4, 3, dtype=torch.complex128), "rows must hold real numbers"),
     ],
 )
-def test_rows_of_other_kinds_are_refused(make, rows, message):
+def test_invalid_rows_raise(make, rows, message):
     with pytest.raises(TypeError, match=message):
         make(draw(5, 3))(rows)
 
@@ -486,7 +486,7 @@ def test_widths_of_rows_and_codes_are_positive_integers(bad):
 
 
 @pytest.mark.parametrize("kind", [tuple, list, np.array, torch.tensor])
-def test_sizes_may_be_any_sequence(kind):
+def test_sizes_accept_any_sequence(kind):
     rows = torch.zeros(3, 64)
     assert RandomAffine(input_shape=kind([8, 8]))(rows).shape == (3, 64)
     assert ConvAutoencoder(kind([8, 8]), 2, kind([4]))(rows).shape == (3, 64)
@@ -494,7 +494,7 @@ def test_sizes_may_be_any_sequence(kind):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
-def test_settings_may_be_arrays_without_axes(dtype):
+def test_settings_may_be_zero_dimensional_arrays(dtype):
     centers, value = draw(5, 3), np.array(2, dtype)
     assert torch.equal(
         SoftAssignment(centers, value)(centers), SoftAssignment(centers, 2.0)(centers)

@@ -12,7 +12,7 @@ def rows():
 
 
 @pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
-def test_the_layer_is_the_estimator(rows, assignment):
+def test_layer_matches_the_estimator(rows, assignment):
     model = SoftKMeans(4, assignment=assignment, temperature=0.1).fit(rows.numpy())
     layer = SoftAssignment(
         torch.from_numpy(model.cluster_centers_), model.temperature_, assignment
@@ -39,8 +39,8 @@ def test_leading_axes_are_kept(rows):
     torch.testing.assert_close(layer(batch).reshape(40, 4), layer(rows))
 
 
-def test_it_learns(rows):
-    """The free energy falls when the centers follow its gradient."""
+def test_centers_are_learned(rows):
+    """Gradient steps of the centers lower the free energy."""
     layer = SoftAssignment(rows[:4], 0.5)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.05)
 
@@ -56,7 +56,7 @@ def test_it_learns(rows):
     assert loss().item() < 0.9 * before
 
 
-def test_state_travels(rows):
+def test_state_dict(rows):
     layer = SoftAssignment(rows[:4], 0.3, "entmax15")
     other = SoftAssignment(rows[4:8], 1.0, "entmax15")
     other.load_state_dict(layer.state_dict())
@@ -65,9 +65,9 @@ def test_state_travels(rows):
     assert layer(rows).dtype == torch.float64
 
 
-def test_bad_arguments(rows):
+def test_invalid_arguments_raise(rows):
     for temperature in (0, "auto", None):
-        with pytest.raises(ValueError, match="temperature must be a positive number"):
+        with pytest.raises(ValueError, match="temperature must be positive"):
             SoftAssignment(rows[:4], temperature)
     with pytest.raises(ValueError, match="centers must be a matrix"):
         SoftAssignment(rows[0])
@@ -77,12 +77,12 @@ def test_bad_arguments(rows):
         SoftAssignment(rows[:4].numpy())
     with pytest.raises(TypeError, match=r"got Tensor of torch\.int64"):
         SoftAssignment(rows[:4].long())
-    with pytest.raises(ValueError, match="features along their last axis"):
+    with pytest.raises(ValueError, match="features along the last axis"):
         SoftAssignment(rows[:4])(rows[:, :1])
 
 
 @pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
-def test_a_batch_may_be_empty(rows, assignment):
+def test_empty_batch(rows, assignment):
     layer = SoftAssignment(rows[:4], assignment=assignment)
     assert layer(rows[:0]).shape == (0, 4)
     assert layer(rows[:6].view(2, 3, -1)).shape == (2, 3, 4)

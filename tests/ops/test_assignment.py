@@ -25,7 +25,7 @@ def reference(name, logits):
 
 
 def entropy(name, r):
-    """The entropy of which the map is the maximizer, for each column."""
+    """Entropy of each column that the map maximizes."""
     if name == "softmax":
         return torch.special.entr(r).sum(0)
     if name == "entmax15":
@@ -129,7 +129,7 @@ def test_softmax_has_no_denormals(dtype):
 @pytest.mark.parametrize(("name", "margin"), [("entmax15", 2.0), ("sparsemax", 1.0)])
 @dtypes
 @pytest.mark.parametrize("k", [2, 3, 50, 1000])
-def test_one_hot_exactly_from_the_margin_on(name, margin, dtype, k):
+def test_exactly_one_hot_from_the_margin(name, margin, dtype, k):
     lead = torch.tensor([-0.01, -1e-5, 0.0, 1e-5, 3.0, 1e5], dtype=dtype) + margin
     z = torch.zeros(k, 6, dtype=dtype)
     z[k // 2] = lead
@@ -187,7 +187,7 @@ def test_zeros_are_exact_in_a_block_of_easy_and_hard_columns(name, dtype):
 
 
 @maps
-def test_written_gradient(name):
+def test_gradient(name):
     function = ASSIGNMENTS[name].function
     generator = torch.Generator().manual_seed(1)
     z = 1.5 * torch.randn(6, 8, generator=generator, dtype=torch.float64)
@@ -226,7 +226,7 @@ def test_jacobian_product(name):
 
 
 @maps
-def test_out_may_be_the_logits_and_else_they_are_kept(name):
+def test_logits_are_overwritten_only_as_out(name):
     function = ASSIGNMENTS[name].function
     z = torch.randn(5, 4, generator=torch.Generator().manual_seed(2))
     before = z.clone()
@@ -247,7 +247,7 @@ def test_out_may_be_the_logits_and_else_they_are_kept(name):
 @pytest.mark.parametrize("spread", [0.03, 4.0, 30.0])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_blocks_with_few_or_many_one_hot_columns(name, dtype, spread, transposed):
-    """None, a third, nearly all; written elsewhere or in place."""
+    """Test none, a third and nearly all; into another tensor and in place."""
     generator = torch.Generator().manual_seed(2)
     z = spread * torch.randn(20, 300, generator=generator, dtype=dtype)
     z = z.t().contiguous().t() if transposed else z
@@ -265,7 +265,7 @@ def test_blocks_with_few_or_many_one_hot_columns(name, dtype, spread, transposed
         assert (value - expected_value).abs().max() < 8 * eps * size
 
 
-def test_descriptions():
+def test_names_and_critical_factors():
     assert {name: a.name for name, a in ASSIGNMENTS.items()} == {
         name: name for name in ("softmax", "entmax15", "sparsemax")
     }
@@ -276,8 +276,8 @@ def test_descriptions():
 
 @maps
 @pytest.mark.parametrize("k", [2, 5, 16])
-def test_the_critical_factor_is_the_slope_at_equal_responsibilities(name, k):
-    """It is that of softmax times as many clusters: the slope there is 1 / k."""
+def test_critical_factor_follows_from_the_jacobian(name, k):
+    """The factor is k times the slope at equal responsibilities (1 / k for softmax)."""
     r = torch.full((k, 1), 1 / k, dtype=torch.float64)
     vector = torch.zeros(k, 1, dtype=torch.float64)
     vector[:2, 0] = torch.tensor([1.0, -1.0])

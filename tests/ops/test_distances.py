@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from skrbf.ops.distances import (
-    distance_factors,
+    append_bias_column,
+    argmax_from_mask,
+    augmented_centers,
     inner_products,
-    nearest,
+    min_and_argmin,
     paired_products,
     paired_squared_distances,
-    places,
     relative_distances,
     squared_distances,
     squared_norms,
-    with_ones,
 )
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 4e-15}
@@ -91,7 +91,9 @@ def test_rows_are_not_written_to(layout, sparse_array, centers):
     shape=st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 9)),
 )
 @settings(max_examples=50, deadline=None, derandomize=True)
-def test_never_negative_and_nearly_zero_for_equal_points(seed, exponent, shape):
+def test_distances_are_not_negative_and_tiny_between_equal_points(
+    seed, exponent, shape
+):
     k, n, d = shape
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(n + k, d, generator=generator) + 10.0**exponent
@@ -135,17 +137,17 @@ def test_gradient_with_respect_to_centers(rng):
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 700])
-def test_places_of_ones(rng, k):
+def test_argmax_from_mask(rng, k):
     labels = rng.integers(k, size=500)
-    met = torch.from_numpy(np.eye(k, dtype=np.float32)[:, labels])
-    place, single = places(met)
-    assert single
-    np.testing.assert_array_equal(place, labels)
+    mask = torch.from_numpy(np.eye(k, dtype=np.float32)[:, labels])
+    index, is_unique = argmax_from_mask(mask)
+    assert is_unique
+    np.testing.assert_array_equal(index, labels)
     if k > 1:
-        met[(labels[0] + 1) % k, 0] = 1
-        place, single = places(met)
-        assert not single
-        np.testing.assert_array_equal(place[1:], labels[1:])
+        mask[(labels[0] + 1) % k, 0] = 1
+        index, is_unique = argmax_from_mask(mask)
+        assert not is_unique
+        np.testing.assert_array_equal(index[1:], labels[1:])
 
 
 @pytest.mark.parametrize("k", [2, 199, 200, 300])
@@ -158,15 +160,15 @@ def test_layout_of_dense_rows(rng, k, d):
         found = relative_distances(centers, rows, origin, -0.5)
         assert found.stride() == ((6, 1) if k < 200 else (1, k))
         expected = cdist(centers, rows, "sqeuclidean")
-        middle = torch.zeros_like(offset) if origin is None else origin
-        expected -= cdist(middle[None], rows, "sqeuclidean")
+        reference = torch.zeros_like(offset) if origin is None else origin
+        expected -= cdist(reference[None], rows, "sqeuclidean")
         np.testing.assert_allclose(found, -0.5 * expected, rtol=1e-13, atol=1e-11)
-        found = distance_factors(centers, origin, -0.5) @ with_ones(rows).t()
+        found = augmented_centers(centers, origin, -0.5) @ append_bias_column(rows).t()
         np.testing.assert_allclose(found, -0.5 * expected, rtol=1e-13, atol=1e-11)
 
 
 @pytest.mark.parametrize("k", [1, 20, 21])
-def test_paired_products_are_those_of_numpy(layout, sparse_array, rng, k):
+def test_paired_products_match_numpy(layout, sparse_array, rng, k):
     vectors = rng.normal(size=(k, sparse_array.shape[1]))
     labels = rng.integers(k, size=60)
     found = paired_products(
@@ -178,19 +180,19 @@ def test_paired_products_are_those_of_numpy(layout, sparse_array, rng, k):
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("shape", [(1, 5), (7, 30), (7, 9000), (300, 40)])
-def test_nearest_is_that_of_numpy(rng, shape, transposed):
+def test_min_and_argmin_match_numpy(rng, shape, transposed):
     distances = rng.normal(size=shape[::-1] if transposed else shape)
     distances = distances.T if transposed else distances
-    value, place = nearest(torch.from_numpy(distances.copy("K")))
+    value, index = min_and_argmin(torch.from_numpy(distances.copy("K")))
     np.testing.assert_array_equal(value, distances.min(0))
-    np.testing.assert_array_equal(place, distances.argmin(0))
-    assert place.dtype == torch.int64
+    np.testing.assert_array_equal(index, distances.argmin(0))
+    assert index.dtype == torch.int64
 
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("n", [3, 9000])
-def test_nearest_takes_the_first_of_equals(rng, n, transposed):
+def test_argmin_is_the_first_of_equals(rng, n, transposed):
     distances = rng.integers(0, 3, (6, n)).astype(np.float32)
     expected = distances.argmin(0)
     tensor = torch.from_numpy(distances.copy("F" if transposed else "C"))
-    np.testing.assert_array_equal(nearest(tensor)[1], expected)
+    np.testing.assert_array_equal(min_and_argmin(tensor)[1], expected)

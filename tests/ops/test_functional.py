@@ -1,4 +1,4 @@
-"""The public functions: rows first, against numpy, scipy and the engine's kernels."""
+"""Public functions, compared with numpy, scipy and the kernels of the engine."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def draw(*shape, seed=0):
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def test_there_are_few_public_names():
+def test_number_and_order_of_public_names():
     assert len(ops.__all__) <= 18
     assert sorted(ops.__all__) == ops.__all__ == ops.functional.__all__
     for name in ops.__all__:
@@ -32,7 +32,7 @@ def test_there_are_few_public_names():
 @dtypes
 @pytest.mark.parametrize("origin", [0.0, 1e4])
 def test_squared_distances_far_from_the_origin(layout, sparse_array, dtype, origin):
-    """No worse than the rounding of the data. Sparse rows are not far from it."""
+    """The error is that of rounding the data. Sparse rows are not shifted."""
     if layout is not torch.from_numpy:
         origin = 0.0
     rows = layout(sparse_array + origin).to(dtype)
@@ -58,7 +58,7 @@ def test_squared_distances_far_from_the_origin(layout, sparse_array, dtype, orig
     seed=st.integers(0, 999),
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_maps_are_those_of_the_engine(name, dtype, k, n, size, seed):
+def test_maps_match_the_kernels(name, dtype, k, n, size, seed):
     z = (draw(n, k, seed=seed) * 10.0**size).to(dtype)
     expected = ASSIGNMENTS[name].function(z.t().double())[0].t()
     atol = 1e-5 if dtype == torch.float32 else 1e-11  # of the library
@@ -94,14 +94,14 @@ def test_responsibilities_at_any_temperature(name, dtype):
 
 
 @maps
-def test_responsibilities_are_those_of_the_layer(name):
+def test_responsibilities_match_the_layer(name):
     rows, centers = draw(30, 3), draw(5, 3)
     found = ops.responsibilities(ops.squared_distances(rows, centers), 0.9, name)
     layer = SoftAssignment(centers, 0.9, name)
     torch.testing.assert_close(found, layer(rows).detach())
 
 
-def test_bad_arguments_are_named():
+def test_invalid_arguments_raise():
     d = torch.ones(2, 3)
     with pytest.raises(ValueError, match=r"assignment must be one of .*'sparsemax'"):
         ops.responsibilities(d, 1.0, "hard")
@@ -114,7 +114,7 @@ def test_bad_arguments_are_named():
 
 @pytest.mark.parametrize("shape", [(), (5, 1), (5, 3)])
 @pytest.mark.parametrize("origin", [0.0, 1e5])
-def test_gaussian_rbf_is_the_layer(shape, origin):
+def test_gaussian_rbf_matches_the_layer(shape, origin):
     rows, centers, widths = draw(30, 3), draw(5, 3), draw(*shape).abs() + 0.5
     expected = RBFLayer(centers, widths)(rows).detach()
     found = ops.gaussian_rbf(rows + origin, centers + origin, widths)
@@ -127,7 +127,7 @@ def test_gaussian_rbf_is_the_layer(shape, origin):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_sums_of_batches_make_the_means(layout, sparse_array, weighted):
+def test_means_from_sums_of_batches(layout, sparse_array, weighted):
     n, k = len(sparse_array), 4
     r = torch.softmax(draw(n, k), 1)
     weight = draw(n).abs() if weighted else None
@@ -142,7 +142,7 @@ def test_sums_of_batches_make_the_means(layout, sparse_array, weighted):
     np.testing.assert_allclose(ops.cluster_means(*sums, fallback), expected)
 
 
-def test_a_cluster_without_weight_keeps_its_center():
+def test_cluster_without_weight_keeps_its_center():
     rows, fallback = draw(10, 2).requires_grad_(), draw(3, 2)
     r = torch.zeros(10, 3, dtype=torch.float64)
     r[:, 1] = 1.0
@@ -152,8 +152,8 @@ def test_a_cluster_without_weight_keeps_its_center():
     torch.testing.assert_close(rows.grad, torch.full_like(rows.grad, 0.1))
 
 
-def test_k_means_out_of_public_functions():
-    """From the seeds to the fixed point: that of scikit-learn from the same start."""
+def test_kmeans_from_public_functions():
+    """K-means from public functions reaches the fixed point of scikit-learn."""
     X, _ = make_blobs(300, 4, centers=5, random_state=0)
     rows = torch.from_numpy(X)
     start = rows[ops.kmeans_plusplus(rows, 5, torch.Generator().manual_seed(0))]
@@ -167,7 +167,7 @@ def test_k_means_out_of_public_functions():
     assert float(ops.distance_loss(d, r).sum()) == pytest.approx(expected.inertia_)
 
 
-def test_seeds_are_never_rows_without_weight():
+def test_rows_without_weight_are_never_chosen():
     rows, weight = draw(40, 3), (torch.arange(40) % 4 == 0).double()
     for seed in range(5):
         generator = torch.Generator().manual_seed(seed)
@@ -178,7 +178,7 @@ def test_seeds_are_never_rows_without_weight():
         assert (chosen % 4 == 0).all()
 
 
-def test_losses_are_their_definitions():
+def test_losses_match_their_definitions():
     codes, centers = draw(12, 3), draw(4, 3)
     d = ops.squared_distances(codes, centers)
     r = ops.softmax(-d)

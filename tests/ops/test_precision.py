@@ -1,4 +1,4 @@
-"""Half precision, autocast and empty batches: the same for all functions."""
+"""Half precision, autocast and empty batches, for all functions of ops."""
 
 import inspect
 import pkgutil
@@ -22,7 +22,7 @@ K, D, N, Q = 5, 3, 12, 4
 
 
 def functions(module):
-    """Functions that a module defines, without those for its own use."""
+    """Public functions that a module defines, by name."""
     return {
         name: function
         for name, function in vars(module).items()
@@ -44,7 +44,7 @@ laws = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 def draws(n, seed=0):
-    """Arguments by their name: numbers that all precisions have."""
+    """Arguments by name, exact in every precision."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -101,7 +101,7 @@ class Table:
 
 
 def rows_first(function, *names):
-    """A public function of such arguments, those with a row in each column turned."""
+    """Apply a public function to the arguments, blocks (k, n) transposed."""
     turned = {"z", "distances", "r"}
     return lambda a: function(*(a[n].t() if n in turned else a[n] for n in names))
 
@@ -163,8 +163,8 @@ SLOPED = {
     "relative_distances of many centers": lambda a: kernels.relative_distances(
         a["centers"].repeat(50, 1), a["rows"]
     ),
-    "distance_factors": each(kernels.distance_factors, "centers"),
-    "with_ones": each(kernels.with_ones, "rows"),
+    "augmented_centers": each(kernels.augmented_centers, "centers"),
+    "append_bias_column": each(kernels.append_bias_column, "rows"),
     "paired_squared_distances": lambda a: kernels.paired_squared_distances(
         a["centers"], a["rows"], labels(a)
     ),
@@ -201,7 +201,7 @@ SLOPED = {
         a["rows"], labels(a), a["weight"], K
     ),
     "one_hot_totals": lambda a: kernels.one_hot_totals(a["rows"], labels(a), None, K),
-    "running_sums": each(kernels.running_sums, "rows"),
+    "deterministic_cumsum": each(kernels.deterministic_cumsum, "rows"),
     "running_means": each(
         kernels.running_means, "centers", "mass", "rows", "r", "weight"
     ),
@@ -210,11 +210,11 @@ SLOPED = {
     "shrink_and_perturb": lambda a: kernels.shrink_and_perturb(
         a["rows"], a["rows"], 0.25
     ),
-    "add": lambda a: kernels.add(
+    "add_statistics": lambda a: kernels.add_statistics(
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]),
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]),
     ),
-    "centers": lambda a: kernels.centers(
+    "weighted_means": lambda a: kernels.weighted_means(
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]), a["centers"]
     ),
     **{
@@ -232,8 +232,8 @@ SLOPED = {
 }
 FLAT = {
     **PUBLIC_FLAT,
-    "nearest": lambda a: kernels.nearest(a["distances"].clone()),
-    "places": lambda a: kernels.places(
+    "min_and_argmin": lambda a: kernels.min_and_argmin(a["distances"].clone()),
+    "argmax_from_mask": lambda a: kernels.argmax_from_mask(
         torch.nn.functional.one_hot(labels(a), K).t().to(a["rows"])
     ),
     "assign_codes": lambda a: kernels.assign_codes(
@@ -251,8 +251,8 @@ FLAT = {
     "cross_entropy": lambda a: kernels.cross_entropy(
         a["out"], labels(a, Q), a["weight"], smoothing=0.125
     ),
-    "row_keys": each(kernels.row_keys, "rows"),
-    "row_projections": each(kernels.row_projections, "rows"),
+    "hash_rows": each(kernels.hash_rows, "rows"),
+    "sort_keys": each(kernels.sort_keys, "rows"),
     "spread": lambda a: torch.tensor(
         kernels.spread(a["rows"], a["weight"]), dtype=torch.float64
     ),
@@ -275,7 +275,9 @@ CHOOSING = {
     "kmeans_plusplus": lambda a: kernels.kmeans_plusplus(
         Table(a["rows"]), a["weight"], 4, torch.Generator().manual_seed(0), a["rows"][0]
     ),
-    "spread_rows": lambda a: kernels.spread_rows(a["rows"], a["weight"], 4, 2),
+    "quasi_random_kmeans_plusplus": lambda a: kernels.quasi_random_kmeans_plusplus(
+        a["rows"], a["weight"], 4, 2
+    ),
     "random_rows": lambda a: kernels.random_rows(
         len(a["rows"]), a["weight"], 4, torch.Generator().manual_seed(0)
     ),
@@ -291,7 +293,7 @@ def tensors(result):
 
 
 def loss(results):
-    """A number that depends on all results, with slopes that all precisions have."""
+    """Scalar that depends on all results, with slopes exact in every precision."""
     return sum(
         (one.double() * (torch.arange(one.numel()) % 4 + 1).view(one.shape)).sum()
         for one in results
@@ -300,7 +302,7 @@ def loss(results):
 
 
 def close(found, expected, dtype):
-    """Equal to what float32 gives, rounded: but for one more rounding of that."""
+    """Compare with the rounded float32 result, up to one more rounding."""
     eps = torch.finfo(dtype).eps
     exact = found.dtype not in HALF
     torch.testing.assert_close(
@@ -318,7 +320,7 @@ def slopes(function, arguments):
     return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
 
 
-def test_every_function_is_tried():
+def test_all_functions_are_tested():
     tried = {name.split(" ")[0].rstrip(",") for name in ALL}
     tried |= {f"{name}_loss" for name in CENTERING_LOSSES}
     of_numbers = {
@@ -335,7 +337,7 @@ def test_every_function_is_tried():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, *HALF], ids=str)
 @pytest.mark.parametrize("name", PUBLIC)
-def test_public_functions_keep_their_arguments(name, dtype):
+def test_public_functions_do_not_overwrite_arguments(name, dtype):
     arguments = {key: one.to(dtype) for key, one in draws(N).items()}
     before = {key: one.clone() for key, one in arguments.items()}
     PUBLIC[name](arguments)
@@ -345,7 +347,7 @@ def test_public_functions_keep_their_arguments(name, dtype):
 
 @half
 @pytest.mark.parametrize("name", ALL)
-def test_half_precision_is_that_of_single_rounded(name, dtype):
+def test_half_precision_is_rounded_single_precision(name, dtype):
     arguments = draws(N)
     expected = tensors(ALL[name](arguments))
     cast = {key: one.to(dtype) for key, one in arguments.items()}
@@ -360,7 +362,7 @@ def test_half_precision_is_that_of_single_rounded(name, dtype):
 
 @half
 @pytest.mark.parametrize("name", SLOPED)
-def test_half_precision_has_the_gradients_of_single_rounded(name, dtype):
+def test_half_precision_gradients_are_rounded_single_precision(name, dtype):
     arguments = draws(N)
     expected = slopes(SLOPED[name], arguments)
     cast = {key: one.to(dtype) for key, one in arguments.items()}
@@ -409,7 +411,7 @@ def test_gradients_under_autocast(name, dtype, backward_inside):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, *HALF], ids=str)
 @pytest.mark.parametrize("name", [*SLOPED, *FLAT])
-def test_a_batch_may_be_empty(name, dtype):
+def test_empty_batch(name, dtype):
     function = {**SLOPED, **FLAT}[name]
     full = tensors(function({key: one.to(dtype) for key, one in draws(N).items()}))
     leaves = {
@@ -489,8 +491,8 @@ def test_sparse_rows_in_half_precision(csr, sparse_array, dtype, function):
 
 
 @half
-def test_sums_are_longer_than_half_precision_can_count(dtype):
-    """More rows and clusters than half precision has whole numbers."""
+def test_sums_beyond_the_integers_of_half_precision(dtype):
+    """Use more rows and clusters than half precision has exact integers."""
     n = 5000
     rows = torch.ones(n, 1, dtype=dtype)
     chosen = torch.arange(n) % 2
@@ -499,15 +501,15 @@ def test_sums_are_longer_than_half_precision_can_count(dtype):
     assert torch.equal(weights, torch.full((2,), 2500.0).to(dtype))
     assert torch.equal(totals[:, 0], weights)
     labels = torch.arange(n).flip(0)
-    met = torch.zeros(n, n, dtype=dtype).scatter_(0, labels[None], 1.0)
-    place, single = kernels.places(met)
-    assert single
-    assert torch.equal(place, labels)
-    assert torch.equal(kernels.nearest(1 - met)[1], labels)
+    mask = torch.zeros(n, n, dtype=dtype).scatter_(0, labels[None], 1.0)
+    index, is_unique = kernels.argmax_from_mask(mask)
+    assert is_unique
+    assert torch.equal(index, labels)
+    assert torch.equal(kernels.min_and_argmin(1 - mask)[1], labels)
 
 
 @half
-def test_a_result_has_the_dtype_that_is_asked_for(dtype):
+def test_result_has_the_requested_dtype(dtype):
     a = {key: one.to(dtype) for key, one in draws(N).items()}
     for accumulate in (torch.float32, torch.float64):
         found = kernels.soft_statistics(
@@ -519,12 +521,14 @@ def test_a_result_has_the_dtype_that_is_asked_for(dtype):
             a["centers"], a["rows"], labels(a), accumulate
         )
         assert found.dtype == accumulate
-        assert kernels.running_sums(a["rows"], 0, accumulate).dtype == accumulate
+        assert (
+            kernels.deterministic_cumsum(a["rows"], 0, accumulate).dtype == accumulate
+        )
 
 
 @half
-def test_mixed_precision_is_the_greater(dtype):
-    """Such as codes from a network under autocast, with centers in float32."""
+def test_mixed_precision_gives_the_higher_one(dtype):
+    """Test codes in half precision, as under autocast, with centers in float32."""
     a = draws(N)
     expected = kernels.squared_distances(a["centers"], a["rows"])
     found = kernels.squared_distances(a["centers"], a["rows"].to(dtype))
@@ -549,8 +553,8 @@ def test_leading_eigenpair_in_half_precision(dtype):
     torch.testing.assert_close(found.float(), value, rtol=4 * eps, atol=0)
 
 
-def test_other_precisions_pass_through():
-    """The very same arguments and result, so the same bits, at hardly any cost."""
+def test_full_precision_passes_other_dtypes_through():
+    """Arguments and result are passed on as the same objects."""
     seen = []
 
     @full_precision

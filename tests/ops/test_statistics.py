@@ -7,14 +7,14 @@ import torch
 from skrbf.ops.assignment import softmax
 from skrbf.ops.statistics import (
     ClusterStatistics,
-    add,
-    centers,
+    add_statistics,
+    deterministic_cumsum,
     label_sums,
     label_totals,
     one_hot_totals,
-    running_sums,
     soft_statistics,
     weight_sums,
+    weighted_means,
     weighted_sums,
 )
 
@@ -44,7 +44,7 @@ def test_matches_numpy(layout, problem, weighted):
 
 
 @pytest.mark.parametrize("accumulate", [torch.float32, torch.float64])
-def test_accumulates_in_the_dtype_asked_for(problem, accumulate):
+def test_result_has_the_accumulating_dtype(problem, accumulate):
     r, array, weight, objective = problem
     found = soft_statistics(
         r.float(),
@@ -56,7 +56,7 @@ def test_accumulates_in_the_dtype_asked_for(problem, accumulate):
     assert {part.dtype for part in found} == {accumulate}
 
 
-def test_the_sum_over_chunks_is_the_whole(problem):
+def test_statistics_of_chunks_add_up(problem):
     r, array, weight, objective = problem
     rows = torch.from_numpy(array)
     whole = soft_statistics(r, rows, weight, objective)
@@ -67,12 +67,12 @@ def test_the_sum_over_chunks_is_the_whole(problem):
     ]
     total = parts[0]
     for part in parts[1:]:
-        total = add(total, part)
+        total = add_statistics(total, part)
     for found, expected in zip(total, whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-14)
 
 
-def test_integer_weights_are_repetitions(problem):
+def test_integer_weights_equal_repeated_rows(problem):
     r, array, _, objective = problem
     rows, times = torch.from_numpy(array), torch.arange(60) % 3
     weighted = soft_statistics(r, rows, times, objective)
@@ -87,24 +87,24 @@ def test_float64_sums_keep_what_float32_loses():
     many = ClusterStatistics(
         *(torch.full_like(part, 2.0**24) for part in soft_statistics(*block))
     )
-    assert add(many, soft_statistics(*block)).weight.item() == 2.0**24 + 1
+    assert add_statistics(many, soft_statistics(*block)).weight.item() == 2.0**24 + 1
 
 
-def test_centers_are_weighted_means_and_empty_ones_stay():
+def test_weighted_means_and_fallback_of_empty_clusters():
     statistics = ClusterStatistics(
         torch.tensor([4.0, 0.0, 1e-300], dtype=torch.float64),
         torch.tensor([[2.0, 6.0], [0.0, 0.0], [3e-300, 0.0]], dtype=torch.float64),
         torch.tensor(0.0, dtype=torch.float64),
     )
     fallback = torch.tensor([[9.0, 9.0], [7.0, 8.0], [9.0, 9.0]])
-    found = centers(statistics, fallback)
+    found = weighted_means(statistics, fallback)
     assert found.dtype == torch.float32
     assert found.tolist() == [[0.5, 1.5], [7.0, 8.0], [3.0, 0.0]]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_label_sums_are_those_of_numpy(layout, sparse_array, rng, weighted):
-    labels = rng.integers(0, 5, 60)  # 5 is never met
+def test_label_sums_match_numpy(layout, sparse_array, rng, weighted):
+    labels = rng.integers(0, 5, 60)  # label 5 is absent
     weight = rng.random(60) if weighted else np.ones(60)
     one_hot = np.eye(6)[labels] * weight[:, None]
     weights, totals = label_sums(
@@ -117,34 +117,32 @@ def test_label_sums_are_those_of_numpy(layout, sparse_array, rng, weighted):
     np.testing.assert_allclose(totals, one_hot.T @ sparse_array, atol=1e-13)
 
 
-def test_sums_of_one_order_are_those_of_numpy(rng):
-    labels, share = rng.integers(0, 5, 60), rng.normal(size=60)
+def test_deterministic_sums_match_numpy(rng):
+    labels, weight = rng.integers(0, 5, 60), rng.normal(size=60)
     counts = weight_sums(torch.from_numpy(labels), None, 7)
     np.testing.assert_array_equal(counts, np.bincount(labels, minlength=7))
-    found = weight_sums(torch.from_numpy(labels), torch.from_numpy(share), 7)
-    np.testing.assert_allclose(found, np.bincount(labels, share, 7), atol=1e-14)
+    found = weight_sums(torch.from_numpy(labels), torch.from_numpy(weight), 7)
+    np.testing.assert_allclose(found, np.bincount(labels, weight, 7), atol=1e-14)
     table = rng.normal(size=(4, 9)).astype(np.float32)
     for axis in (0, 1):
-        sums = running_sums(torch.from_numpy(table), axis, torch.float64)
+        sums = deterministic_cumsum(torch.from_numpy(table), axis, torch.float64)
         np.testing.assert_allclose(sums, np.cumsum(table, axis, dtype=np.float64))
-    assert running_sums(torch.from_numpy(table), 1).dtype == torch.float32
+    assert deterministic_cumsum(torch.from_numpy(table), 1).dtype == torch.float32
 
 
 @pytest.mark.parametrize("function", [label_totals, one_hot_totals])
-def test_label_totals_of_coefficients_of_either_sign(
-    layout, sparse_array, rng, function
-):
-    labels, share = rng.integers(0, 5, 60), rng.normal(size=60)
+def test_label_totals_with_negative_weights(layout, sparse_array, rng, function):
+    labels, weight = rng.integers(0, 5, 60), rng.normal(size=60)
     found = function(
-        layout(sparse_array), torch.from_numpy(labels), torch.from_numpy(share), 6
+        layout(sparse_array), torch.from_numpy(labels), torch.from_numpy(weight), 6
     )
-    expected = (np.eye(6)[labels] * share[:, None]).T @ sparse_array
+    expected = (np.eye(6)[labels] * weight[:, None]).T @ sparse_array
     np.testing.assert_allclose(found, expected, atol=1e-13)
 
 
 @pytest.mark.parametrize("d", [1, 3, 4, 15, 16, 17])
 @pytest.mark.parametrize("n", [20, 1500])
-def test_label_sums_of_every_width(rng, n, d):
+def test_label_sums_of_narrow_and_wide_rows(rng, n, d):
     rows, labels = rng.normal(size=(n, d)), rng.integers(0, 4, n)
     weights, totals = label_sums(
         torch.from_numpy(rows), torch.from_numpy(labels), None, 4
@@ -156,7 +154,7 @@ def test_label_sums_of_every_width(rng, n, d):
 
 @pytest.mark.parametrize(("k", "d"), [(3, 2), (8, 2), (64, 15), (64, 16)])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_narrow_and_wide_products_are_the_same(rng, k, d, transposed):
+def test_weighted_sums_of_narrow_and_wide_rows(rng, k, d, transposed):
     r, rows = rng.random((k, 50)), rng.normal(size=(50, d))
     block = torch.from_numpy(r)
     block = block.t().contiguous().t() if transposed else block

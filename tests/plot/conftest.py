@@ -1,4 +1,4 @@
-"""Figures that nobody sees, closed after each test."""
+"""Figures without a window, closed after each test."""
 
 import matplotlib
 import matplotlib.pyplot as plt

@@ -1,4 +1,4 @@
-"""How centers part as the temperature falls."""
+"""AnnealingPathDisplay."""
 
 import itertools
 
@@ -27,7 +27,7 @@ def display(assignment):
     )
 
 
-def test_from_one_place_to_k_means(display, reference):
+def test_path_from_coincident_centers_to_kmeans(display, reference):
     assert_allclose(display.centers[0], np.tile(X.mean(0), (3, 1)), atol=1e-3)
     assert display.n_effective[0] == pytest.approx(1, abs=1e-3)
     assert display.inertias[0] == pytest.approx(1, abs=1e-3)
@@ -39,7 +39,7 @@ def test_from_one_place_to_k_means(display, reference):
     )
 
 
-def test_every_point_of_the_curves(display, reference, assignment):
+def test_curves_match_their_definitions(display, reference, assignment):
     scatter = ((X - X.mean(0)) ** 2).sum()
     unit = 2 * reference.largest_variance(X)
     for t, centers, n_effective, inertia, objective in zip(
@@ -63,7 +63,7 @@ def test_every_point_of_the_curves(display, reference, assignment):
         assert objective == pytest.approx(energy / scatter, abs=1e-6)
 
 
-def test_centers_part_at_the_critical_temperature(reference):
+def test_centers_separate_at_the_critical_temperature(reference):
     found = AnnealingPathDisplay.from_estimator(
         SoftKMeans(3), X, temperatures=[1.05, 0.95]
     )
@@ -77,7 +77,7 @@ def test_centers_part_at_the_critical_temperature(reference):
     assert sparse.critical_temperature == pytest.approx(2)
 
 
-def test_what_is_drawn(display):
+def test_lines_show_the_attributes(display):
     assert_array_equal(display.temperatures, [3.5, *TEMPERATURES])
     top, middle, bottom = display.axes_
     lines = [*top.lines[:3], middle.lines[0], *bottom.lines[:2]]
@@ -99,21 +99,21 @@ def test_what_is_drawn(display):
     assert names == ["inertia", "objective"]
 
 
-def test_the_direction_is_that_of_the_centers(display):
+def test_direction_is_the_main_axis_of_the_centers(display):
     last = display.centers[-1] - display.centers[-1].mean(0)
     most = np.linalg.eigvalsh(last.T @ last)[-1]
     assert ((last @ display.direction) ** 2).sum() == pytest.approx(most)
 
 
 @pytest.mark.parametrize("name", ["blobs", "uneven", "uniform", "wine"])
-def test_the_direction_has_a_sign(make_data, name):
+def test_sign_of_the_direction(make_data, name):
     found = AnnealingPathDisplay.from_estimator(
         SoftKMeans(3), make_data(name, 100), temperatures=[0.5, 0.1]
     )
     assert found.direction[np.abs(found.direction).argmax()] > 0
 
 
-def test_each_center_keeps_its_curve(make_data):
+def test_curves_follow_their_centers(make_data):
     found = AnnealingPathDisplay.from_estimator(
         SoftKMeans(4), make_data("blobs", 150), temperatures=np.geomspace(1.2, 0.05, 8)
     )
@@ -129,7 +129,7 @@ def marks(display):
     return {line.get_label(): line.get_xdata()[0] for line in lines}
 
 
-def test_temperatures_that_have_a_name(reference):
+def test_marks_critical_and_chosen_temperature(reference):
     model = SoftKMeans(3).fit(X)
     before = dict(vars(model))
     found = AnnealingPathDisplay.from_estimator(model, X, temperatures=TEMPERATURES)
@@ -142,12 +142,12 @@ def test_temperatures_that_have_a_name(reference):
     assert marks(
         AnnealingPathDisplay.from_estimator(SoftKMeans(3), X, temperatures=TEMPERATURES)
     ) == {"critical temperature": pytest.approx(1)}
-    # A line that would be beside the curves is none.
+    # A mark outside the curves is not drawn.
     hot = AnnealingPathDisplay.from_estimator(model, X, temperatures=[0.9, 0.3])
     assert marks(hot) == {}
 
 
-def test_temperatures_by_default():
+def test_default_temperatures():
     found = AnnealingPathDisplay.from_estimator(
         SoftKMeans(4, assignment="entmax15"), X[::5]
     )
@@ -184,13 +184,13 @@ def test_data_frames_and_lists():
 
 
 @pytest.mark.parametrize("temperatures", [[], [0.1, 0], [-1.0], [[0.1]], 0.1])
-def test_temperatures_without_a_logarithm(temperatures):
-    with pytest.raises(ValueError, match="temperatures should be"):
+def test_invalid_temperatures_raise(temperatures):
+    with pytest.raises(ValueError, match="temperatures must be"):
         AnnealingPathDisplay.from_estimator(SoftKMeans(2), X, temperatures=temperatures)
 
 
-def test_rows_that_are_all_the_same_have_no_path():
-    with pytest.raises(ValueError, match="all the same"):
+def test_equal_samples_raise():
+    with pytest.raises(ValueError, match="All samples in X are equal"):
         AnnealingPathDisplay.from_estimator(SoftKMeans(1), np.ones((5, 2)))
 
 

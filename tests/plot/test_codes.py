@@ -1,4 +1,4 @@
-"""Codes in two dimensions."""
+"""CodesDisplay."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from skrbf import DeepCenteringClustering
 from skrbf.plot import CodesDisplay
 
-# The networks of these pictures are hardly trained, and say so.
+# The networks of these displays are hardly trained, and warn.
 pytestmark = pytest.mark.filterwarnings("ignore:In its last epoch the network")
 
 X, y = load_iris(return_X_y=True)
@@ -27,7 +27,7 @@ def deep(n_components):
     ).fit(X)
 
 
-def test_the_plane_of_largest_variance():
+def test_projects_on_the_plane_of_largest_variance():
     model = deep(4)
     display = CodesDisplay.from_estimator(model, X)
     codes = model.transform(X)
@@ -43,7 +43,7 @@ def test_the_plane_of_largest_variance():
     assert f"{values[-2] / values.sum():.0%}" in display.ax_.get_ylabel()
 
 
-def test_two_codes_are_drawn_as_they_are():
+def test_two_components_are_not_projected():
     model = deep(2)
     display = CodesDisplay.from_estimator(model, X)
     assert_array_equal(display.rows_.get_offsets(), model.transform(X))
@@ -52,7 +52,7 @@ def test_two_codes_are_drawn_as_they_are():
 
 
 @pytest.mark.parametrize("given", [None, NAMES[y]])
-def test_colors_are_those_of_the_legend(given):
+def test_colors_match_the_legend(given):
     model = deep(2)
     display = CodesDisplay.from_estimator(model, X, given)
     expected = model.labels_ if given is None else given
@@ -68,14 +68,14 @@ def test_colors_are_those_of_the_legend(given):
     assert_allclose(colors, [color_of[str(name)] for name in expected])
 
 
-def test_many_names_have_no_legend():
+def test_many_labels_have_no_legend():
     display = CodesDisplay.from_estimator(deep(2), X, np.arange(150) % 11)
     assert display.ax_.get_legend() is None
     assert len(np.unique(display.rows_.get_facecolors(), axis=0)) == 10
 
 
-def test_rows_that_are_alike_span_no_plane():
-    with pytest.raises(ValueError, match="all rows are the same"):
+def test_equal_codes_raise():
+    with pytest.raises(ValueError, match="all samples are equal"):
         CodesDisplay.from_estimator(deep(3), X[:1])
     assert CodesDisplay.from_estimator(deep(2), X[:1]).codes.shape == (1, 2)
 
@@ -87,11 +87,11 @@ def test_pandas_output():
     assert_array_equal(frames.rows_.get_offsets(), expected)
 
 
-def test_classes_of_other_rows():
+def test_wrong_number_of_classes_raises():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         CodesDisplay.from_estimator(deep(2), X, np.arange(30))
 
 
-def test_one_code_spans_no_plane():
+def test_one_component_raises():
     with pytest.raises(ValueError, match="n_components=2"):
         CodesDisplay.from_estimator(deep(1), X)

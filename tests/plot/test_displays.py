@@ -1,4 +1,4 @@
-"""What all displays promise."""
+"""Behavior that all displays share."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from skrbf.plot import (
     TrainingHistoryDisplay,
 )
 
-# The networks of these pictures are hardly trained, and say so.
+# The networks of these displays are hardly trained, and warn.
 pytestmark = pytest.mark.filterwarnings("ignore:In its last epoch the network")
 
 RNG = np.random.default_rng(0)
@@ -56,7 +56,7 @@ classes = pytest.mark.parametrize("name", skrbf.plot.__all__)
 
 
 @every
-def test_a_figure_of_its_own(draw):
+def test_draws_in_a_new_figure(draw):
     settings = dict(matplotlib.rcParams)
     display = draw()
     assert plt.get_fignums() == [display.figure_.number]
@@ -66,14 +66,14 @@ def test_a_figure_of_its_own(draw):
 
 
 @every
-def test_in_the_place_of_given_axes(draw):
+def test_draws_in_given_axes(draw):
     figure, (left, right) = plt.subplots(1, 2, layout="constrained")
     display = draw(ax=right)
     assert display.ax_ is right
     assert display.figure_ is figure
     assert plt.get_fignums() == [figure.number]
     figure.canvas.draw()
-    # All that was drawn is to the right of what was there.
+    # Everything drawn is to the right of the left axes.
     border = left.get_window_extent().x1
     others = [axis for axis in figure.axes if axis is not left]
     assert all(axis.get_window_extent().x0 > border for axis in others)
@@ -82,7 +82,7 @@ def test_in_the_place_of_given_axes(draw):
 
 
 @every
-def test_drawn_again(draw):
+def test_draws_again_in_a_new_figure(draw):
     display = draw()
     first = display.figure_
     assert display.plot() is display
@@ -90,7 +90,7 @@ def test_drawn_again(draw):
 
 
 @pytest.mark.parametrize("draw", [DRAWN["annealing"], DRAWN["history"]])
-def test_panels_need_a_place_in_a_grid(draw):
+def test_panels_need_axes_of_a_grid(draw):
     ax = plt.figure().add_axes([0, 0, 1, 1])
     with pytest.raises(ValueError, match="add_subplot"):
         draw(ax=ax)
@@ -126,8 +126,8 @@ def test_import_loads_no_matplotlib():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_styles_may_have_their_short_names():
-    """Those of matplotlib, which are refused beside the long ones."""
+def test_style_properties_may_have_short_names():
+    """Short names of matplotlib, which raises if both names are given."""
     history = DRAWN["history"](line_kwargs={"lw": 3, "c": "r"})
     assert {line.get_linewidth() for line in history.lines_} == {3}
     assert {line.get_color() for line in history.lines_} == {"r"}
@@ -163,8 +163,8 @@ def test_drawing_uses_no_global_random_numbers():
 
 
 @pytest.mark.parametrize("prototypes", [[], [-1], [99], [0.5], [True, False], 1])
-def test_prototypes_that_are_none(prototypes):
-    with pytest.raises(ValueError, match="prototypes should be integers from 0 to"):
+def test_invalid_prototypes_raise(prototypes):
+    with pytest.raises(ValueError, match="prototypes must be integers from 0 to"):
         PrototypesDisplay.from_estimator(
             soft(), image_shape=np.array([1, 2]), prototypes=prototypes
         )

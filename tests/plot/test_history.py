@@ -1,4 +1,4 @@
-"""How a fit went."""
+"""TrainingHistoryDisplay."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_curves_and_phases(fitted, usual):
             assert [band.get_facecolor() for band in behind] == [color_of[phase]]
 
 
-def test_quantities_that_are_asked_for():
+def test_chosen_quantities():
     model = deep()
     display = TrainingHistoryDisplay.from_estimator(
         model, quantities=["code_variance"], line_kwargs={"color": "r"}
@@ -83,31 +83,31 @@ def test_quantities_that_are_asked_for():
 
 
 @pytest.mark.parametrize("name", ["accuracy", "phase"])
-def test_quantities_that_are_not_there(name):
+def test_unknown_quantities_raise(name):
     with pytest.raises(ValueError, match=rf"'{name}' is not in history_.*objective"):
         TrainingHistoryDisplay.from_estimator(soft(), quantities=[name])
 
 
 @pytest.mark.parametrize("quantities", ["objective", []])
-def test_quantities_are_a_list(quantities):
-    with pytest.raises(ValueError, match=r"some of .*'objective'.*in a list"):
+def test_quantities_must_be_a_list(quantities):
+    with pytest.raises(ValueError, match=r"must be a list of names from .*'objective'"):
         TrainingHistoryDisplay.from_estimator(soft(), quantities=quantities)
 
 
-def test_a_number_of_clusters_is_whole():
+def test_counts_have_integer_ticks():
     display = TrainingHistoryDisplay.from_estimator(soft())
     ticks = display.axes_[1].get_yticks()
     assert display.axes_[1].get_ylabel().startswith("number")
     assert_array_equal(ticks, ticks.round())
 
 
-def test_what_was_never_measured_is_an_empty_panel():
+def test_nan_quantity_is_an_empty_panel():
     history = {"phase": ["a", "a"], "score": [np.nan, np.nan]}
     display = TrainingHistoryDisplay(history=history, quantities=["score"]).plot()
     assert np.isnan(display.lines_[0].get_ydata()).all()
 
 
-def test_no_step():
+def test_empty_history_raises():
     model = DeepCenteringClustering(
         3, hidden_layer_sizes=(8,), pretrain_epochs=0, max_iter=0, random_state=0
     ).fit(X)
@@ -115,7 +115,7 @@ def test_no_step():
         TrainingHistoryDisplay.from_estimator(model)
 
 
-def test_what_falls_to_zero_stands_on_it():
+def test_axis_starts_at_zero_if_a_value_is_zero():
     history = {"phase": ["a"] * 3, "share": [0.5, 0.0, 0.0], "loss": [9.0, 8.0, 7.0]}
     display = TrainingHistoryDisplay(history=history, quantities=["share", "loss"])
     display.plot()

@@ -90,7 +90,7 @@ def test_responsibilities_of_any_rows(model, kind):
 
 
 @containers
-def test_codes_and_annealing_of_any_rows(kind):
+def test_codes_and_annealing_accept_any_container(kind):
     rows = CONTAINERS[kind](X)
     model = MODELS["deep"].fit(rows)
     assert CodesDisplay.from_estimator(model, rows).codes.shape == (150, 2)
@@ -103,7 +103,7 @@ def test_codes_and_annealing_of_any_rows(kind):
 
 
 @classes
-def test_classes_of_any_kind(given):
+def test_any_container_of_classes(given):
     is_tensor = isinstance(given, torch.Tensor)
     flat = np.asarray(given.tolist() if is_tensor else given).reshape(-1)
     net = MODELS["net"].fit(X[:, :2], given if is_tensor else flat)
@@ -120,7 +120,7 @@ def test_classes_of_any_kind(given):
 
 
 @pytest.mark.parametrize("missing", [None, np.nan])
-def test_rows_without_a_class_are_a_class_of_codes(missing):
+def test_missing_labels_are_a_class_of_codes(missing):
     given = np.where(y == 0, missing, np.array(["b", "c", "a"], dtype=object)[y])
     drawn = CodesDisplay.from_estimator(MODELS["deep"].fit(X), X, given)
     texts = [text.get_text() for text in drawn.ax_.get_legend().get_texts()]
@@ -139,7 +139,7 @@ def test_rows_without_a_class_are_a_class_of_codes(missing):
         (1, "1d array"),
     ],
 )
-def test_classes_that_are_none(given, message):
+def test_invalid_classes_raise(given, message):
     net, deep = MODELS["net"].fit(X[:, :2], y), MODELS["deep"].fit(X)
     with pytest.raises(ValueError, match=message):
         ResponsibilitiesDisplay.from_estimator(net, X[:, :2], given)
@@ -155,9 +155,9 @@ def test_classes_that_are_none(given, message):
         y + 0.5,
     ],
 )
-def test_classes_that_a_network_does_not_know(given):
+def test_unknown_classes_raise(given):
     net = MODELS["net"].fit(X[:, :2], y)
-    with pytest.raises(ValueError, match=r"y has other classes than the estimator"):
+    with pytest.raises(ValueError, match=r"y has classes that are not in classes_"):
         ResponsibilitiesDisplay.from_estimator(net, X[:, :2], given)
 
 
@@ -180,7 +180,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize("given", MISSING.values(), ids=MISSING.keys())
-def test_missing_labels_are_named(given):
+def test_missing_labels_raise(given):
     message = "y has missing labels"
     net = MODELS["net"].fit(X[:, :2], y)
     with pytest.raises(ValueError, match=message):
@@ -198,17 +198,15 @@ def test_missing_labels_are_named(given):
 @pytest.mark.parametrize(
     "features", ["ac", "a", 0, ("a", "x"), (0, 4), (True, False), (-1, 0), (0, "a")]
 )
-def test_features_that_are_none(features):
+def test_invalid_features_raise(features):
     rows = pd.DataFrame(X, columns=NAMES)
-    with pytest.raises(
-        ValueError, match=r"features=.*by number from 0 to 3 or by name"
-    ):
+    with pytest.raises(ValueError, match=r"features=.*by index from 0 to 3 or by name"):
         ResponsibilitiesDisplay.from_estimator(
             SoftKMeans(2).fit(rows), rows, features=features
         )
 
 
-def test_rows_that_are_none():
+def test_invalid_rows_raise():
     soft = SoftKMeans(2).fit(X)
     for rows, message in (
         (X[:, :3], "X has 3 features, but SoftKMeans is expecting 4"),
@@ -221,12 +219,12 @@ def test_rows_that_are_none():
 
 
 @pytest.mark.parametrize("shape", [8, "8x8", (8,), (2.0, 2.0), (-2, -2), (2, 2, 1)])
-def test_shapes_of_no_image(shape):
-    with pytest.raises(ValueError, match=r"image_shape=.* should be"):
+def test_invalid_image_shapes_raise(shape):
+    with pytest.raises(ValueError, match=r"image_shape=.* must be"):
         PrototypesDisplay.from_estimator(SoftKMeans(2).fit(X), image_shape=shape)
 
 
-def test_settings_that_are_none():
+def test_invalid_settings_raise():
     soft = SoftKMeans(2).fit(X)
     for number in (0, 2.5, "all", True, np.bool_(1)):
         with pytest.raises(ValueError, match="n_prototypes="):
@@ -252,10 +250,10 @@ def test_settings_that_are_none():
     with pytest.raises(ValueError, match="AnnealingPathDisplay draws SoftKMeans, not"):
         AnnealingPathDisplay.from_estimator(3, X)
     for quantities in ("objective", 3, []):
-        with pytest.raises(ValueError, match="quantities should be"):
+        with pytest.raises(ValueError, match="quantities must be"):
             TrainingHistoryDisplay.from_estimator(soft, quantities=quantities)
     for temperatures in ([0, 1], [np.nan, 1], [np.inf], 1, []):
-        with pytest.raises(ValueError, match="temperatures should be"):
+        with pytest.raises(ValueError, match="temperatures must be"):
             AnnealingPathDisplay.from_estimator(
                 SoftKMeans(2), X, temperatures=temperatures
             )
@@ -284,7 +282,7 @@ def test_small_integers_of_numpy_do_not_overflow(kind):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_weights_of_a_path_may_be_a_tensor(dtype):
+def test_weights_may_be_a_tensor(dtype):
     weight = torch.ones(150, dtype=dtype, requires_grad=True)
     display = AnnealingPathDisplay.from_estimator(
         SoftKMeans(2), X, weight, temperatures=[1.5, 0.1]

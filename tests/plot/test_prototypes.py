@@ -60,7 +60,7 @@ def test_centers_of_clusters():
     [((2.5, 3), None, 3), ((5, 1.5), None, 7), ((4, 3), 10, 10)],
 )
 @pytest.mark.parametrize("inner", [False, True])
-def test_the_place_of_an_axes_is_filled(size, asked, n_columns, inner):
+def test_panels_fill_given_axes(size, asked, n_columns, inner):
     model = SoftKMeans(10).fit(X)
     figure = plt.figure(figsize=size, layout="constrained")
     ax = (figure.subfigures() if inner else figure).add_subplot()
@@ -96,7 +96,7 @@ def test_units_with_their_profiles(net):
         assert names == ["0", "1", "2", "3"]
 
 
-def test_the_purest_units_of_each_class(net):
+def test_chooses_the_purest_units_of_each_class(net):
     display = PrototypesDisplay.from_estimator(net, image_shape=(8, 8), n_prototypes=6)
     chosen = [int(title.removeprefix("unit ")) for title in titles(display)]
     own, purity = net.class_profile_.argmax(1), net.class_profile_.max(1)
@@ -113,7 +113,7 @@ def test_the_purest_units_of_each_class(net):
     assert len(everything.axes_) == 12
 
 
-def test_no_class_takes_the_place_of_another(net):
+def test_all_classes_are_represented(net):
     model = copy.copy(net)
     profile = np.full((12, 4), 0.1)
     profile[np.arange(12), [0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3]] = [
@@ -152,11 +152,11 @@ def test_channels_come_first(n_channels):
         ((4, 4, 4), "1 or 3 channels"),
     ],
 )
-def test_shapes_that_do_not_fit(net, shape, message):
+def test_image_shapes_that_do_not_fit_raise(net, shape, message):
     with pytest.raises(ValueError, match=message):
         PrototypesDisplay.from_estimator(net, image_shape=shape)
 
 
-def test_no_prototypes(net):
+def test_zero_prototypes_raise(net):
     with pytest.raises(ValueError, match="n_prototypes=0"):
         PrototypesDisplay.from_estimator(net, image_shape=(8, 8), n_prototypes=0)

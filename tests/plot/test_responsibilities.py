@@ -36,7 +36,7 @@ def boundaries(display):
 
 @pytest.mark.parametrize("assignment", ["softmax", "entmax15", "sparsemax"])
 @pytest.mark.parametrize("temperature", [0, 0.1])
-def test_the_responsibilities_of_each_place(two, reference, assignment, temperature):
+def test_response_matches_the_reference(two, reference, assignment, temperature):
     model = SoftKMeans(3, temperature=temperature, assignment=assignment).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=11)
     places = grid(display)
@@ -78,14 +78,14 @@ def test_colors_by_name(two):
     model = SoftKMeans(2, temperature=0).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two, colors=["r", "blue"])
     assert_allclose(display.rows_.get_facecolors()[:, :3], RED_BLUE[model.labels_])
-    with pytest.raises(ValueError, match="colors are 3, and 2 are needed"):
+    with pytest.raises(ValueError, match="colors must have 2 entries, got 3"):
         display.plot(colors=["r", "g", "b"])
 
 
-def test_a_place_is_the_middle_of_a_pixel(two):
+def test_grid_points_are_pixel_centers(two):
     model = SoftKMeans(2).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=11)
-    with pytest.raises(ValueError, match="grid_resolution=1 should be an integer"):
+    with pytest.raises(ValueError, match="grid_resolution=1 must be an integer"):
         ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=1)
     left, right, bottom, top = display.surface_.get_extent()
     places = grid(display)
@@ -95,14 +95,14 @@ def test_a_place_is_the_middle_of_a_pixel(two):
     assert_allclose(display.ax_.get_xlim(), display.extent[:2])
 
 
-def test_classes_that_the_estimator_does_not_know():
+def test_unknown_classes_raise():
     X, y = load_iris(return_X_y=True)
     model = RBFNetClassifier(5, random_state=0).fit(X[:, :2], y)
-    with pytest.raises(ValueError, match="other classes than"):
+    with pytest.raises(ValueError, match="classes that are not in classes_"):
         ResponsibilitiesDisplay.from_estimator(model, X[:, :2], y + 1)
 
 
-def test_the_black_line_is_the_bisector(two):
+def test_boundary_is_the_bisector(two):
     model = SoftKMeans(2, temperature=0.1).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two)
     a, b = model.cluster_centers_
@@ -114,7 +114,7 @@ def test_the_black_line_is_the_bisector(two):
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
-def test_centers_that_have_met(two):
+def test_coincident_centers(two):
     model = SoftKMeans(5, temperature=1.5).fit(two)
     display = ResponsibilitiesDisplay.from_estimator(model, two, grid_resolution=20)
     assert boundaries(display) == []
@@ -140,7 +140,7 @@ def test_centers_and_widths_of_clusters(two):
         assert_allclose(numbers[str(k)], center)
 
 
-def test_a_classifier_and_its_units():
+def test_units_of_a_classifier():
     X, y = make_moons(120, noise=0.2, random_state=0)
     y = np.array(["lower", "upper"])[y]
     model = RBFNetClassifier(6, random_state=0).fit(X, y)
@@ -177,7 +177,7 @@ def test_decoded_centers_of_deep_clustering(two):
 
 
 @pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.from_pandas])
-def test_a_slice_through_more_features(frame):
+def test_slice_through_more_features(frame):
     iris = load_iris(as_frame=True).data
     X = frame(iris)
     model = RBFNetClassifier(5, random_state=0).fit(X, load_iris().target)
@@ -213,7 +213,7 @@ def test_a_slice_through_more_features(frame):
         ((0.0, 1.0), "features="),
     ],
 )
-def test_features_that_span_no_plane(make_data, features, message):
+def test_invalid_features_raise(make_data, features, message):
     X = make_data("uniform", 30)
     with pytest.raises(ValueError, match=message):
         ResponsibilitiesDisplay.from_estimator(

@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 from sklearn.callback import ProgressBar, ScoringMonitor  # noqa: TID251
 from sklearn.exceptions import ConvergenceWarning
 
+from helpers import Steps
 from skrbf import RBFNetClassifier
 
 RNG = np.random.default_rng(0)
@@ -24,33 +25,6 @@ all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 def net(**params):
     return RBFNetClassifier(8, random_state=0, **params)
-
-
-class Steps:
-    """Keeps the estimator as it would be after each step; stops after some."""
-
-    def __init__(self, stop=None, error=None):
-        self.stop, self.error, self.taken, self.names = stop, error, [], []
-        self.most = None
-
-    def setup(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
-
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        if context.parent is None:
-            self.most = context.max_subtasks
-            return False
-        self.taken.append(fitted_estimator)
-        self.names.append(context.task_name)
-        if len(self.taken) == self.stop and self.error:
-            raise self.error
-        return len(self.taken) == self.stop
-
-    def teardown(self, estimator, context):
-        pass
 
 
 @all_kinds

@@ -13,6 +13,7 @@ from sklearn.datasets import (
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError  # noqa: TID251
 
+from helpers import with_value
 from skrbf import RBFNetClassifier
 from skrbf.engine.rbf import fit as rbf
 
@@ -64,17 +65,11 @@ def test_bad_parameters(fitted, fitted_state, name, value):
     assert fitted_state(fitted) == before
 
 
-def with_value(value):
-    X = GOOD.copy()
-    X[7, 1] = value
-    return X
-
-
 @pytest.mark.parametrize(
     ("X", "y", "weight", "message"),
     [
-        (with_value(np.nan), LABELS, None, "contains NaN"),
-        (with_value(np.inf), LABELS, None, "contains infinity"),
+        (with_value(GOOD, np.nan), LABELS, None, "contains NaN"),
+        (with_value(GOOD, np.inf), LABELS, None, "contains infinity"),
         (GOOD, LABELS[:-1], None, "inconsistent numbers of samples"),
         (GOOD, GOOD[:, 0], None, "Unknown label type: continuous"),
         (GOOD, None, None, "requires y to be passed"),

@@ -12,25 +12,20 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError  # noqa: TID251
 
 import skrbf
+from helpers import with_value
 from skrbf import SoftKMeans
 
 GOOD = np.random.default_rng(0).normal(size=(40, 3))
 
 
-def with_value(value):
-    X = GOOD.copy()
-    X[7, 1] = value
-    return X
-
-
 BAD_X = {
-    "nan": (with_value(np.nan), "contains NaN"),
-    "inf": (with_value(np.inf), "contains infinity"),
-    "sparse nan": (csr_array(with_value(np.nan)), "contains NaN"),
+    "nan": (with_value(GOOD, np.nan), "contains NaN"),
+    "inf": (with_value(GOOD, np.inf), "contains infinity"),
+    "sparse nan": (csr_array(with_value(GOOD, np.nan)), "contains NaN"),
     "empty": (np.empty((0, 3)), r"0 sample\(s\)"),
     "no features": (np.empty((40, 0)), r"0 feature\(s\)"),
     "1-D": (GOOD[0], "Expected 2D array, got 1D array"),
-    "3-D": (GOOD[None], "rows stay flat"),
+    "3-D": (GOOD[None], "Flatten each sample"),
     "complex": (GOOD + 1j, "Complex data not supported"),
     "object": (np.array([[{}, 1.0], [2.0, 3.0]], dtype=object), "argument must be"),
     "text": (np.array([["a", "b"], ["c", "d"]]), "could not convert string"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.rows import DenseRows
-from skrbf.ops.keys import row_keys, row_projections
+from skrbf.ops.row_hashes import hash_rows, sort_keys
 
 
 def deduplicate(
@@ -38,7 +38,7 @@ def deduplicate(
     """
     keys = torch.empty(rows.n_rows, dtype=torch.int64, device="cpu")
     for start, stop, block in rows.blocks(4 * rows.n_features):
-        keys[start:stop] = row_keys(block)
+        keys[start:stop] = hash_rows(block)
     if weight is None:
         weight = torch.ones(rows.n_rows, dtype=torch.float64, device="cpu")
     weighted = (weight > 0).nonzero()[:, 0]
@@ -72,7 +72,7 @@ def _projections(rows: DenseRows, index: Tensor) -> Tensor:
     low, size = low / 2, high / 2 - low / 2  # (d,)
     size = torch.where(size > 0, size, 1.0)
     return torch.cat(
-        [row_projections((rows.take(part).double() / 2 - low) / size) for part in parts]
+        [sort_keys((rows.take(part).double() / 2 - low) / size) for part in parts]
     )
 
 

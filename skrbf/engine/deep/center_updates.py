@@ -94,8 +94,8 @@ def move_to_soft_means(clusters: Clusters, parts: Iterable[Part]) -> Clusters:
         nothing, accumulate = torch.zeros_like(weight), clusters.mass.dtype
         return soft_statistics(r, codes, weight, nothing, accumulate=accumulate)
 
-    stats = reduce(statistics.add, starmap(statistic, parts))
-    return Clusters(statistics.centers(stats, clusters.centers), stats.weight)
+    stats = reduce(statistics.add_statistics, starmap(statistic, parts))
+    return Clusters(statistics.weighted_means(stats, clusters.centers), stats.weight)
 
 
 class CenterRule(NamedTuple):

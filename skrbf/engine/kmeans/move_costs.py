@@ -5,7 +5,7 @@ from torch import Tensor
 
 from skrbf.engine.kmeans.problem import Problem
 from skrbf.engine.kmeans.split import Splits
-from skrbf.ops.distances import nearest, relative_distances
+from skrbf.ops.distances import min_and_argmin, relative_distances
 from skrbf.ops.statistics import label_totals, weight_sums
 
 # Of each row: relative distances (n,) to the nearest and to the second nearest center,

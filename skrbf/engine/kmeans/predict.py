@@ -19,9 +19,9 @@ from skrbf.engine.kmeans.constants import (
 from skrbf.engine.kmeans.problem import squares_about
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import (
-    nearest,
+    argmax_from_mask,
+    min_and_argmin,
     paired_squared_distances,
-    places,
     relative_distances,
 )
 from skrbf.ops.statistics import widest_float

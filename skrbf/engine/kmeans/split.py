@@ -14,12 +14,12 @@ from skrbf.engine.kmeans.constants import (
 )
 from skrbf.engine.kmeans.lloyd import Partition
 from skrbf.engine.kmeans.problem import Problem
-from skrbf.ops.axes import fixed_direction
-from skrbf.ops.distances import FEW_VECTORS, paired_products
+from skrbf.ops.directions import fixed_direction
+from skrbf.ops.distances import ALL_PRODUCTS_MAX_VECTORS, paired_products
 from skrbf.ops.statistics import (
+    deterministic_cumsum,
     label_totals,
     one_hot_totals,
-    running_sums,
     weight_sums,
     widest_float,
 )

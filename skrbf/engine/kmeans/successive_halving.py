@@ -7,9 +7,13 @@ from skrbf.engine.kmeans.constants import MAX_SORTED_ROWS, SPREAD_SAMPLE
 from skrbf.engine.kmeans.lloyd import assign
 from skrbf.engine.kmeans.problem import Problem
 from skrbf.engine.kmeans.split import main_axes
-from skrbf.ops.distances import distance_factors, relative_distances, with_ones
-from skrbf.ops.seeding import spread_rows
-from skrbf.ops.statistics import running_sums, weighted_sums, widest_float
+from skrbf.ops.distances import (
+    append_bias_column,
+    augmented_centers,
+    relative_distances,
+)
+from skrbf.ops.seeding import quasi_random_kmeans_plusplus
+from skrbf.ops.statistics import deterministic_cumsum, weighted_sums, widest_float
 
 
 def spread_starts(
@@ -68,7 +72,7 @@ def _iteration(problem: Problem, starts: Tensor) -> tuple[Tensor, Tensor]:
     """Assign all rows to each set of centers: weights (b, k) and totals (b, k, d)."""
     b, k, d = starts.shape
     flat = starts.view(b * k, d)
-    factors = distance_factors(flat, problem.offset)  # (b k, d + 1)
+    factors = augmented_centers(flat, problem.offset)  # (b k, d + 1)
 
     def totals(block: Tensor, w: Tensor | None) -> tuple[Tensor, Tensor]:
         if problem.rows.is_sparse:

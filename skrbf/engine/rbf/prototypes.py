@@ -8,7 +8,7 @@ from torch import Tensor
 from skrbf.engine.rbf.objective import Task
 from skrbf.ops.network import Network
 from skrbf.ops.rbf import exponents
-from skrbf.ops.statistics import running_sums, weight_sums
+from skrbf.ops.statistics import deterministic_cumsum, weight_sums
 
 _LEVELS = 1000  # of the familiarity of the rows that are kept
 
@@ -49,7 +49,7 @@ def describe(task: Task, network: Network, n_nearest: int) -> Description:
 def _quantiles(values: Tensor, weight: Tensor) -> Tensor:
     """Weighted quantiles at the middles of equal shares."""
     values, order = values.sort()
-    reached = running_sums(weight[order])
+    reached = deterministic_cumsum(weight[order])
     n_levels = min(_LEVELS, len(values))
     levels = (torch.arange(n_levels, device=values.device) + 0.5) / n_levels
     place = torch.searchsorted(reached, levels.to(reached) * reached[-1])

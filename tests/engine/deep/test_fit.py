@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from torch import nn
 
+from helpers import generator
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData, prepare
@@ -36,10 +37,6 @@ N, D, C, K = 60, 6, 3, 4
 RATE, WEIGHT = 0.01, 0.7
 NET = NetPlan(1, 100, RATE, 0.0, None)
 TURN = [2, 0, 3, 1]  # another order of the clusters
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def plan(**changes):

@@ -6,6 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.optimize import linear_sum_assignment
 
+from helpers import generator
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData
@@ -18,10 +19,6 @@ from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.clustering import CENTERING_LOSSES
 
 N, D, C, K = 60, 6, 3, 4
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from skrbf.engine.rbf.output_layer import (
 )
 from skrbf.engine.rbf.prototypes import describe
 from skrbf.engine.training.loop import Stopping
-from skrbf.ops.keys import row_projections
 from skrbf.ops.rbf import ACTIVATIONS, exponents
+from skrbf.ops.row_hashes import sort_keys
 
 WIDTHS = ["per_center", "global", "per_feature"]
 
@@ -127,7 +127,7 @@ def test_an_order_that_rounding_units_and_origins_hardly_change(rng, other):
 def test_rows_with_the_same_key_are_still_told_apart(rng, monkeypatch):
     X = np.arange(12.0).reshape(6, 2)[[0, 1, 2, 0, 1, 2]]
     monkeypatch.setattr(
-        "skrbf.engine.data.deduplicate.row_keys",
+        "skrbf.engine.data.deduplicate.hash_rows",
         lambda rows: torch.zeros(len(rows), dtype=torch.int64),
     )
     index, weight, *_ = deduplicate(host(X), torch.zeros(6, dtype=torch.int64), None)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrbf.ops.axes import fixed_direction, leading_eigenpair
+from skrbf.ops.directions import fixed_direction, leading_eigenpair
 
 
 def covariance(array, weight, center):
@@ -17,8 +17,8 @@ def elongated(rng, n, d):
     return rng.normal(size=(n, d)) * scale @ rotation + 5.0
 
 
-def test_no_symmetry_keeps_the_fixed_direction():
-    """No two features are alike in it, even up to the sign, and none is absent."""
+def test_fixed_direction_has_no_symmetry():
+    """All entries differ, even in magnitude, and none is 0."""
     for dtype in (torch.float32, torch.float64):
         found = fixed_direction(torch.ones(4, 50_000, dtype=dtype))
         assert found.dtype == dtype
@@ -29,7 +29,7 @@ def test_no_symmetry_keeps_the_fixed_direction():
         assert (sizes.diff() > 0).all()
 
 
-def test_start_orthogonal_to_the_answer():
+def test_start_orthogonal_to_the_eigenvector():
     # The feature with the largest variance is an eigenvector, and not the leading one.
     matrix = torch.eye(40, dtype=torch.float64)
     matrix[1, 2] = matrix[2, 1] = 0.9
