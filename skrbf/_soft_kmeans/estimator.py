@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrbf._base import TorchEstimator, distinct_clusters_message, torch_modes, warn
 from skrbf._compat import Interval, StrOptions, _fit_context
+from skrbf._convert import check_sample_weight, to_rows
 from skrbf._soft_kmeans.initial_centers import initial_centers
 from skrbf._soft_kmeans.observer import StepObserver
 from skrbf.engine.data.number_range import check_variance, times_power_of_two
@@ -375,7 +376,10 @@ class SoftKMeans(
         distinct = int((fitted.counts > 0).sum())
         if distinct < n_clusters:
             reason = "or to a temperature at which clusters merge"
-            warn(too_few_clusters(distinct, n_clusters, reason), ConvergenceWarning)
+            warn(
+                distinct_clusters_message(distinct, n_clusters, reason),
+                ConvergenceWarning,
+            )
         if not fitted.converged:
             warn(
                 f"SoftKMeans did not converge in max_iter={self.max_iter} iterations; "

@@ -3,7 +3,8 @@
 import torch
 from sklearn.utils import check_array, check_random_state
 
-from skrbf._base import as_array, drawn_seed, warn
+from skrbf._base import draw_seed, warn
+from skrbf._convert import tensor_to_array
 from skrbf.engine.data.rows import as_dense
 from skrbf.engine.kmeans.fit import draw_centers
 from skrbf.ops.seeding import random_rows
@@ -51,7 +52,7 @@ def initial_centers(init, n_init, n_clusters, random_state, X, problem):
 
 def _drawn(init, n_clusters, random_state, problem):
     """Draw rows, by "k-means++" or "random"."""
-    generator = torch.Generator().manual_seed(drawn_seed(random_state))
+    generator = torch.Generator().manual_seed(draw_seed(random_state))
     if init == "k-means++":
         return draw_centers(problem, n_clusters, generator)
     weight = None if problem.weight is None else problem.weight.cpu()

@@ -160,7 +160,7 @@ def is_soft(problem: Problem, temperature: float) -> bool:
 
 def _update(problem: Problem, stats: ClusterStatistics, centers: Tensor) -> Tensor:
     """Move centers to the means, and those without weight to the farthest rows."""
-    means = statistics.centers(stats, centers)
+    means = statistics.weighted_means(stats, centers)
     empty = stats.weight <= 0  # (k,)
     if not bool(empty.any()):
         return means

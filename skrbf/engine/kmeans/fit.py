@@ -28,7 +28,7 @@ from skrbf.engine.kmeans.refine import is_doubtful, loosest_mean
 from skrbf.engine.kmeans.split_merge import split_merge
 from skrbf.engine.training.records import Descent, OnStep, Record, never_stop
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.axes import fixed_direction
+from skrbf.ops.directions import fixed_direction
 from skrbf.ops.seeding import kmeans_plusplus
 
 

@@ -14,7 +14,7 @@ from skrbf.engine.kmeans.constants import (
 )
 from skrbf.engine.kmeans.problem import Problem, distortion_rounding
 from skrbf.engine.training.records import Descent, OnStep, Record, never_stop
-from skrbf.ops.distances import nearest, relative_distances
+from skrbf.ops.distances import min_and_argmin, relative_distances
 from skrbf.ops.statistics import label_sums
 
 
@@ -51,7 +51,9 @@ def assign(problem: Problem, centers: Tensor) -> Partition:
     accumulate = problem.compute.accumulate
 
     def label(block: Tensor, w: Tensor | None) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        labels = nearest(relative_distances(centers, block, problem.offset))[1]  # (m,)
+        labels = min_and_argmin(relative_distances(centers, block, problem.offset))[
+            1
+        ]  # (m,)
         weight, total = label_sums(block, labels, w, k)
         labels = labels if len(labels) == n else labels.int()
         return (weight.to(accumulate), total.to(accumulate)), labels

@@ -39,8 +39,10 @@ def two_nearest(problem: Problem, centers: Tensor) -> TwoNearest:
 
     def of_block(block: Tensor) -> TwoNearest:
         distances = relative_distances(centers, block, problem.offset)  # (k, m)
-        first, label = nearest(distances.clone())  # (m,), (m,)
-        second, next_label = nearest(distances.scatter_(0, label[None], torch.inf))
+        first, label = min_and_argmin(distances.clone())  # (m,), (m,)
+        second, next_label = min_and_argmin(
+            distances.scatter_(0, label[None], torch.inf)
+        )
         return first, second, label, next_label
 
     return problem.rows.map(of_block, 2 * len(centers))

@@ -75,7 +75,7 @@ def distortion(
 
     def inertia(block: Tensor, w: Tensor | None) -> Tensor:
         frame, framed, relative = distances.measure(block)
-        label = nearest(distances.to_all(relative))[1]
+        label = min_and_argmin(distances.to_all(relative))[1]
         return distances.inertia(block, frame, framed, label, w, dtype)
 
     return float(rows.sum(inertia, distances.columns, weight))
@@ -96,7 +96,7 @@ def score(
     def scores(block: Tensor, w: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor]:
         frame, framed, relative = distances.measure(block)
         if model.temperature == 0:
-            label = nearest(distances.to_all(relative))[1]
+            label = min_and_argmin(distances.to_all(relative))[1]
             r = _one_hot(label, k, block.dtype)
             energy = torch.zeros((), dtype=dtype, device=label.device)
         else:
@@ -337,11 +337,11 @@ class CenterDistances:
         """
         logits = self.measure(block)[2]  # (u, m)
         if self.model.temperature == 0:
-            return nearest(self.to_all(logits))[1]
+            return min_and_argmin(self.to_all(logits))[1]
         most = logits.amax(0)  # (m,)
         slack = RESPONSIBILITY_ROUNDING * torch.finfo(most.dtype).eps
         close = torch.ge(logits, most - slack, out=logits)  # (u, m) zeros and ones
-        label, single = places(close)
+        label, single = argmax_from_mask(close)
         if not single:
             return _largest(self.responsibilities(block))
         return label if self.first is None else self.first[label]

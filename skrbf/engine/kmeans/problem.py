@@ -25,7 +25,7 @@ from skrbf.engine.kmeans.constants import (
     MAX_COVARIANCE_FEATURES,
     SAFE_VARIANCE_ROUNDING,
 )
-from skrbf.ops.axes import leading_eigenpair
+from skrbf.ops.directions import leading_eigenpair
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
 from skrbf.ops.statistics import label_totals, weighted_sums
 

@@ -133,7 +133,7 @@ class _ImplicitShifts:
 
 def _totals(rows: Tensor, label: Tensor, weight: Tensor, k: int) -> Tensor:
     wide = rows.layout == torch.strided and rows.shape[1] > MAX_UNVECTORIZED_FEATURES
-    use_product = wide and k <= FEW_VECTORS
+    use_product = wide and k <= ALL_PRODUCTS_MAX_VECTORS
     return (one_hot_totals if use_product else label_totals)(rows, label, weight, k)
 
 
@@ -148,7 +148,7 @@ def _sum_of_shifts(
     on_cpu = centers.device.type == "cpu"
     columns = 2 * k
     if on_cpu and not rows.is_sparse:  # many clusters: no products with all rows
-        columns = 2 * max(rows.n_features, k if k <= FEW_VECTORS else 1)
+        columns = 2 * max(rows.n_features, k if k <= ALL_PRODUCTS_MAX_VECTORS else 1)
     if not rows.is_sparse and rows.n_rows <= problem.compute.block_rows(columns):
         label = partition.labels.long()
         table = rows.map(lambda block: block, columns)  # (n, d)
@@ -213,7 +213,9 @@ def _best_cut(total_of: _SumOfShifts, axis: Tensor, accumulate: torch.dtype) -> 
         return sums.to(accumulate)  # where squares of all weights have room
 
     sums = total_of(histogram)  # (2, k bins)
-    weight, first = running_sums(sums.view(2, k, CUT_BINS), 2).unbind()  # (k, bins)
+    weight, first = deterministic_cumsum(
+        sums.view(2, k, CUT_BINS), 2
+    ).unbind()  # (k, bins)
     rest = weight[:, -1:] - weight
     between = (first.square() / (weight * rest)).nan_to_num_(posinf=0)
     u = (between[:, :-1].argmax(1) + (1 - CUT_BINS // 2)) / CUT_REACH  # (k,)

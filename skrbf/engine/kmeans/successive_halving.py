@@ -45,11 +45,16 @@ def spread_starts(
     order = along.argsort(stable=True)
     weight = problem.weighted(torch.ones_like(along))[order]
     if rows.n_rows > sample:
-        ends = running_sums(weight, dtype=problem.compute.accumulate)
+        ends = deterministic_cumsum(weight, dtype=problem.compute.accumulate)
         step = torch.arange(sample, dtype=ends.dtype, device=ends.device) + 0.5
         chosen = torch.searchsorted(ends, step * (ends[-1] / sample))
         order, weight = order[chosen], torch.ones_like(weight[:sample])
-    return spread_rows(rows.take(order) - mean, weight, n_clusters, n_sets) + mean
+    return (
+        quasi_random_kmeans_plusplus(
+            rows.take(order) - mean, weight, n_clusters, n_sets
+        )
+        + mean
+    )
 
 
 def successive_halving(problem: Problem, starts: Tensor, keep: int) -> Tensor:
@@ -81,7 +86,7 @@ def _iteration(problem: Problem, starts: Tensor) -> tuple[Tensor, Tensor]:
             # The column of ones is for the distances, and counts the rows in
             # `_shared_totals`. A GPU may round factors: here they only say which start
             # is better.
-            block = with_ones(block)  # (m, d + 1)
+            block = append_bias_column(block)  # (m, d + 1)
             distances = factors @ block.t()
         distances = distances.reshape(b, k, -1)  # (b, k, m)
         least = distances.amin(1, keepdim=True)  # (b, 1, m)

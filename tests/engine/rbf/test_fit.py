@@ -88,7 +88,7 @@ def test_distinct_rows_have_an_order_of_their_own(rng, dtype):
             table[(*x, label)] = table.get((*x, label), 0) + weight
     keys = [(*X[i].tolist(), y[i]) for i in index.tolist()]
     assert sorted(keys) == sorted(table)
-    places = row_projections(torch.tensor(X[index]).double() / 2)
+    places = sort_keys(torch.tensor(X[index]).double() / 2)
     assert torch.equal(places, places.sort()[0])
     expected = [table[key] / w.sum() for key in keys]
     np.testing.assert_allclose(found_weight, expected, rtol=1e-12)
