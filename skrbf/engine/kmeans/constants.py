@@ -44,8 +44,11 @@ PREDICTED_EXPONENT_FRACTION = 0.2
 # Features up to which the covariance matrix is formed: its eigenvalues are then faster
 # than products with it. Not measured on a page.
 MAX_COVARIANCE_FEATURES = 300
-# Products with the covariance above that number.
-LANCZOS_STEPS = 40
+# Relative residual of the leading eigenvector above that number. The relative error of
+# the eigenvalue is about its square, see benchmarks/results/solvers.md.
+EIGENVALUE_TOL = 1e-4
+# Part of the length of the start that a fixed generic vector adds.
+GENERIC_START = 0.1
 
 # -- Lloyd iterations
 

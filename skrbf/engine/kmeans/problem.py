@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from skrbf.engine.data.compute import Compute
@@ -19,13 +20,14 @@ from skrbf.engine.data.number_range import (
 from skrbf.engine.data.rows import Rows, TransformedRows, as_dense
 from skrbf.engine.kmeans.constants import (
     DISTORTION_ROUNDING,
+    EIGENVALUE_TOL,
     FAR_ORIGIN,
-    LANCZOS_STEPS,
+    GENERIC_START,
     MAX_COPIED_NUMBERS,
     MAX_COVARIANCE_FEATURES,
     SAFE_VARIANCE_ROUNDING,
 )
-from skrbf.ops.directions import leading_eigenpair
+from skrbf.ops.directions import fixed_direction
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
 from skrbf.ops.statistics import label_totals, weighted_sums
 
@@ -275,27 +277,36 @@ def center_rows(problem: Problem, max_copied: int = MAX_COPIED_NUMBERS) -> Probl
 def largest_variance(problem: Problem) -> float:
     """Compute the leading eigenvalue of the weighted covariance.
 
-    By products with it only, where it is large or the rows are sparse. Otherwise in
-    double precision on the CPU: eigensolvers in single precision fail on tables with
-    constant features or few rows.
+    Up to `MAX_COVARIANCE_FEATURES` features, in double precision from the matrix:
+    eigensolvers in single precision fail on tables with constant features or few rows.
+    Above, by ARPACK from products with the matrix. Only vectors (d,) leave the device.
     """
     d = problem.rows.n_features
-    if d <= MAX_COVARIANCE_FEATURES and not problem.rows.is_sparse:
+    if d <= MAX_COVARIANCE_FEATURES:
 
         def squares(block: Tensor, w: Tensor | None) -> Tensor:
-            shift = block - problem.mean  # (m, d)
+            shift = as_dense(block) - problem.mean  # (m, d)
             weighted = shift if w is None else shift * w[:, None]
             return (weighted.t() @ shift).cpu().double()  # (d, d)
 
         scatter = problem.sum(squares, 2 * d)
         largest = max(float(torch.linalg.eigvalsh(scatter)[-1]), 0.0)
         return largest / problem.weight_sum
+    if problem.scatter == 0:  # ARPACK has no start then
+        return 0.0
     farthest = problem.weighted(problem.square).argmax()
-    start = problem.row(farthest) - problem.mean  # (d,)
-    _, value = leading_eigenpair(
-        partial(_times_covariance, problem), start, LANCZOS_STEPS
-    )
-    return float(value)
+    start = (problem.row(farthest) - problem.mean).cpu().double()  # (d,)
+    # No symmetry of the data may leave the start orthogonal to the eigenvector.
+    generic = fixed_direction(start)
+    start += generic * (GENERIC_START * start.norm() / generic.norm())
+
+    def multiply(vector: np.ndarray) -> np.ndarray:
+        product = _times_covariance(problem, torch.tensor(vector).to(problem.mean))
+        return product.cpu().double().numpy()
+
+    covariance = LinearOperator((d, d), matvec=multiply, dtype=np.float64)
+    values, _ = eigsh(covariance, 1, which="LA", v0=start.numpy(), tol=EIGENVALUE_TOL)
+    return max(float(values[0]), 0.0)
 
 
 def _times_covariance(problem: Problem, vector: Tensor) -> Tensor:
