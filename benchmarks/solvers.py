@@ -181,7 +181,7 @@ def lanczos_by_hand(product, d):
         for _ in range(2):  # once leaves rounding
             vector = vector - (basis @ vector) @ basis
         basis[step] = vector / vector.norm()
-        images[step] = vector = product(basis[step])
+        images[step] = vector = product(basis[step]).float()
     projected = (images @ basis.t()).double()
     return float(torch.linalg.eigvalsh((projected + projected.t()) / 2)[-1])
 
