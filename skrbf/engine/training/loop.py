@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Generic, NamedTuple
 
-from skrbf.engine.training.records import OnStep, Record, State
+from skrbf.engine.training.records import Descent, OnStep, Record, State
 
 
 class Step(NamedTuple, Generic[State]):
@@ -56,44 +56,46 @@ ADVICE = "Lower learning_rate, or scale the data."
 
 def follow(
     steps: Iterable[Step[State]],
+    start: State,
     phase: str,
     max_iter: int,
-    see: Callable[[Step[State]], bool],
+    on_step: Callable[[Step[State]], bool],
     advice: str = ADVICE,
-) -> tuple[int, bool]:
+) -> Descent[State]:
     """Take the steps of an optimizer until one is the last.
 
     Parameters
     ----------
     steps : iterable of Step
-        Ends by itself where the optimizer can do no better.
+        Ends by itself if the optimizer can do no better.
+    start : State
+        Result if there are no steps.
     phase : str
         Name of this training in an error.
     max_iter : int
         Most steps.
-    see : callable
-        ``see(step)`` after each; a true answer ends the loop.
+    on_step : callable
+        ``on_step(step)`` after each; a true answer ends the loop.
     advice : str
         What an error says to change.
 
     Returns
     -------
-    n_iter : int
-        Steps that were taken.
-    ended : bool
-        Whether it ended before `max_iter`, or was told to.
+    Descent
+        Of the last step. It has converged if it ended before `max_iter`, or by
+        `on_step`.
 
     Raises
     ------
     FloatingPointError
         If a loss is not finite.
     """
-    n_iter = 0
+    step, n_iter = Step(start, math.nan), 0
     for n_iter, step in enumerate(islice(steps, max_iter), 1):
         finite(step.loss, n_iter, phase, advice)
-        if see(step):
-            return n_iter, True
-    return n_iter, n_iter < max_iter
+        if on_step(step):
+            return Descent(*step, n_iter, True)
+    return Descent(*step, n_iter, n_iter < max_iter)
 
 
 def train(
@@ -153,8 +155,8 @@ def train(
             waited, mark = 0, step.loss if validate is None else score
         return waited >= stopping.patience
 
-    n_iter, ended = follow(steps, phase, stopping.max_iter, see)
-    return Trained(*best, best_score, n_iter, ended)
+    last = follow(steps, start.state, phase, stopping.max_iter, see)
+    return Trained(*best, best_score, last.n_iter, last.converged)
 
 
 def _better(score: float, loss: float, best_score: float, best_loss: float) -> bool:
