@@ -57,7 +57,13 @@ def test_a_boolean_of_numpy_is_a_boolean(estimator, name, value, capsys):
 
 def test_every_boolean_is_tried():
     names = {name for _, name in BOOLEAN}
-    expected = {"scale", "per_class", "early_stopping", "warm_start", "through_weights"}
+    expected = {
+        "scale",
+        "per_class",
+        "early_stopping",
+        "warm_start",
+        "differentiate_assignments",
+    }
     assert names >= expected
 
 
@@ -72,12 +78,13 @@ def test_a_search_over_an_array_of_booleans(estimator, name):
 
 def test_a_checkpoint_knows_the_same_booleans(tmp_path):
     """The parameters of an interrupted fit are compared by their values."""
-    from skrbf._deep_centering.parameters import _parameter
+    from skrbf._deep_centering.fingerprint import parameter_fingerprint
 
     for value in (True, False):
         texts = {
-            _parameter(
-                ESTIMATORS[2].set_params(through_weights=kind(value)), "through_weights"
+            parameter_fingerprint(
+                ESTIMATORS[2].set_params(differentiate_assignments=kind(value)),
+                "differentiate_assignments",
             )
             for kind in (bool, np.bool_)
         }

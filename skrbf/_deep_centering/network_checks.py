@@ -76,8 +76,8 @@ def _check_reset(module):
     parameters = [parameter for layer in layers for parameter in layer.parameters()]
     if not any(parameter.requires_grad for parameter in parameters):
         raise ValueError(
-            "weight_reset finds no weights to reset: it changes neither the last linear "
-            "or convolutional layer of the encoder nor frozen layers."
+            "weight_reset finds no weights to reset: it changes neither the last "
+            "linear or convolutional layer of the encoder nor frozen layers."
         )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skrbf import DeepCenteringClustering
-from skrbf.engine.deep import checkpoint as on_disk
 from skrbf.nn import Autoencoder, DenseAutoencoder, RandomAffine
 
 RNG = np.random.default_rng(0)
@@ -77,7 +77,7 @@ SYSTEMS = {
     "DCN": {"temperature": 0, "center_update": "running_mean", "reinit_interval": None},
     "DKM": {
         "center_update": "gradient",
-        "through_weights": True,
+        "differentiate_assignments": True,
         "code_activation": "linear",
     },
     "BRB": {"weight_reset": 0.2, "reinit_interval": 2},
@@ -186,7 +186,9 @@ def test_an_end_that_is_set_anew(path, done, wanted):
 def test_a_checkpoint_of_another_fit_is_refused(path, params, X, what):
     est = interrupted(path)
     held = path.read_bytes()
-    message = f"is of a fit with other {what}. Fit with those of before, remove"
+    message = (
+        f"is of a fit with different {what}. Restore the values of that fit, remove"
+    )
     with pytest.raises(ValueError, match=message):
         clone(est).set_params(**params).fit(X)
     assert path.read_bytes() == held
@@ -209,12 +211,16 @@ class Making:
 def test_a_checkpoint_of_a_network_with_other_layers(path, monkeypatch):
     """Also where the encoder has the same name and pickle."""
     est = interrupted(path, encoder=Making(8))
-    with pytest.raises(ValueError, match=r"other encoder, layers of the network\. Fit"):
+    with pytest.raises(
+        ValueError, match=r"different encoder, layers of the network\. Restore"
+    ):
         est.set_params(encoder=Making(9)).fit(GOOD)
     est.set_params(encoder=Making(8))
     with monkeypatch.context() as patched:
         patched.setattr(Making, "shared", 9)
-        with pytest.raises(ValueError, match=r"with other layers of the network\. Fit"):
+        with pytest.raises(
+            ValueError, match=r"with different layers of the network\. Restore"
+        ):
             est.fit(GOOD)
     est.fit(GOOD)
 
@@ -256,7 +262,7 @@ def test_where_a_fit_runs_and_what_it_prints_may_change(path, capsys):
 def test_a_fit_that_goes_on_says_so(path, capsys):
     interrupted(path).set_params(verbose=1).fit(GOOD)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith(f"] goes on after epoch 2, from {path}")
+    assert lines[0].endswith(f"] resumes after epoch 2, from {path}")
     assert "] epoch 3, pretrain" in lines[1]
 
 
@@ -270,7 +276,7 @@ def test_other_weights_are_another_fit(path, weight):
     with pytest.raises(KeyboardInterrupt):
         est.fit(GOOD, sample_weight=weight)
     augment.left = np.inf
-    with pytest.raises(ValueError, match="a fit with other sample_weight"):
+    with pytest.raises(ValueError, match="a fit with different sample_weight"):
         est.fit(GOOD, sample_weight=np.arange(60, 0, -1))
 
 
@@ -286,7 +292,7 @@ def test_an_interruption_while_it_is_written(path, monkeypatch):
             file.write_bytes(file.read_bytes()[:100])
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(on_disk.torch, "save", broken)
+    monkeypatch.setattr(torch, "save", broken)
     with pytest.raises(KeyboardInterrupt):
         net(checkpoint=path).fit(GOOD)
     est = net(checkpoint=path).fit(GOOD)
@@ -301,7 +307,7 @@ def test_a_file_that_may_not_be_read(path, monkeypatch):
     def forbidden(*args, **kwargs):
         raise PermissionError
 
-    monkeypatch.setattr(on_disk.Path, "read_bytes", forbidden)
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
     with pytest.raises(PermissionError):
         net(checkpoint=path).fit(GOOD)
 
@@ -444,7 +450,9 @@ def test_a_file_that_is_no_checkpoint(path, content):
     elif content != "tensor":
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=re.escape(f"{path}' is not a checkpoint of")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"{path}' is not a complete checkpoint of")
+    ):
         net(checkpoint=path).fit(GOOD)
     assert path.exists()
     with pytest.raises(IsADirectoryError, match="is a folder, not a file"):
@@ -458,8 +466,8 @@ def test_two_fits_with_one_file(path, monkeypatch):
         save(whole, draft)
         draft.rename(path)  # as the other fit does
 
-    monkeypatch.setattr(on_disk.torch, "save", save_and_lose)
-    with pytest.raises(FileNotFoundError, match="need a checkpoint each"):
+    monkeypatch.setattr(torch, "save", save_and_lose)
+    with pytest.raises(FileNotFoundError, match="need one checkpoint each"):
         net(checkpoint=path).fit(GOOD)
 
 
@@ -468,7 +476,7 @@ def test_a_checkpoint_without_all_its_parts(path):
     whole = torch.load(path, weights_only=True)
     for key in whole:
         torch.save({k: v for k, v in whole.items() if k != key}, path)
-        with pytest.raises(ValueError, match="is not a checkpoint of"):
+        with pytest.raises(ValueError, match="is not a complete checkpoint of"):
             est.fit(GOOD)
     torch.save(whole, path)
     est.fit(GOOD)
@@ -493,13 +501,13 @@ def test_a_checkpoint_of_another_version(path):
 
 def test_a_checkpoint_without_a_folder(tmp_path):
     path = tmp_path / "nowhere" / "state.pt"
-    with pytest.raises(FileNotFoundError, match="is in a folder that is not there"):
+    with pytest.raises(FileNotFoundError, match="is in a folder that does not exist"):
         net(checkpoint=path).fit(GOOD)
 
 
 def test_a_folder_that_may_not_be_written_to(path, monkeypatch):
     """Is told of before the first epoch."""
-    monkeypatch.setattr(on_disk.os, "access", lambda *args: False)
+    monkeypatch.setattr(os, "access", lambda *args: False)
     seen = []
     with pytest.raises(PermissionError, match="may not be written to"):
         net(checkpoint=path, augment=seen.append).fit(GOOD)
@@ -510,10 +518,10 @@ def test_a_folder_that_may_not_be_written_to(path, monkeypatch):
 def test_a_checkpoint_knows_the_weights_it_started_from(path):
     a, b = (net(max_iter=0, random_state=s).fit(GOOD).autoencoder_ for s in (0, 1))
     est = interrupted(path, 2, encoder=a)
-    with pytest.raises(ValueError, match="other encoder, weights of the network"):
+    with pytest.raises(ValueError, match="different encoder, weights of the network"):
         est.set_params(encoder=b).fit(GOOD)
     a.decoder.requires_grad_(requires_grad=False)
-    with pytest.raises(ValueError, match=r"other encoder\. Fit"):
+    with pytest.raises(ValueError, match=r"different encoder\. Restore"):
         est.set_params(encoder=a).fit(GOOD)
     a.requires_grad_().train()  # a fit sets the mode itself
     est.set_params(encoder=a).fit(GOOD)

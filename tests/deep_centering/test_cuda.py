@@ -20,7 +20,7 @@ KINDS = {
     "conv": {"encoder": "conv", "input_shape": (8, 8)},
     "learned": {
         "center_update": "gradient",
-        "through_weights": True,
+        "differentiate_assignments": True,
         "code_activation": "linear",
     },
     "running": {"center_update": "running_mean", "temperature": 0},

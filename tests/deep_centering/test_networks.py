@@ -79,7 +79,7 @@ def lazily_normalizing(n_features, n_components):
 @pytest.mark.parametrize("given", [X, np.repeat(X[:1], 5, 0)], ids=["rows", "copies"])
 def test_a_batch_of_one_row_cannot_be_normalized(given, encoder):
     est = net(encoder, batch_size=1).set_params(n_clusters=1)
-    with pytest.raises(ValueError, match="that takes a batch_size of 2"):
+    with pytest.raises(ValueError, match="it needs a batch_size of at least 2"):
         est.fit(given)
     if len(np.unique(given, axis=0)) > 1:
         est.set_params(batch_size=2).fit(given)
@@ -219,12 +219,12 @@ def frozen_encoder(n_features, n_components):
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        (Constant, r"does not take rows of torch.float64, as X has them .* buffers"),
+        (Constant, r"does not take rows of torch.float64, the dtype of X .* buffers"),
         (Penalized, "cannot be copied, and a fit keeps a copy"),
         (Locked, "cannot be copied, and a fit keeps a copy"),
-        (Dropping, "other codes each time, also out of training"),
-        (Detached, "no gradient reaches what makes the codes"),
-        (frozen_encoder, "no gradient reaches what makes the codes"),
+        (Dropping, "different codes each time, also in evaluation"),
+        (Detached, "no gradient reaches the encoder"),
+        (frozen_encoder, "no gradient reaches the encoder"),
     ],
 )
 def test_what_would_fail_after_training_fails_before(encoder, message, capsys):

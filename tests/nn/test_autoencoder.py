@@ -119,7 +119,7 @@ def test_a_pair_of_one_s_own_and_initialize():
     ("shape", "channels"), [((8,), (4,)), ((1, 1, 8, 8), (4,)), ((8, 8), ())]
 )
 def test_convolutions_of_what_is_no_image(shape, channels):
-    with pytest.raises(ValueError, match="one convolution at least"):
+    with pytest.raises(ValueError, match="channels must not be empty"):
         ConvAutoencoder(shape, 2, channels)
 
 

@@ -11,12 +11,12 @@ from skrbf.ops.clustering import (
     assign_codes,
     centroid_loss,
     distance_loss,
+    finite_sample_correction,
     regularized_loss,
     running_means,
     scale_penalty,
     shrink_and_perturb,
-    spread,
-    variance_share,
+    total_and_leading_variance,
 )
 from skrbf.ops.distances import squared_distances
 
@@ -70,7 +70,7 @@ def test_losses_row_by_row(codes, centers, name, reference):
         losses["regularized"].append(weighted - (h[i] ** 2).sum())
     assert set(losses) == set(CENTERING_LOSSES)
     for loss, expected in losses.items():
-        found = CENTERING_LOSSES[loss].function(codes, centers, distances, r)
+        found = CENTERING_LOSSES[loss](codes, centers, distances, r)
         assert_allclose(found, expected, atol=1e-6)
 
 
@@ -134,7 +134,7 @@ def test_shrinking_does_not_pay(codes, centers):
     """Of codes with their centers, at any scale below one over 1 + the loss."""
     weight = torch.full((30,), 1 / 30, dtype=torch.float64)
     distances, r = soft(codes, centers, temperature=0.0)
-    variance, _ = spread(codes, weight)
+    variance, _ = total_and_leading_variance(codes, weight)
     share = (weight @ distance_loss(codes, centers, distances, r)).item() / variance
 
     def total(scale):
@@ -160,10 +160,14 @@ def test_the_variance_that_few_rows_have(codes):
     whole = np.square(h - h.mean(0)).sum(1).mean()
     pairs = np.stack([h[[i, j]] for i in range(12) for j in range(12) if i != j])
     within = np.square(pairs - pairs.mean(1, keepdims=True)).sum(2).mean()
-    share = variance_share(torch.ones(2)) / variance_share(torch.ones(12))
+    share = finite_sample_correction(torch.ones(2)) / finite_sample_correction(
+        torch.ones(12)
+    )
     assert within == pytest.approx(whole * share.item())
-    assert variance_share(torch.tensor([3.0, 1.0])).item() == pytest.approx(3 / 8)
-    assert variance_share(torch.ones(1)).item() == 0
+    assert finite_sample_correction(torch.tensor([3.0, 1.0])).item() == pytest.approx(
+        3 / 8
+    )
+    assert finite_sample_correction(torch.ones(1)).item() == 0
 
 
 def test_running_means_are_those_of_dcn_row_by_row(codes, centers):
@@ -194,11 +198,13 @@ def test_running_means_without_any_mass(centers):
 def test_spread_is_trace_and_largest_eigenvalue(codes):
     weight = torch.arange(30.0)
     cov = np.cov(codes.numpy().T, aweights=weight.numpy(), ddof=0)
-    total, largest = spread(codes, weight)
+    total, largest = total_and_leading_variance(codes, weight)
     assert total == pytest.approx(np.trace(cov))
     assert largest == pytest.approx(np.linalg.eigvalsh(cov)[-1])
-    assert spread(torch.ones(3, 2), torch.ones(3)) == (0.0, 0.0)
-    assert np.isnan(spread(torch.full((3, 2), torch.nan), torch.ones(3))).all()
+    assert total_and_leading_variance(torch.ones(3, 2), torch.ones(3)) == (0.0, 0.0)
+    assert np.isnan(
+        total_and_leading_variance(torch.full((3, 2), torch.nan), torch.ones(3))
+    ).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])

@@ -206,7 +206,7 @@ SLOPED = {
         kernels.running_means, "centers", "mass", "rows", "r", "weight"
     ),
     "scale_penalty": lambda a: kernels.scale_penalty(a["rows"], a["weight"], 2.0),
-    "variance_share": each(kernels.variance_share, "weight"),
+    "finite_sample_correction": each(kernels.finite_sample_correction, "weight"),
     "shrink_and_perturb": lambda a: kernels.shrink_and_perturb(
         a["rows"], a["rows"], 0.25
     ),
@@ -218,9 +218,7 @@ SLOPED = {
         ClusterStatistics(a["mass"], a["centers"], a["bias"][0]), a["centers"]
     ),
     **{
-        name: lambda a, loss=loss: loss.function(
-            a["rows"], a["centers"], a["distances"], a["r"]
-        )
+        name: lambda a, loss=loss: loss(a["rows"], a["centers"], a["distances"], a["r"])
         for name, loss in CENTERING_LOSSES.items()
     },
     **{
@@ -253,8 +251,8 @@ FLAT = {
     ),
     "row_keys": each(kernels.row_keys, "rows"),
     "row_projections": each(kernels.row_projections, "rows"),
-    "spread": lambda a: torch.tensor(
-        kernels.spread(a["rows"], a["weight"]), dtype=torch.float64
+    "total_and_leading_variance": lambda a: torch.tensor(
+        kernels.total_and_leading_variance(a["rows"], a["weight"]), dtype=torch.float64
     ),
     **{
         f"network_gradient by {name}": lambda a, m=activation: kernels.network_gradient(
