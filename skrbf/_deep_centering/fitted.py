@@ -60,6 +60,15 @@ def attributes_at(estimator, X, data, config, network, state):
 def label_rows(estimator, X, weight, attributes):
     """Label rows, and order the centers: those without rows come last.
 
+    Parameters
+    ----------
+    estimator : DeepCenteringClustering
+    X : array or CSR matrix of shape (n_samples, n_features)
+        Validated rows.
+    weight : ndarray of shape (n_samples,) or None
+    attributes : dict
+        Fitted attributes without labels.
+
     Returns
     -------
     attributes : dict
@@ -80,12 +89,26 @@ def label_rows(estimator, X, weight, attributes):
 
 
 def labels_with_weight(labels, weight):
-    """Select the labels of rows with a positive weight: other rows do not count."""
+    """Select the labels of rows with a positive weight: other rows do not count.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_samples,)
+    weight : ndarray of shape (n_samples,) or None
+    """
     return labels if weight is None else labels[weight > 0]
 
 
 def prediction_parts(estimator, X, attributes):
     """Make the parts of a prediction.
+
+    Parameters
+    ----------
+    estimator : DeepCenteringClustering
+    X : array or CSR matrix of shape (n_samples, n_features)
+        Validated rows.
+    attributes : dict
+        Fitted attributes.
 
     Returns
     -------
@@ -103,6 +126,13 @@ def prediction_parts(estimator, X, attributes):
 
 
 def prediction_network(attributes, compute):
-    """Give the network and the scaling, on the device and in the dtype of the rows."""
+    """Give the network and the scaling, on the device and in the dtype of the rows.
+
+    Parameters
+    ----------
+    attributes : dict
+        Fitted attributes.
+    compute : Compute
+    """
     parts = scaling_tensors(attributes["mean_"], attributes["scale_"], compute)
     return prediction_module(attributes["autoencoder_"], compute), Scaling(*parts)

@@ -11,7 +11,7 @@ class EpochObserver(FitObserver):
     Parameters
     ----------
     estimator : DeepCenteringClustering
-    X, y, metadata
+    X, y, metadata : object
         Arguments of `fit`, for callbacks.
     most_steps : int
         Maximum number of epochs.
@@ -50,7 +50,12 @@ class EpochObserver(FitObserver):
             )
 
     def see(self, step):
-        """Record an epoch and save its state; True ends the fit."""
+        """Record an epoch and save its state; True ends the fit.
+
+        Parameters
+        ----------
+        step : Step
+        """
         stop = self(step.state.record, step.state)
         self._checkpoint.write(step.state, self.records)
         return stop
@@ -60,7 +65,12 @@ class EpochObserver(FitObserver):
         return {**self._attributes_of_state(state), "history_": self.history()}
 
     def format_record(self, record):
-        """Format a record for `verbose`."""
+        """Format a record for `verbose`.
+
+        Parameters
+        ----------
+        record : Record
+        """
         if np.isnan(record.label_change):
             return f"loss {record.loss:.6g}"
         return (

@@ -81,7 +81,15 @@ def prepare_fit(estimator, X, weight):
 
 
 def open_checkpoint(estimator, data, module, pretrained):
-    """Open the checkpoint of a fit, and check that the fit may resume from it."""
+    """Open the checkpoint of a fit, and check that the fit may resume from it.
+
+    Parameters
+    ----------
+    estimator : DeepCenteringClustering
+    data : TrainingData
+    module : Module
+    pretrained : bool
+    """
     if estimator.checkpoint is None:
         return NoCheckpoint()
     fingerprints = fit_fingerprints(estimator, data, module, pretrained)
