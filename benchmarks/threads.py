@@ -77,7 +77,7 @@ def timed(action, repeats):
     openmp = ThreadpoolController().select(user_api="openmp")  # takes milliseconds
     actions = {
         "one": within(partial(openmp.limit, limits=1)),
-        "all": within(lambda: mock.patch.object(compute, "_WORTH_A_THREAD", 1)),
+        "all": within(lambda: mock.patch.object(compute, "MIN_WORK_PER_THREAD", 1)),
         "chosen": within(nullcontext),
     }
     action()

@@ -36,7 +36,7 @@ def resolved(work):
 @pytest.fixture
 def four_cpus(monkeypatch):
     """A process that may use four CPUs, and a caller that has four threads."""
-    monkeypatch.setattr(compute_module, "_usable_cpus", lambda: 4)
+    monkeypatch.setattr(compute_module, "usable_cpus", lambda: 4)
     torch.get_num_threads()
     with threadpool_limits(4):
         yield
@@ -54,7 +54,7 @@ def test_threads_grow_with_the_work(four_cpus):
 
 def test_never_more_than_the_caller_or_the_process_has(monkeypatch):
     for cpus, given in ((1, 4), (4, 1), (2, 4)):
-        monkeypatch.setattr(compute_module, "_usable_cpus", lambda cpus=cpus: cpus)
+        monkeypatch.setattr(compute_module, "usable_cpus", lambda cpus=cpus: cpus)
         with threadpool_limits(given), resolved(1 << 60).limited_threads():
             assert torch.get_num_threads() == min(cpus, given)
 
@@ -62,10 +62,10 @@ def test_never_more_than_the_caller_or_the_process_has(monkeypatch):
 def test_quotas_count(monkeypatch):
     """joblib knows of affinities and of the quotas of containers."""
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    compute_module._usable_cpus.cache_clear()
+    compute_module.usable_cpus.cache_clear()
     with threadpool_limits(4), resolved(1 << 60).limited_threads():
         assert torch.get_num_threads() == 1
-    compute_module._usable_cpus.cache_clear()
+    compute_module.usable_cpus.cache_clear()
 
 
 def test_errors_restore_the_limit(four_cpus):

@@ -13,7 +13,7 @@ from skrbf.engine.deep.fit import current_summary
 from skrbf.engine.deep.predict import EncodedRows, n_parameters, prediction_module
 from skrbf.engine.deep.state import ClusteringState
 from skrbf.engine.kmeans import predict as prediction
-from skrbf.engine.kmeans.predict import Model
+from skrbf.engine.kmeans.predict import Model, order_empty_last
 from skrbf.ops.assignment import ASSIGNMENTS
 
 
@@ -77,14 +77,14 @@ def label_rows(estimator, X, weight, attributes):
     compute, codes, model = prediction_parts(estimator, X, attributes)
     labels = np.empty(X.shape[0], dtype=np.int32)
     estimator._collect(compute, prediction.labels(codes, model), labels)
-    k = len(attributes["cluster_centers_"])
-    used = np.isin(np.arange(k), labels_with_weight(labels, weight))
-    order = np.argsort(~used, kind="stable")
-    new_label = np.argsort(order).astype(np.int32)
+    used = np.zeros(len(attributes["cluster_centers_"]), dtype=bool)
+    used[labels_with_weight(labels, weight)] = True
+    parts = torch.from_numpy(labels), torch.from_numpy(used)
+    order, ordered_labels = order_empty_last(*parts)
     names = ("cluster_centers_", "cluster_centers_decoded_")
     return {
-        "labels_": new_label[labels],
-        **{name: attributes[name][order] for name in names},
+        "labels_": ordered_labels.numpy(),
+        **{name: attributes[name][order.numpy()] for name in names},
     }
 
 

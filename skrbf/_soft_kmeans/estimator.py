@@ -23,14 +23,14 @@ from skrbf._base import (
     warn,
 )
 from skrbf._compat import Interval, StrOptions, _fit_context
-from skrbf._observe import FitObserver
-from skrbf._soft_kmeans.initial_centers import starting_centers
-from skrbf.engine.data.limits import check_variance, times_power
+from skrbf._soft_kmeans.initial_centers import initial_centers
+from skrbf._soft_kmeans.observer import StepObserver
+from skrbf.engine.data.number_range import check_variance, times_power_of_two
 from skrbf.engine.kmeans import predict as prediction
-from skrbf.engine.kmeans.fit import Recipe, fit, largest_variance
-from skrbf.engine.kmeans.online import absorb
+from skrbf.engine.kmeans.fit import KMeansConfig, fit
+from skrbf.engine.kmeans.online import update_online
 from skrbf.engine.kmeans.predict import Model
-from skrbf.engine.kmeans.problem import make_problem
+from skrbf.engine.kmeans.problem import largest_variance, make_problem
 from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.schedule import critical_temperature
 
@@ -268,123 +268,118 @@ class SoftKMeans(
             For rows that are not finite numbers, fewer rows than clusters, weights that
             are negative or all zero, or a device that is not there.
         """
-        with self._unchanged_on_error(), torch_modes():
-            return self._fit(X, y, sample_weight)
-
-    def _fit(self, X, y, sample_weight):
         given = X, y, {"sample_weight": sample_weight}
-        X = self._validate(X, reset=True)
-        if X.shape[0] < self.n_clusters:
-            raise ValueError(
-                f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
-            )
-        compute = self._compute(X, self.n_clusters)
-        with compute.limited_threads():
-            written = self._fit_rows(X, sample_weight, compute, given)
-        vars(self).update(written)
+        with self._unchanged_on_error(), torch_modes():
+            X = self._validate(X, reset=True)
+            if X.shape[0] < self.n_clusters:
+                raise ValueError(
+                    f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
+                )
+            compute = self._compute(X, self.n_clusters)
+            with compute.limited_threads():
+                problem, weight_exponent = self._problem(X, sample_weight, compute)
+                unit = 2.0 * largest_variance(problem)
+                starts = self._starts(X, problem)
+                observer = StepObserver(self, *given, X.shape[1], weight_exponent)
+                fitted = fit(problem, self._config(unit), starts, observer)
+                attributes = {
+                    **self._attributes(fitted, problem, unit),
+                    **self._scores(fitted, weight_exponent),
+                    "history_": observer.history(),
+                }
+                if not observer.stopped:
+                    self._warn(fitted)
+                observer.end({**attributes, "n_features_in_": X.shape[1]})
+            vars(self).update(attributes)
         return self
 
-    def _fit_rows(self, X, sample_weight, compute, given):
-        """Fit validated rows, and return the fitted attributes."""
-        problem, weight_exponent = self._problem(X, sample_weight, compute)
-        recipe, reference = self._recipe(problem)
-        starts = starting_centers(
-            self.init, self.n_init, recipe.n_clusters, self.random_state, X, problem
-        )
-
-        def attributes(record, centers):
-            return {
-                "n_features_in_": X.shape[1],
-                "cluster_centers_": centers.cpu().numpy().copy(),
-                "temperature_": record.temperature,
-                "_assignment": self.assignment,
-            }
-
-        observer = FitObserver(self, *given, attributes)
-
-        def on_step(record, centers):
-            objective = times_power(record.objective, weight_exponent)
-            return observer(record._replace(objective=objective), centers)
-
-        fitted = fit(problem, recipe, starts, reference, on_step)
-        reference = times_power(reference, 2 * problem.exponent)
-        written = {
-            **self._attributes(fitted, reference),
-            **self._scores(fitted.scored, weight_exponent),
-            "history_": observer.history(),
-        }
-        if not observer.stopped:
-            self._warn(fitted)
-        observer.end({**written, "n_features_in_": X.shape[1]})
-        return written
-
     def _problem(self, X, sample_weight, compute):
-        """The rows and weights on their device, and the unit of the weights."""
+        """Bring rows and weights to their device. Also return the weights' exponent."""
         weight, exponent = check_sample_weight(sample_weight, X)
         if weight is not None:
             weight = compute.tensor(weight)
         problem = make_problem(to_rows(X, compute), weight, compute)
-        scatter = times_power(problem.scatter, 2 * problem.exponent)
+        scatter = times_power_of_two(problem.scatter, 2 * problem.exponent)
         check_variance(scatter, varies=False)
-        sums = times_power(scatter, exponent), times_power(problem.mass, exponent)
-        if not np.isfinite(sums).all():
+        sums = scatter, problem.weight_sum
+        if not np.isfinite([times_power_of_two(s, exponent) for s in sums]).all():
             raise ValueError(
                 "sample_weight has values so large that sums with them overflow; "
                 "divide it by a number."
             )
         return problem, exponent
 
-    def _recipe(self, problem):
-        """What to fit, and the unit of its temperature."""
-        recipe = Recipe(
+    def _config(self, unit):
+        """Convert the parameters to settings of a fit, in the unit of its problem.
+
+        Parameters
+        ----------
+        unit : float
+            Unit of the parameter `temperature`: twice the largest variance.
+        """
+        assignment = ASSIGNMENTS[self.assignment]
+        return KMeansConfig(
             int(self.n_clusters),
-            None if self.temperature == "auto" else float(self.temperature),
-            ASSIGNMENTS[self.assignment],
+            None if self.temperature == "auto" else float(self.temperature) * unit,
+            assignment,
             int(self.max_iter),
             float(self.tol),
+            critical_temperature(unit / 2, int(self.n_clusters), assignment),
         )
-        return recipe, 2.0 * largest_variance(problem)
 
-    def _attributes(self, fitted, reference):
-        """What a fit leaves, but for the scores of its rows.
+    def _starts(self, X, problem):
+        """Choose the initial centers, or None to grow them."""
+        return initial_centers(
+            self.init,
+            self.n_init,
+            int(self.n_clusters),
+            self.random_state,
+            X,
+            problem,
+        )
 
-        `reference` is the unit of the temperature, in squared units of the data.
+    def _attributes(self, fitted, problem, unit):
+        """Collect the fitted attributes, except for the scores of the rows.
+
+        Parameters
+        ----------
+        fitted : Fitted
+        problem : Problem
+        unit : float
+            Unit of the parameter `temperature`, in that of the problem.
         """
+        unit = times_power_of_two(unit, 2 * problem.exponent)
         assignment = ASSIGNMENTS[self.assignment]
         return {
             "cluster_centers_": fitted.centers.cpu().numpy().copy(),
             "temperature_": fitted.temperature,
-            "relative_temperature_": (
-                fitted.temperature / reference if reference > 0 else 0.0
-            ),
+            "relative_temperature_": fitted.temperature / unit if unit > 0 else 0.0,
             "sigma_": (fitted.temperature / 2) ** 0.5,
             "critical_temperature_": critical_temperature(
-                reference / 2, self.n_clusters, assignment
+                unit / 2, self.n_clusters, assignment
             ),
             "n_iter_": fitted.n_iter,
-            "_assignment": self.assignment,  # what `predict` uses, whatever is set
+            "_assignment": self.assignment,  # that of `predict`, whatever is set
         }
 
     @staticmethod
-    def _scores(scored, weight_exponent):
-        """The scores of rows whose weights were divided by 2^weight_exponent."""
+    def _scores(fitted, weight_exponent):
+        """Collect scores of rows whose weights were divided by 2^weight_exponent."""
+        weight = fitted.cluster_weight.cpu().numpy()
         return {
-            "labels_": scored.labels.cpu().numpy().copy(),
-            "inertia_": times_power(scored.inertia, weight_exponent),
-            "objective_": times_power(scored.objective, weight_exponent),
-            "cluster_weight_": np.ldexp(scored.weight.cpu().numpy(), weight_exponent),
+            "labels_": fitted.labels.cpu().numpy().copy(),
+            "inertia_": times_power_of_two(fitted.inertia, weight_exponent),
+            "objective_": times_power_of_two(fitted.objective, weight_exponent),
+            "cluster_weight_": np.ldexp(weight, weight_exponent),
         }
 
     def _warn(self, fitted):
-        asked = len(fitted.centers)
-        distinct = int((fitted.scored.counts > 0).sum())
-        if distinct < asked:
-            warn(
-                too_few_clusters(
-                    distinct, asked, "or to a temperature at which clusters merge"
-                ),
-                ConvergenceWarning,
-            )
+        """Warn of missing clusters, and of iterations that did not converge."""
+        n_clusters = len(fitted.centers)
+        distinct = int((fitted.counts > 0).sum())
+        if distinct < n_clusters:
+            reason = "or to a temperature at which clusters merge"
+            warn(too_few_clusters(distinct, n_clusters, reason), ConvergenceWarning)
         if not fitted.converged:
             warn(
                 f"SoftKMeans did not converge in max_iter={self.max_iter} iterations; "
@@ -447,41 +442,44 @@ class SoftKMeans(
             X = self._validate(X, reset=False)
             compute = self._compute(X, self._n_features_out)
             with compute.limited_threads():
-                written = self._partial_fit(X, sample_weight, compute)
-        vars(self).update(written)
+                attributes = self._partial_fit(X, sample_weight, compute)
+        vars(self).update(attributes)
         return self
 
     def _partial_fit(self, X, sample_weight, compute):
-        """Take in a batch of validated rows, and return the fitted attributes."""
+        """Update the model with validated rows, and return the fitted attributes."""
         problem, exponent = self._problem(X, sample_weight, compute)
         compute = problem.compute
         model = self._model(compute)
         # In the larger of two units: weights may be of any size.
-        shared = max(exponent, int(np.frexp(self.cluster_weight_.max())[1]))
-        seen = np.ldexp(self.cluster_weight_, -shared)
-        seen = torch.tensor(seen, device=compute.device)
-        dtype = torch.from_numpy(np.empty(0, self.cluster_centers_.dtype)).dtype
-        unit = 2.0 ** (exponent - shared)
-        centers, mass = absorb(problem, model, seen, dtype, unit)
+        common = max(exponent, int(np.frexp(self.cluster_weight_.max())[1]))
+        previous = np.ldexp(self.cluster_weight_, -common)
+        centers, weight = update_online(
+            problem,
+            model,
+            torch.tensor(previous, device=compute.device),
+            torch.from_numpy(np.empty(0, self.cluster_centers_.dtype)).dtype,
+            2.0 ** (exponent - common),
+        )
         # Labels are those of the centers as they are kept.
         model = model._replace(centers=centers.to(problem.table.dtype))
-        scored = prediction.score(
+        fitted = prediction.score(
             problem.table, problem.weight, model, compute.accumulate
         )
-        written = self._scores(scored, exponent)
-        written["cluster_weight_"] = np.ldexp(mass.cpu().numpy(), shared)
-        fields = {
+        scores = self._scores(fitted, exponent)
+        step = {
             "phase": "batch",
             "temperature": model.temperature,
-            "objective": written["objective_"],
+            "objective": scores["objective_"],
             "n_clusters": len(centers),
         }
         return {
-            **written,
+            **scores,
+            "cluster_weight_": np.ldexp(weight.cpu().numpy(), common),
             "cluster_centers_": centers.cpu().numpy().copy(),
             "n_iter_": self.n_iter_ + 1,
             "history_": {
-                name: [*values, fields[name]] for name, values in self.history_.items()
+                name: [*values, step[name]] for name, values in self.history_.items()
             },
         }
 
@@ -557,9 +555,10 @@ class SoftKMeans(
     def _memberships(self, X):
         # Apart from transform, whose result set_output may put in a frame.
         X, compute, rows, model = self._ready(X)
-        whole = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
-        self._collect(compute, prediction.responsibilities(rows, model), whole.T)
-        return whole
+        memberships = np.empty((X.shape[0], self._n_features_out), dtype=X.dtype)
+        blocks = prediction.responsibilities(rows, model)
+        self._collect(compute, blocks, memberships.T)
+        return memberships
 
     def score(self, X, y=None, sample_weight=None):
         """Minus the distortion of rows, as of :class:`sklearn.cluster.KMeans`.
@@ -580,4 +579,4 @@ class SoftKMeans(
         weight = None if weight is None else compute.tensor(weight)
         with torch_modes(), compute.limited_threads():
             total = prediction.distortion(rows, weight, model, compute.accumulate)
-        return -times_power(total, exponent)
+        return -times_power_of_two(total, exponent)

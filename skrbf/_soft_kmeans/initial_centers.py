@@ -1,14 +1,16 @@
-"""Where SoftKMeans starts, other than grown: an array, a callable, drawn rows."""
+"""Initial centers of SoftKMeans that are given or drawn."""
 
 import torch
 from sklearn.utils import check_array, check_random_state
 
 from skrbf._base import as_array, drawn_seed, warn
-from skrbf.ops.seeding import kmeans_plusplus, random_rows
+from skrbf.engine.data.rows import as_dense
+from skrbf.engine.kmeans.fit import draw_centers
+from skrbf.ops.seeding import random_rows
 
 
-def starting_centers(init, n_init, n_clusters, random_state, X, problem):
-    """Sets of centers to start from.
+def initial_centers(init, n_init, n_clusters, random_state, X, problem):
+    """Choose sets of centers to start from.
 
     Parameters
     ----------
@@ -29,8 +31,8 @@ def starting_centers(init, n_init, n_clusters, random_state, X, problem):
     if not isinstance(init, str) and not callable(init):
         if n_init not in ("auto", 1):
             warn(
-                "init is an array of centers: there is one start, instead of n_init="
-                f"{n_init}.",
+                "init is an array of centers: there is one start, instead of "
+                f"n_init={n_init}.",
                 RuntimeWarning,
             )
         return [_checked(init, n_clusters, X, problem)]
@@ -48,23 +50,17 @@ def starting_centers(init, n_init, n_clusters, random_state, X, problem):
 
 
 def _drawn(init, n_clusters, random_state, problem):
-    """Rows, drawn by "k-means++" or "random"."""
+    """Draw rows, by "k-means++" or "random"."""
     generator = torch.Generator().manual_seed(drawn_seed(random_state))
-    weight, origin = problem.weight, problem.origin
     if init == "k-means++":
-        accumulate = problem.compute.accumulate
-        index = kmeans_plusplus(
-            problem.rows, weight, n_clusters, generator, origin, accumulate
-        )
-    else:
-        weight = None if weight is None else weight.cpu()
-        index = random_rows(problem.rows.n_rows, weight, n_clusters, generator)
-    rows = problem.rows.take(index.to(origin.device))
-    return rows if rows.layout == torch.strided else rows.to_dense()
+        return draw_centers(problem, n_clusters, generator)
+    weight = None if problem.weight is None else problem.weight.cpu()
+    index = random_rows(problem.rows.n_rows, weight, n_clusters, generator)
+    return as_dense(problem.rows.take(index.to(problem.origin.device)))
 
 
 def _checked(centers, n_clusters, X, problem):
-    """Centers from outside, of the right shape."""
+    """Check the shape of given centers, and bring them into the unit of the problem."""
     centers = check_array(
         as_array(centers, "init"),
         dtype=X.dtype,

@@ -1,4 +1,4 @@
-"""Where and how a computation runs: device, dtype, block size. Knows no algorithm."""
+"""Device, dtype, threads and block size of a computation. Knows no algorithm."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -11,23 +11,15 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from skrbf.engine.data.rows import Rows, dense_rows, sparse_rows
-
-# "auto" moves to an accelerator only above this many multiply-adds per pass,
-# n_samples * n_features * n_clusters: below it launches and copies dominate.
-_WORTH_AN_ACCELERATOR = 50_000_000
-
-# Multiply-adds of a pass for each thread. With fewer, threads wait for one another:
-# many times longer than they compute, where other programs use the cores. Measured in
-# benchmarks/results/threads.md.
-_WORTH_A_THREAD = 1 << 25
-
-# A block of responsibilities, in bytes for each thread: about what the caches of a core
-# hold. Passes are faster over smaller blocks, products over larger ones. With many
-# threads it grows no more: what it takes is memory, too.
-_CACHE_BYTES = 1 << 21
-_MOST_THREADS = 8
-_ACCELERATOR_BYTES = 1 << 26
+from skrbf.engine.data.constants import (
+    ACCELERATOR_BLOCK_BYTES,
+    CACHE_BLOCK_BYTES,
+    MAX_CACHE_THREADS,
+    MIN_ACCELERATOR_WORK,
+    MIN_WORK_PER_THREAD,
+    TEMPORARIES_PER_BLOCK,
+)
+from skrbf.engine.data.rows import DenseRows, SparseRows
 
 
 @dataclass(frozen=True)
@@ -37,28 +29,28 @@ class Compute:
     Attributes
     ----------
     device : torch.device
-        Where blocks are computed.
+        Device on which blocks are computed.
     dtype : torch.dtype
-        Of distances and responsibilities.
+        Dtype of distances and responsibilities.
     accumulate : torch.dtype
-        Of sums over blocks: float64 wherever the device has it.
+        Dtype of sums over blocks: float64 wherever the device has it.
     block_bytes : int
-        Of one block of responsibilities: what is fast, within the memory.
-    most_bytes : int
+        Size of the fastest block of responsibilities, within the memory.
+    max_block_bytes : int
         Upper limit of a block that has to be larger.
     work : int
         Multiply-adds of one pass over the data.
-    why : str
-        The reason for the device, for a person to read.
+    reason : str
+        Reason for the device, for a person to read.
     """
 
     device: torch.device
     dtype: torch.dtype
     accumulate: torch.dtype
     block_bytes: int
-    most_bytes: int
+    max_block_bytes: int
     work: int
-    why: str
+    reason: str
 
     @classmethod
     def resolve(
@@ -77,42 +69,41 @@ class Compute:
         device : str
             ``"auto"`` or anything that :class:`torch.device` accepts.
         dtype : torch.dtype
-            Of the data: float32 or float64.
+            Dtype of the data: float32 or float64.
         work : int
             ``n_samples * n_features * n_clusters``, one pass over the data.
         memory_bytes : int
-            What temporaries may take.
+            Memory for temporaries.
         fall_back : bool
-            Use the CPU where `device` is not there: a fitted model has no device.
+            Use the CPU where `device` is not available: a fitted model has no device.
 
         Raises
         ------
         ValueError
-            If the device is not known or not there.
+            If the device is unknown or not available.
         """
-        chosen, why = _choose_device(device, work, fall_back)
+        chosen, reason = _choose_device(device, work, fall_back)
         if chosen.type == "mps":  # has no float64
             dtype = accumulate = torch.float32
         else:
             accumulate = torch.float64
-        fast = _ACCELERATOR_BYTES
+        fast = ACCELERATOR_BLOCK_BYTES
         if chosen.type == "cpu":
-            fast = _CACHE_BYTES * min(_threads_for(work), _MOST_THREADS)
-        # A block lives beside a few temporaries of its own size.
-        most = max(1, int(memory_bytes) // 8)
-        return cls(chosen, dtype, accumulate, min(fast, most), most, work, why)
+            fast = CACHE_BLOCK_BYTES * min(_threads_for(work), MAX_CACHE_THREADS)
+        most = max(1, int(memory_bytes) // TEMPORARIES_PER_BLOCK)
+        return cls(chosen, dtype, accumulate, min(fast, most), most, work, reason)
 
     @contextmanager
     def limited_threads(self, work: int | None = None) -> Iterator[None]:
-        """Limit the threads within to those that the work is worth.
+        """Limit the threads of a `with` block to those that the work is worth.
 
-        They are those that the calling thread computes with. The limits of all others
-        stay as they are, and its own come back at the end.
+        The limit is that of the calling thread, and is restored at the end. The limits
+        of other threads stay as they are.
 
         Parameters
         ----------
         work : int, optional
-            Multiply-adds that are done at a time, if not those of a pass over the data.
+            Multiply-adds of one operation. By default, those of a pass over the data.
         """
         threads = _threads_for(self.work if work is None else work)
         if self.device.type != "cpu" or threads == torch.get_num_threads():
@@ -122,42 +113,55 @@ class Compute:
             yield
 
     def tensor(self, array: Any) -> Tensor:
-        """A small numpy array as a tensor of this dtype on this device."""
+        """Copy a small numpy array to a tensor of this dtype on this device."""
         return torch.tensor(array, dtype=self.dtype, device=self.device)
 
-    def dense(self, data: Tensor) -> Rows:
-        """Rows of a dense host tensor (n, d)."""
-        return dense_rows(data, self.device, self.dtype, self.block_rows)
+    def dense(self, data: Tensor) -> DenseRows:
+        """Wrap a dense host tensor (n, d), which moves to the device where it fits."""
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if data.numel() * torch.finfo(self.dtype).bits // 8 < free // 2:
+                data = data.to(self.device, self.dtype)
+        return DenseRows(data, self.device, self.dtype, self.block_rows)
 
-    def sparse(self, parts: Sequence[Tensor], n_features: int) -> Rows:
-        """Rows of a CSR matrix given as (indptr, indices, values) host tensors."""
-        return sparse_rows(parts, n_features, self.device, self.dtype, self.block_rows)
+    def sparse(self, parts: Sequence[Tensor], n_features: int) -> SparseRows:
+        """Wrap a CSR matrix given as (indptr, indices, values) host tensors."""
+        indptr, indices, values = parts
+        return SparseRows(
+            indptr,
+            indices,
+            values,
+            n_features,
+            self.device,
+            self.dtype,
+            self.block_rows,
+        )
 
     def block_rows(self, columns: int, at_least: int = 1) -> int:
-        """Rows of a block whose temporaries have this many columns.
+        """Number of rows in a block whose temporaries have this many columns.
 
-        At least so many, where the memory allows it.
+        It is `at_least` or more, where the memory allows it.
         """
         size = torch.finfo(self.dtype).bits // 8 * max(1, columns)  # of a row, in bytes
-        enough = min(at_least, self.most_bytes // size)
+        enough = min(at_least, self.max_block_bytes // size)
         return max(1, self.block_bytes // size, enough)
 
 
 def _threads_for(work: int) -> int:
-    """Threads that gain time, of those that the process may use."""
-    most = min(torch.get_num_threads(), _usable_cpus())
-    return max(1, min(most, work // _WORTH_A_THREAD))
+    """Count the threads that gain time, of those that the process may use."""
+    most = min(torch.get_num_threads(), usable_cpus())
+    return max(1, min(most, work // MIN_WORK_PER_THREAD))
 
 
 @functools.cache
-def _usable_cpus() -> int:
-    """CPUs within the affinity and the quota of the process."""
+def usable_cpus() -> int:
+    """Count the CPUs within the affinity and the quota of the process."""
     return int(joblib.cpu_count())
 
 
 @functools.cache
 def _openmp() -> ThreadpoolController:
-    """The OpenMP libraries of the process: their limits are those of one thread."""
+    """Find the OpenMP libraries of the process. Their limits are per thread."""
     return ThreadpoolController().select(user_api="openmp")
 
 
@@ -175,7 +179,7 @@ def _choose_device(device: str, work: int, fall_back: bool) -> tuple[torch.devic
     if device == "auto":
         if len(available) == 1:
             return torch.device("cpu"), "no accelerator is available"
-        if work < _WORTH_AN_ACCELERATOR:
+        if work < MIN_ACCELERATOR_WORK:
             return torch.device("cpu"), "too small a problem to gain from more"
         return torch.device(available[1]), f"{available[1]} is available"
     try:

@@ -1,11 +1,9 @@
-"""Distinct rows in an order of their own, whatever order and multiplicity they had.
+"""Distinct rows in an order of their own, whatever their order and multiplicity.
 
-What is computed from them depends on nothing else, to the last bit: not on the order of
-the rows, nor on whether a row comes twice or with weight 2. The order hardly depends on
-the unit, origin and precision of the features: batches stay what they were.
+A fit to the distinct rows depends on nothing else, to the last bit: not on the order of
+the rows, nor on whether a row comes twice or has weight 2. The order hardly depends on
+the unit, origin and precision of the features: batches stay the same.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,17 +12,9 @@ from skrbf.engine.data.rows import DenseRows
 from skrbf.ops.keys import row_keys, row_projections
 
 
-class DistinctRows(NamedTuple):
-    """One row for each group of equal rows."""
-
-    row_index: Tensor  # (m,) position in the data, of the first of equal rows
-    labels: Tensor  # (m,) int64
-    weight: Tensor  # (m,) float64, positive, sums to 1
-    n_points: int  # distinct rows, whatever their label
-    weight_sum: float  # of all rows as given
-
-
-def deduplicate(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> DistinctRows:
+def deduplicate(
+    rows: DenseRows, labels: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor, int, float]:
     """Merge rows that are equal and have the same label, and sort the rest.
 
     Parameters
@@ -34,37 +24,42 @@ def deduplicate(rows: DenseRows, labels: Tensor, weight: Tensor | None) -> Disti
     labels : Tensor of shape (n,), int64
     weight : Tensor of shape (n,), float64, or None
         Rows without weight are left out.
+
+    Returns
+    -------
+    row_index : Tensor of shape (m,), int64
+        Position in the data of the first of equal rows.
+    weight : Tensor of shape (m,), float64
+        Weight of each distinct row: positive, sums to 1.
+    n_points : int
+        Number of distinct rows, whatever their labels.
+    weight_sum : float
+        Sum of the weights as given.
     """
     keys = torch.empty(rows.n_rows, dtype=torch.int64, device="cpu")
     for start, stop, block in rows.blocks(4 * rows.n_features):
         keys[start:stop] = row_keys(block)
     if weight is None:
         weight = torch.ones(rows.n_rows, dtype=torch.float64, device="cpu")
-    there = (weight > 0).nonzero()[:, 0]
-    order = there[labels[there].argsort(stable=True)]
-    order = order[keys[order].argsort(stable=True)]  # (m,) by key, then by label
-    keys, labels = keys[order], labels[order]
-    new_point = _differs(rows, keys, order)
-    new = new_point | _changes(labels)
-    group = new.cumsum(0) - 1  # (m,)
-    total = torch.zeros(int(new.sum()), dtype=torch.float64, device="cpu")
+    weighted = (weight > 0).nonzero()[:, 0]
+    order = weighted[labels[weighted].argsort(stable=True)]
+    order = order[keys[order].argsort(stable=True)]  # by key, then by label
+    new_point = _differs_from_previous(rows, keys[order], order)
+    first = new_point | _changes(labels[order])  # of the rows that are merged
+    group = first.cumsum(0) - 1
+    total = torch.zeros(int(first.sum()), dtype=torch.float64, device="cpu")
     total.index_add_(0, group, weight[order])
-    whole = total.sum()
-    index = order[new]
-    place = _projections(rows, index).argsort(stable=True)  # those that tie, by key
-    return DistinctRows(
-        index[place],
-        labels[new][place],
-        total[place] / whole,
-        int(new_point.sum()),
-        float(whole),
-    )
+    weight_sum = total.sum()
+    index = order[first]  # (m,)
+    rank = _projections(rows, index).argsort(stable=True)  # ties stay in order of keys
+    share = total[rank] / weight_sum
+    return index[rank], share, int(new_point.sum()), float(weight_sum)
 
 
 def _projections(rows: DenseRows, index: Tensor) -> Tensor:
-    """Places of some rows (m,), each feature on its way from its least to its largest.
+    """Project some rows (m,), each feature scaled to its range.
 
-    Half of everything, so that no difference overflows.
+    Numbers are halved, so that no difference overflows.
     """
     parts = index.split(max(1, rows.block_rows(4 * rows.n_features)))
     low = torch.full(
@@ -81,17 +76,17 @@ def _projections(rows: DenseRows, index: Tensor) -> Tensor:
     )
 
 
-def _differs(rows: DenseRows, keys: Tensor, order: Tensor) -> Tensor:
-    """Whether each row differs from the one before it; equal keys are looked into."""
-    new = _changes(keys)
-    same = (~new).nonzero()[:, 0]
-    for part in same.split(max(1, rows.block_rows(2 * rows.n_features))):
+def _differs_from_previous(rows: DenseRows, keys: Tensor, order: Tensor) -> Tensor:
+    """Tell the rows that differ from the previous one, by themselves where keys tie."""
+    differs = _changes(keys)
+    tied = (~differs).nonzero()[:, 0]
+    for part in tied.split(max(1, rows.block_rows(2 * rows.n_features))):
         equal = rows.take(order[part]) == rows.take(order[part - 1])
-        new[part] = ~equal.all(1)
-    return new
+        differs[part] = ~equal.all(1)
+    return differs
 
 
 def _changes(values: Tensor) -> Tensor:
-    new = torch.ones_like(values, dtype=torch.bool)
-    new[1:] = values[1:] != values[:-1]
-    return new
+    changes = torch.ones_like(values, dtype=torch.bool)
+    changes[1:] = values[1:] != values[:-1]
+    return changes

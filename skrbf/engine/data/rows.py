@@ -1,39 +1,39 @@
 """The rows of a table: a map and a sum over them, block by block.
 
-Whatever is computed of all rows is a sum of a function over them, or a result for each
-row that is kept beside it. Rows are dense or CSR, resident or moved when used.
+All that is computed of the rows is a sum of a function over them, or a result for each
+row that is kept beside the table. Rows are dense or CSR, and stay on the device or move
+there block by block.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-BlockRows = Callable[[int], int]
+from skrbf.engine.data.constants import MAX_ROWS_PER_TEMPORARY
 
-# What a dense block itself may take, in sizes of its temporaries.
-_CACHED = 4
+BlockRows = Callable[[int], int]
 
 # A tensor, or a tuple of tensors.
 _Sums = TypeVar("_Sums")
-_Each = TypeVar("_Each")
+_PerRow = TypeVar("_PerRow")
 
 
 class Blocks(Protocol):
     """The part of a table that prediction needs."""
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Blocks (start, stop, rows) sized for ``columns`` temporaries a row."""
+        """Yield blocks (start, stop, rows) with room for ``columns`` numbers a row."""
 
 
 class Rows(Blocks, Protocol):
     """A table of ``n_rows`` x ``n_features``.
 
-    The functions that `sum` and `map` apply get a block of rows (m, d), and the same
-    rows of every tensor that is kept beside the table; None stays None.
+    `sum` and `map` call their function with a block of rows (m, d), and with the same
+    rows of every aligned tensor. An aligned None stays None.
     """
 
     @property
@@ -49,113 +49,124 @@ class Rows(Blocks, Protocol):
     def dtype(self) -> torch.dtype: ...
 
     def take(self, index: Tensor) -> Tensor:
-        """Some rows, in the order of ``index``, in one tensor."""
+        """Select rows, in the order of ``index``, in one tensor."""
 
     def astype(self, dtype: torch.dtype) -> "Rows":
-        """The same rows in another precision, converted block by block."""
+        """Change the precision of the rows, block by block."""
 
     def sum(
-        self, function: Callable[..., _Sums], columns: int, *beside: Tensor | None
+        self, function: Callable[..., _Sums], columns: int, *aligned: Tensor | None
     ) -> _Sums:
         """Add up a function of all rows.
 
         Parameters
         ----------
         function : callable
-            ``function(block, *beside) -> sums``: a tensor or a tuple of tensors, which
+            ``function(block, *aligned) -> sums``: a tensor or a tuple of tensors, which
             nothing else holds.
         columns : int
-            Temporaries of a row, for the size of the blocks.
-        *beside : Tensor of shape (n_rows, ...) or None
+            Numbers that the function needs for a row: sets the size of the blocks.
+        *aligned : Tensor of shape (n_rows, ...) or None
         """
 
     def map(
-        self, function: Callable[..., _Each], columns: int, *beside: Tensor | None
-    ) -> _Each:
-        """Compute a result for each row, to be kept beside it.
+        self, function: Callable[..., _PerRow], columns: int, *aligned: Tensor | None
+    ) -> _PerRow:
+        """Compute a result for each row, to be kept beside the table.
 
         Parameters
         ----------
         function : callable
-            ``function(block, *beside) -> each``: a tensor (m, ...) or a tuple of them.
-        columns, *beside
+            ``function(block, *aligned) -> per_row``: a tensor (m, ...) or a tuple of
+            them.
+        columns, *aligned
             As of `sum`.
         """
 
     def sum_and_map(
         self,
-        function: Callable[..., tuple[_Sums, _Each]],
+        function: Callable[..., tuple[_Sums, _PerRow]],
         columns: int,
-        *beside: Tensor | None,
-    ) -> tuple[_Sums, _Each]:
+        *aligned: Tensor | None,
+    ) -> tuple[_Sums, _PerRow]:
         """Add up a function of all rows, and keep a result for each, in one pass.
 
         Parameters
         ----------
         function : callable
-            ``function(block, *beside) -> (sums, each)``, as of `sum` and `map`.
-        columns, *beside
+            ``function(block, *aligned) -> (sums, per_row)``, as of `sum` and `map`.
+        columns, *aligned
             As of `sum`.
         """
 
 
-class InBlocks:
-    """Sums and maps over the blocks of a table, one after the other."""
+class BlockwiseRows:
+    """Mixin of tables: sums and maps over their blocks, one after the other."""
 
     def sum(
-        self: Rows, function: Callable[..., _Sums], columns: int, *beside: Tensor | None
+        self: Rows,
+        function: Callable[..., _Sums],
+        columns: int,
+        *aligned: Tensor | None,
     ) -> _Sums:
         def both(*parts: Any) -> tuple[_Sums, tuple[()]]:
             return function(*parts), ()
 
-        return self.sum_and_map(both, columns, *beside)[0]
+        return self.sum_and_map(both, columns, *aligned)[0]
 
     def map(
-        self: Rows, function: Callable[..., _Each], columns: int, *beside: Tensor | None
-    ) -> _Each:
-        def both(*parts: Any) -> tuple[tuple[()], _Each]:
+        self: Rows,
+        function: Callable[..., _PerRow],
+        columns: int,
+        *aligned: Tensor | None,
+    ) -> _PerRow:
+        def both(*parts: Any) -> tuple[tuple[()], _PerRow]:
             return (), function(*parts)
 
-        return self.sum_and_map(both, columns, *beside)[1]
+        return self.sum_and_map(both, columns, *aligned)[1]
 
     def sum_and_map(
         self: Rows,
-        function: Callable[..., tuple[_Sums, _Each]],
+        function: Callable[..., tuple[_Sums, _PerRow]],
         columns: int,
-        *beside: Tensor | None,
-    ) -> tuple[_Sums, _Each]:
+        *aligned: Tensor | None,
+    ) -> tuple[_Sums, _PerRow]:
         sums: Any = None
-        each: Any = None
+        per_row: Any = None
         for start, stop, block in self.blocks(columns):
-            parts = (part if part is None else part[start:stop] for part in beside)
-            more, some = function(block, *parts)
-            if stop - start == self.n_rows:  # all at once: nothing to collect
-                return more, some
+            parts = (part if part is None else part[start:stop] for part in aligned)
+            block_sums, block_rows = function(block, *parts)
+            if stop - start == self.n_rows:  # a single block: nothing to collect
+                sums, per_row = block_sums, block_rows
+                continue
             if start == 0:
-                sums, each = more, _room(some, self.n_rows)
+                sums, per_row = block_sums, _empty_like(block_rows, self.n_rows)
             else:
-                for whole, part in zip(_flat(sums), _flat(more), strict=True):
-                    whole += part
-            for whole, part in zip(_flat(each), _flat(some), strict=True):
+                for total, part in _pairs(sums, block_sums):
+                    total += part
+            for whole, part in _pairs(per_row, block_rows):
                 whole[start:stop] = part
-        return sums, each
+        return sums, per_row
 
 
-def _flat(value: Any) -> tuple[Tensor, ...]:
-    return (value,) if isinstance(value, Tensor) else value
+def _pairs(left: Any, right: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pair two tensors, or the tensors of two tuples."""
+    if isinstance(left, Tensor):
+        return iter([(left, right)])
+    return zip(left, right, strict=True)
 
 
-def _room(some: Any, n_rows: int) -> Any:
-    """Room for the results of all rows, like those of some."""
-    if isinstance(some, Tensor):
-        return some.new_empty((n_rows, *some.shape[1:]))
-    parts = [_room(part, n_rows) for part in some]
-    return type(some)(*parts) if hasattr(some, "_fields") else tuple(parts)
+def _empty_like(part: Any, n_rows: int) -> Any:
+    """Allocate the results of all rows, like those of one block."""
+    if isinstance(part, Tensor):
+        return part.new_empty((n_rows, *part.shape[1:]))
+    tables = [_empty_like(one, n_rows) for one in part]
+    return type(part)(*tables) if hasattr(part, "_fields") else tuple(tables)
 
 
 @dataclass(frozen=True)
-class DenseRows(InBlocks):
-    """Rows of a dense tensor; a block is a view where the data is resident."""
+class DenseRows(BlockwiseRows):
+    """Rows of a dense tensor; a block is a view where the data are on the device."""
 
     data: Tensor
     device: torch.device
@@ -172,12 +183,12 @@ class DenseRows(InBlocks):
         return self.data.shape[1]
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        # The rows of a block are read several times: they had better stay in a cache.
-        span = min(self.block_rows(columns), _CACHED * self.block_rows(self.n_features))
-        if self.n_rows <= span:
+        most = MAX_ROWS_PER_TEMPORARY * self.block_rows(self.n_features)
+        size = min(self.block_rows(columns), most)
+        if self.n_rows <= size:
             yield 0, self.n_rows, self.data.to(self.device, self.dtype)
             return
-        for start, stop in _spans(self.n_rows, span):
+        for start, stop in _ranges(self.n_rows, size):
             yield start, stop, self.data[start:stop].to(self.device, self.dtype)
 
     def take(self, index: Tensor) -> Tensor:
@@ -189,8 +200,8 @@ class DenseRows(InBlocks):
 
 
 @dataclass(frozen=True)
-class SparseRows(InBlocks):
-    """Rows of a CSR matrix; a block is a CSR tensor, never densified."""
+class SparseRows(BlockwiseRows):
+    """Rows of a CSR matrix; a block is a CSR tensor, never made dense."""
 
     indptr: Tensor
     indices: Tensor
@@ -206,7 +217,7 @@ class SparseRows(InBlocks):
         return self.indptr.shape[0] - 1
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        for start, stop in _spans(self.n_rows, self.block_rows(columns)):
+        for start, stop in _ranges(self.n_rows, self.block_rows(columns)):
             first, last = int(self.indptr[start]), int(self.indptr[stop])
             yield (
                 start,
@@ -223,9 +234,9 @@ class SparseRows(InBlocks):
         first = self.indptr[index]  # (m,)
         counts = self.indptr[index + 1] - first  # (m,)
         indptr = torch.nn.functional.pad(counts.cumsum(0), (1, 0))  # (m + 1,)
-        where = torch.arange(int(indptr[-1]), device=index.device)  # (nnz,)
-        where += torch.repeat_interleave(first - indptr[:-1], counts)
-        return self._csr(indptr, self.indices[where], self.values[where])
+        entry = torch.arange(int(indptr[-1]), device=index.device)  # (nnz,)
+        entry += torch.repeat_interleave(first - indptr[:-1], counts)
+        return self._csr(indptr, self.indices[entry], self.values[entry])
 
     def astype(self, dtype: torch.dtype) -> "SparseRows":
         return replace(self, dtype=dtype)
@@ -244,76 +255,25 @@ class SparseRows(InBlocks):
 
 
 @dataclass(frozen=True)
-class Moved(InBlocks):
-    """Dense rows less a point, taken off block by block."""
+class TransformedRows(BlockwiseRows):
+    """Rows made dense, less an origin, times a factor: block by block.
+
+    Attributes
+    ----------
+    rows : Rows
+        The table, which stays as it is.
+    densify : bool
+        Make sparse rows dense.
+    origin : Tensor of shape (d,) or None
+        Point that is subtracted. Only for dense rows.
+    factor : float
+        Only a power of two rounds nothing.
+    """
 
     rows: Rows
-    point: Tensor  # (d,)
-    is_sparse: bool = False
-
-    @property
-    def n_rows(self) -> int:
-        return self.rows.n_rows
-
-    @property
-    def n_features(self) -> int:
-        return self.rows.n_features
-
-    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        for start, stop, block in self.rows.blocks(columns):
-            yield start, stop, block - self.point
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.rows.dtype
-
-    def take(self, index: Tensor) -> Tensor:
-        return self.rows.take(index) - self.point
-
-    def astype(self, dtype: torch.dtype) -> "Moved":
-        return Moved(self.rows.astype(dtype), self.point.to(dtype))
-
-
-@dataclass(frozen=True)
-class Densified(InBlocks):
-    """Rows made dense, block by block."""
-
-    rows: Rows
-    is_sparse: bool = False
-
-    @property
-    def n_rows(self) -> int:
-        return self.rows.n_rows
-
-    @property
-    def n_features(self) -> int:
-        return self.rows.n_features
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.rows.dtype
-
-    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        for start, stop, block in self.rows.blocks(max(columns, self.n_features)):
-            yield start, stop, _dense(block)
-
-    def take(self, index: Tensor) -> Tensor:
-        return _dense(self.rows.take(index))
-
-    def astype(self, dtype: torch.dtype) -> "Densified":
-        return Densified(self.rows.astype(dtype))
-
-
-def _dense(block: Tensor) -> Tensor:
-    return block if block.layout == torch.strided else block.to_dense()
-
-
-@dataclass(frozen=True)
-class Scaled(InBlocks):
-    """Dense or sparse rows times a power of two, block by block."""
-
-    rows: Rows
-    factor: float
+    densify: bool = False
+    origin: Tensor | None = None
+    factor: float = 1.0
 
     @property
     def n_rows(self) -> int:
@@ -325,46 +285,35 @@ class Scaled(InBlocks):
 
     @property
     def is_sparse(self) -> bool:
-        return self.rows.is_sparse
-
-    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        for start, stop, block in self.rows.blocks(columns):
-            yield start, stop, block * self.factor
+        return self.rows.is_sparse and not self.densify
 
     @property
     def dtype(self) -> torch.dtype:
         return self.rows.dtype
 
+    def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
+        columns = max(columns, self.n_features) if self.densify else columns
+        for start, stop, block in self.rows.blocks(columns):
+            yield start, stop, self._transform(block)
+
     def take(self, index: Tensor) -> Tensor:
-        return self.rows.take(index) * self.factor
+        return self._transform(self.rows.take(index))
 
-    def astype(self, dtype: torch.dtype) -> "Scaled":
-        return Scaled(self.rows.astype(dtype), self.factor)
+    def astype(self, dtype: torch.dtype) -> "TransformedRows":
+        origin = None if self.origin is None else self.origin.to(dtype)
+        return replace(self, rows=self.rows.astype(dtype), origin=origin)
 
-
-def dense_rows(
-    data: Tensor, device: torch.device, dtype: torch.dtype, block_rows: BlockRows
-) -> DenseRows:
-    """Rows of a host tensor (n, d), moved to the device once where it fits."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if data.numel() * torch.finfo(dtype).bits // 8 < free // 2:
-            data = data.to(device, dtype)
-    return DenseRows(data, device, dtype, block_rows)
+    def _transform(self, block: Tensor) -> Tensor:
+        block = as_dense(block) if self.densify else block
+        block = block if self.origin is None else block - self.origin
+        return block if self.factor == 1.0 else block * self.factor
 
 
-def sparse_rows(
-    parts: Sequence[Tensor],
-    n_features: int,
-    device: torch.device,
-    dtype: torch.dtype,
-    block_rows: BlockRows,
-) -> SparseRows:
-    """Rows of a CSR matrix given as (indptr, indices, values)."""
-    indptr, indices, values = parts
-    return SparseRows(indptr, indices, values, n_features, device, dtype, block_rows)
+def as_dense(block: Tensor) -> Tensor:
+    """Make a block of CSR rows dense; dense rows stay as they are."""
+    return block if block.layout == torch.strided else block.to_dense()
 
 
-def _spans(n_rows: int, span: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, n_rows, span):
-        yield start, min(start + span, n_rows)
+def _ranges(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n_rows, size):
+        yield start, min(start + size, n_rows)

@@ -7,19 +7,11 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.constants import MIN_RELATIVE_WEIGHT, TRAINING_DTYPE
 from skrbf.engine.data.deduplicate import deduplicate
 from skrbf.engine.data.holdout import hold_out
 from skrbf.engine.data.rows import DenseRows
-from skrbf.engine.data.scaling import (
-    TRAINING_DTYPE,
-    Scaling,
-    apply_scaling,
-    fit_scaling,
-)
-
-# Smallest weight that counts, in units of the mean weight. Gradients have the weight as
-# a factor, and Adam squares them in single precision.
-_SMALLEST_WEIGHT = torch.finfo(TRAINING_DTYPE).tiny ** 0.5
+from skrbf.engine.data.scaling import Scaling, apply_scaling, fit_scaling
 
 
 class TrainingData(NamedTuple):
@@ -32,11 +24,11 @@ class TrainingData(NamedTuple):
     labels : Tensor of shape (m,), int64
         Class of each row; 0 without classes.
     weight : Tensor of shape (m,)
-        Relative to the mean weight: an ordinary row has 1.
+        In units of the mean weight: an ordinary row has weight 1.
     row_index : Tensor of shape (m,), int64
         Position of each row in the data as given, on the CPU.
     n_points : int
-        Distinct rows, whatever their labels: no more centers can differ.
+        Number of distinct rows, whatever their labels: at most as many centers differ.
     weight_sum : float
         Sum of the weights as given.
     scaling : Scaling
@@ -54,11 +46,11 @@ class TrainingData(NamedTuple):
 
     def take(self, index: Tensor) -> "TrainingData":
         """Select rows, and make the mean of their weights 1 again."""
-        here = index.to(self.rows.device)
-        rows, weight = self.rows[here], self.weight[here]
+        on_device = index.to(self.rows.device)
+        rows, weight = self.rows[on_device], self.weight[on_device]
         return self._replace(
             rows=rows,
-            labels=self.labels[here],
+            labels=self.labels[on_device],
             weight=weight * (len(weight) / weight.sum()),
             row_index=self.row_index[index.to(self.row_index.device)],
             n_points=min(self.n_points, len(rows.unique(dim=0))),
@@ -68,7 +60,7 @@ class TrainingData(NamedTuple):
     def blocks(
         self, columns: int, at_least: int = 1
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield rows, labels and weights of blocks with room for `columns` a row."""
+        """Yield rows, labels and weights in blocks for `columns` temporaries a row."""
         size = self.compute.block_rows(columns, at_least)
         tables = (self.rows, self.labels, self.weight)
         return zip(*(table.split(size) for table in tables), strict=True)
@@ -96,10 +88,10 @@ def prepare(
         None where all are 1. Rows whose weight is too small for the squares of single
         precision are left out, as those without weight are.
     compute : Compute
-        Device and dtype of the training.
+        Device of the training.
     scaling : Scaling, optional
-        That of an earlier fit to go on with. Without it, the rows to train on set the
-        scaling (eq-scaling).
+        Scaling of an earlier fit that goes on. By default it is computed from the rows
+        to train on (eq-scaling).
     per_feature : bool, default=False
         Scale each feature by itself, by its relevance for the labels.
     validation : (fraction, generator), optional
@@ -113,25 +105,27 @@ def prepare(
     if labels is None:
         labels = torch.zeros(rows.n_rows, dtype=torch.int64, device="cpu")
     if weight is not None:
-        weight = torch.where(weight >= _SMALLEST_WEIGHT * weight.mean(), weight, 0.0)
-    found = deduplicate(rows, labels, weight)
-    here, out = torch.arange(len(found.row_index), device="cpu"), None
+        negligible = weight < MIN_RELATIVE_WEIGHT * weight.mean()
+        weight = torch.where(negligible, 0.0, weight)
+    index, weight, n_points, weight_sum = deduplicate(rows, labels, weight)
+    labels = labels[index]  # (m,)
+    trained, held_out = torch.arange(len(index), device="cpu"), None
     if validation is not None:
-        here, out = hold_out(found.labels, found.weight, *validation)
+        trained, held_out = hold_out(labels, weight, *validation)
     if scaling is None:
-        classes = found.labels[here] if per_feature else None
-        scaling = fit_scaling(rows, found.row_index[here], found.weight[here], classes)
+        classes = labels[trained] if per_feature else None
+        scaling = fit_scaling(rows, index[trained], weight[trained], classes)
     device = compute.device
     data = TrainingData(
-        apply_scaling(rows, found.row_index, scaling).to(device),  # the only copy
-        found.labels.to(device),
-        (found.weight * len(found.row_index)).to(TRAINING_DTYPE).to(device),
-        found.row_index,
-        found.n_points,
-        found.weight_sum,
+        apply_scaling(rows, index, scaling).to(device),  # the only copy
+        labels.to(device),
+        (weight * len(index)).to(TRAINING_DTYPE).to(device),
+        index,
+        n_points,
+        weight_sum,
         scaling,
         compute,
     )
-    if out is None:
+    if held_out is None:
         return data, None
-    return data.take(here), data.take(out)
+    return data.take(trained), data.take(held_out)

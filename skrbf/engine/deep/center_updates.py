@@ -54,7 +54,7 @@ def kmeans_centers(
         In float64 if the device has it.
     """
     fitted = fit_hard(compute.dense(codes), weight, n_clusters, compute, start=start)
-    return fitted.centers, fitted.scored.weight
+    return fitted.centers, fitted.cluster_weight
 
 
 def match_labels(

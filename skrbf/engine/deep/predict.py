@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.compute import Compute
-from skrbf.engine.data.rows import Rows
-from skrbf.engine.data.scaling import FAR, Scaling
+from skrbf.engine.data.constants import MAX_SCALED_VALUE
+from skrbf.engine.data.rows import Rows, as_dense
+from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.deep.constants import (
     LINEAR_TEST_ROWS,
@@ -51,8 +52,8 @@ def prediction_module(module: Autoencoder, compute: Compute) -> Autoencoder:
 
 def scale_rows(block: Tensor, scaling: Scaling) -> Tensor:
     """Scale rows (m, d), dense or CSR, for the network."""
-    rows = block if block.layout == torch.strided else block.to_dense()
-    return ((rows - scaling.mean) / scaling.scale).clamp(-FAR, FAR)
+    scaled = (as_dense(block) - scaling.mean) / scaling.scale
+    return scaled.clamp(-MAX_SCALED_VALUE, MAX_SCALED_VALUE)
 
 
 def encode_rows(module: Autoencoder, scaled: Tensor) -> Tensor:

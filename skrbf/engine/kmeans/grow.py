@@ -3,44 +3,44 @@
 import torch
 from torch import Tensor
 
-from skrbf.engine.kmeans.em import step_record
-from skrbf.engine.kmeans.lloyd import Partition, assign, update
+from skrbf.engine.kmeans.constants import GROWTH_COOLING
+from skrbf.engine.kmeans.lloyd import HardState, assign, step_record, update
 from skrbf.engine.kmeans.problem import Problem
 from skrbf.engine.kmeans.split import split
-from skrbf.engine.training.records import OnStep
-
-# The temperature falls by this factor, at most, in a round.
-_COOLING = 0.3
+from skrbf.engine.training.records import Descent, OnStep
 
 
-def grow(problem: Problem, n_clusters: int, on_step: OnStep[Tensor]) -> Partition:
-    """Centers grown from the weighted mean.
+def grow(
+    problem: Problem, n_clusters: int, on_step: OnStep[Tensor]
+) -> Descent[HardState]:
+    """Grow centers from the weighted mean.
 
-    The temperature falls from the critical one of all data, and the clusters whose own
+    The temperature falls from the critical one of all data. The clusters whose own
     critical temperature it passes split along their main axis.
 
     Returns
     -------
-    Partition
+    Descent
         Of ``k < n_clusters`` clusters where the data have fewer distinct rows.
     """
     partition = assign(problem, problem.mean[None])
-    centers, _ = update(problem, partition)
-    temperature = float("inf")
-    while len(centers) < n_clusters:
-        cuts = split(problem, partition, centers)
-        critical = torch.where(cuts.gain > 0, cuts.critical_temperature, 0)  # (k,)
+    centers, distortion = update(problem, partition)
+    temperature, n_rounds, stopped = float("inf"), 0, False
+    while len(centers) < n_clusters and not stopped:
+        splits = split(problem, partition, centers)
+        critical = torch.where(splits.gain > 0, splits.critical_temperature, 0)  # (k,)
         order = torch.argsort(critical, descending=True, stable=True)
-        hot = critical[order]
-        unstable = (hot > 0) & (hot >= _COOLING * hot[0])
+        falling = critical[order]
+        unstable = (falling > 0) & (falling >= GROWTH_COOLING * falling[0])
         chosen = order[unstable][: n_clusters - len(centers)]
         if len(chosen) == 0:
             break
         temperature = min(temperature, float(critical[chosen[-1]]))
-        centers = torch.cat([centers, cuts.right[chosen]])
-        centers[chosen] = cuts.left[chosen]
+        centers = torch.cat([centers, splits.right[chosen]])
+        centers[chosen] = splits.left[chosen]
         partition = assign(problem, centers)
         centers, distortion = update(problem, partition)
-        if on_step(step_record("grow", temperature, distortion, centers), centers):
-            break
-    return partition
+        n_rounds += 1
+        record = step_record("grow", temperature, distortion, centers)
+        stopped = on_step(record, centers)
+    return Descent((partition, centers), distortion, n_rounds, True, stopped)

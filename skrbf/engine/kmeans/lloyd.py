@@ -1,24 +1,21 @@
 """Hard K-means: a partition of the rows, and its descent."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from skrbf.engine.kmeans.problem import Problem, rounding
+from skrbf.engine.kmeans.constants import (
+    FILL_DISTANCE_ROUNDING,
+    MAX_STALLED_ITERATIONS,
+    SINGLE_ROW_WEIGHT_RATIO,
+    TARGET_PATIENCE,
+)
+from skrbf.engine.kmeans.problem import Problem, distortion_rounding
+from skrbf.engine.training.records import Descent, OnStep, Record, never_stop
 from skrbf.ops.distances import nearest, relative_distances
 from skrbf.ops.statistics import label_sums
-
-# Iterations of the present progress that a run may still need to beat its target.
-_PATIENCE = 25
-
-# A row has its cluster alone where that weighs less than so many times the row.
-_ALONE = 1 + 1e-9
-
-# Iterations without progress after which a run is at its end.
-_STALLED = 10
 
 
 class Partition(NamedTuple):
@@ -35,14 +32,17 @@ class Partition(NamedTuple):
         return self.centers.shape[0]
 
 
-class Descent(NamedTuple):
-    """What a run of Lloyd iterations came to."""
+# State of Lloyd iterations: a partition, and the means (k, d) of its clusters.
+HardState = tuple[Partition, Tensor]
 
-    partition: Partition
-    centers: Tensor  # (k, d) means of the clusters
-    distortion: float  # about the means
-    n_iter: int
-    converged: bool
+
+def step_record(
+    phase: str, temperature: float, objective: float, centers: Tensor
+) -> Record:
+    """Record a step of K-means."""
+    return Record(
+        phase, objective=objective, temperature=temperature, n_clusters=len(centers)
+    )
 
 
 def assign(problem: Problem, centers: Tensor) -> Partition:
@@ -51,25 +51,17 @@ def assign(problem: Problem, centers: Tensor) -> Partition:
     accumulate = problem.compute.accumulate
 
     def label(block: Tensor, w: Tensor | None) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        nearest = nearest_center(centers, block, problem.offset)[1]  # (m,)
-        weight, total = label_sums(block, nearest, w, k)
-        few = len(nearest) == n
-        labels = nearest if few else nearest.int()
+        labels = nearest(relative_distances(centers, block, problem.offset))[1]  # (m,)
+        weight, total = label_sums(block, labels, w, k)
+        labels = labels if len(labels) == n else labels.int()
         return (weight.to(accumulate), total.to(accumulate)), labels
 
     (weight, total), labels = problem.sum_and_map(label, k)
     return Partition(centers, labels, weight, total)
 
 
-def nearest_center(
-    centers: Tensor, block: Tensor, offset: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The least relative distance of each row, and the first center that has it."""
-    return nearest(relative_distances(centers, block, offset))
-
-
 def update(problem: Problem, partition: Partition) -> tuple[Tensor, float]:
-    """Means of the clusters (eq-fixed-point), and the distortion about them.
+    """Compute the means of the clusters (eq-fixed-point), and their distortion.
 
     The distortion is the sum of squares about the origin less that of the means, by
     the law of total variance: O(k d), whatever the number of rows. An empty cluster
@@ -84,7 +76,7 @@ def update(problem: Problem, partition: Partition) -> tuple[Tensor, float]:
 
 
 def _between(problem: Problem, partition: Partition, mean: Tensor) -> float:
-    """Sum of the squares of the means about the origin."""
+    """Compute the weighted sum of squares of the means about the origin."""
     shift = mean if problem.offset is None else mean - problem.offset  # (k, d)
     return float(partition.weight @ torch.linalg.vecdot(shift, shift))
 
@@ -95,77 +87,83 @@ def lloyd(
     max_iter: int,
     *,
     tol: float = 0.0,
-    beat: float = float("inf"),
-    report: Callable[[Descent], bool] | None = None,
-) -> Descent:
-    """Lloyd iterations until no label changes, empty clusters filled.
+    target_distortion: float = float("inf"),
+    on_step: OnStep[Tensor] = never_stop,
+) -> Descent[HardState]:
+    """Iterate until no label changes, and fill empty clusters.
 
     Parameters
     ----------
     tol : float
         Stop when an iteration lowers the distortion by less than this part of it.
-    beat : float
-        A distortion to get below: the run gives up where its progress, slowing as it
-        does, cannot get there any more.
-    report : callable
-        Sees each iteration; a true answer ends the run.
+    target_distortion : float
+        A distortion to get below. The run gives up where its progress, which slows
+        down, cannot reach it any more.
+    on_step : callable
+        Sees the centers of each iteration; a true answer ends the run.
+
+    Returns
+    -------
+    Descent
+        Its objective is the distortion about the means of the clusters.
     """
-    partition = _filled(problem, start)
-    centers, now = update(problem, partition)
+    partition = _fill_empty(problem, start)
+    means, distortion = update(problem, partition)
     stalled = 0
     for n_iter in range(1, max_iter + 1):
-        before, last = partition, now
-        partition = assign(problem, centers)
-        if torch.equal(partition.labels, before.labels):
+        previous, before = partition, distortion
+        partition = assign(problem, means)
+        if torch.equal(partition.labels, previous.labels):
             # The assignment before the loop counts as well, as in KMeans.
-            return Descent(partition, centers, now, min(n_iter + 1, max_iter), True)
-        partition = _filled(problem, partition)
-        centers, now = update(problem, partition)
-        descent = Descent(partition, centers, now, n_iter, False)
-        if report is not None and report(descent):
+            n_iter = min(n_iter + 1, max_iter)
+            return Descent((partition, means), distortion, n_iter, True)
+        partition = _fill_empty(problem, partition)
+        means, distortion = update(problem, partition)
+        descent = Descent((partition, means), distortion, n_iter, False)
+        record = step_record("descend", 0.0, distortion, partition.centers)
+        if on_step(record, partition.centers):
+            return descent._replace(converged=True, stopped=True)
+        fall = before - distortion
+        stalled = stalled + 1 if fall <= distortion_rounding(problem) else 0
+        if stalled == MAX_STALLED_ITERATIONS:  # rows at equal distances alternate
             return descent._replace(converged=True)
-        stalled = stalled + 1 if last - now <= rounding(problem) else 0
-        if stalled == _STALLED:  # rows that change to and fro at equal distances
-            return descent._replace(converged=True)
-        slow = tol > 0 and last - now < tol * now
-        if slow or now - beat > _PATIENCE * (last - now):
+        slow = tol > 0 and fall < tol * distortion
+        if slow or distortion - target_distortion > TARGET_PATIENCE * fall:
             return descent
     return descent
 
 
-def _filled(problem: Problem, partition: Partition) -> Partition:
+def _fill_empty(problem: Problem, partition: Partition) -> Partition:
     """Give each empty cluster the row that lies farthest from its center.
 
-    One row after the other, so that copies of one row are not taken twice, and none
-    that its cluster has alone. A cluster stays empty where every row lies on its center
+    One row after the other, so that copies of one row are not taken twice, and never
+    the only row of a cluster. A cluster stays empty where every row lies on its center
     already.
     """
     if float(partition.weight.amin()) > 0:
         return partition
     empty = (partition.weight <= 0).nonzero()[:, 0]
     centers, labels, weight, total = (t.clone() for t in partition)
-    distance = problem.rows.map(
-        lambda block: nearest_center(centers, block, problem.offset)[0], len(centers)
-    )
-    distance = (distance + problem.square).clamp_(min=0)  # (n,)
+    distance = problem.nearest_distances(centers)  # (n,)
+    row_weight: Tensor | float = 1.0
     if problem.weight is not None:
         distance.masked_fill_(problem.weight <= 0, 0)
+        row_weight = problem.weight.to(weight)  # (n,)
     eps = torch.finfo(distance.dtype).eps
-    least = 16 * eps * float(problem.square.amax())
-    part = 1.0 if problem.weight is None else problem.weight.to(weight)  # (n,) or all
+    least = FILL_DISTANCE_ROUNDING * eps * float(problem.square.amax())
     for cluster in empty:
-        shared = weight[labels.long()] > _ALONE * part  # (n,)
-        far = torch.where(shared, distance, 0.0).argmax()
-        if not bool(shared[far]) or float(distance[far]) <= least:
+        shared = weight[labels.long()] > SINGLE_ROW_WEIGHT_RATIO * row_weight  # (n,)
+        farthest = torch.where(shared, distance, 0.0).argmax()
+        if not bool(shared[farthest]) or float(distance[farthest]) <= least:
             break
-        row = problem.row(far)  # (d,)
-        w = 1.0 if problem.weight is None else problem.weight[far]
-        own = labels[far].long()
-        weight[own] -= w
-        total[own] -= w * row
+        row = problem.row(farthest)  # (d,)
+        w = 1.0 if problem.weight is None else problem.weight[farthest]
+        source = labels[farthest].long()
+        weight[source] -= w
+        total[source] -= w * row
         weight[cluster] += w
         total[cluster] += w * row
         centers[cluster] = row
-        labels[far] = cluster
-        distance = torch.minimum(distance, problem.distances_to(row))
+        labels[farthest] = cluster
+        distance = torch.minimum(distance, problem.nearest_distances(row[None]))
     return Partition(centers, labels, weight, total)

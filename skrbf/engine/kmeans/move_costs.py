@@ -1,7 +1,5 @@
 """Gains and costs of split-and-merge moves, before Lloyd iterations."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -10,79 +8,75 @@ from skrbf.engine.kmeans.split import Splits
 from skrbf.ops.distances import nearest, relative_distances
 from skrbf.ops.statistics import label_totals, weight_sums
 
-
-class Nearby(NamedTuple):
-    """The two nearest centers of each row, with the relative distances to them."""
-
-    first: Tensor  # (n,) distance to the nearest
-    second: Tensor  # (n,)
-    own: Tensor  # (n,) the nearest
-    other: Tensor  # (n,) the second nearest
+# Of each row: relative distances (n,) to the nearest and to the second nearest center,
+# and these two centers (n,).
+TwoNearest = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def merge_costs(centers: Tensor, weight: Tensor) -> Tensor:
-    """Rise of the distortion when a cluster joins another one, not the split one.
+    """Compute the rise of the distortion when a cluster joins another one.
 
-    The cheapest other cluster (eq-split); the common center has followed, as it does in
-    the iterations after a move.
+    It joins the cheapest one (eq-split) but the split one. The common center has moved
+    to the common mean, as it does in the iterations after a move.
 
     Returns
     -------
     Tensor of shape (k, k)
-        Of the split cluster and the one that joins. Infinite on the diagonal, and where
-        there is no other.
+        By split cluster and cluster that joins. Infinite on the diagonal, and where
+        there is no other cluster to join.
     """
     gap = torch.cdist(centers, centers).square_().to(weight.dtype)  # (k, k)
     rise = gap / (1 / weight[:, None] + 1 / weight)
     rise.fill_diagonal_(torch.inf)
-    least, next_to = rise.topk(2, largest=False).values.unbind(1)  # (k,)
+    least, second = rise.topk(2, largest=False).values.unbind(1)  # (k,)
     split = torch.arange(len(rise), device=rise.device)[:, None]  # (k, 1)
-    cost = torch.where(rise.argmin(1) == split, next_to, least)  # (k, k)
+    cost = torch.where(rise.argmin(1) == split, second, least)  # (k, k)
     return cost.fill_diagonal_(torch.inf)
 
 
-def two_nearest(problem: Problem, centers: Tensor) -> Nearby:
-    """Look for the two nearest of two centers or more: as two Lloyd iterations."""
+def two_nearest(problem: Problem, centers: Tensor) -> TwoNearest:
+    """Find the two nearest of two centers or more, at the cost of two iterations."""
 
-    def of_block(block: Tensor) -> Nearby:
+    def of_block(block: Tensor) -> TwoNearest:
         distances = relative_distances(centers, block, problem.offset)  # (k, m)
-        first, own = nearest(distances.clone())  # (m,), (m,)
-        second, other = nearest(distances.scatter_(0, own[None], torch.inf))
-        return Nearby(first, second, own, other)
+        first, label = nearest(distances.clone())  # (m,), (m,)
+        second, next_label = nearest(distances.scatter_(0, label[None], torch.inf))
+        return first, second, label, next_label
 
     return problem.rows.map(of_block, 2 * len(centers))
 
 
-def following_shares(single: Tensor, nearby: Nearby, weight: Tensor) -> Tensor:
-    """Find the share of a row's way (n,) that counts where its center is dropped.
+def drop_factors(single_point: Tensor, nearby: TwoNearest, weight: Tensor) -> Tensor:
+    """Compute the part of a row's rise (n,) that counts when its center is dropped.
 
-    All rows of a cluster that is `single` (k,), in one place, go to the same center.
-    That follows, and the cost is that of eq-split, known exactly. Other clusters break
-    up: there no center is taken to follow, and the share is one.
+    All rows of a `single_point` cluster (k,) go to the same center. That center moves,
+    and the cost is that of eq-split, known exactly. The rows of other clusters go to
+    several centers: none is taken to move, and the factor is 1.
     """
-    own, other = weight[nearby.own], weight[nearby.other]
-    share = torch.where(single[nearby.own], other / (own + other), 1.0).nan_to_num_()
-    return share.to(nearby.first.dtype)
+    first, _, label, next_label = nearby
+    own, other = weight[label], weight[next_label]
+    factor = torch.where(single_point[label], other / (own + other), 1.0)
+    return factor.nan_to_num_().to(first.dtype)
 
 
 def move_costs(
     problem: Problem,
     centers: Tensor,
-    cuts: Splits,
-    nearby: Nearby,
-    share: Tensor,
-    cut: Tensor,
-    dropped: Tensor,
+    splits: Splits,
+    nearby: TwoNearest,
+    factor: Tensor,
+    to_split: Tensor,
+    to_drop: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Find what moves change in the distortion before any center follows (eq-swap).
+    """Compute the change of the distortion by each move, before centers move (eq-swap).
 
     Parameters
     ----------
-    share : Tensor of shape (n,)
-        What counts of the rise of a row whose center is dropped.
-    cut : Tensor of shape (s,)
+    factor : Tensor of shape (n,)
+        Part of a row's rise that counts when its center is dropped.
+    to_split : Tensor of shape (s,)
         Clusters that may be split.
-    dropped : Tensor of shape (t,)
+    to_drop : Tensor of shape (t,)
         Clusters whose center may be dropped.
 
     Returns
@@ -91,67 +85,71 @@ def move_costs(
         Fall of the distortion when a cluster gets the two centers of its split.
     cost : Tensor of shape (s, t)
         Rise when, after the split of the first, the center of the second is dropped:
-        its rows go to the nearest center that is left. A bound from above: a third
-        center, behind the split one, is not looked for. Infinite where both are one.
+        its rows go to the nearest remaining center. An upper bound: a third center,
+        behind the split one, is not looked for. Infinite where both are one.
 
     Notes
     -----
     O(n s d), as two Lloyd iterations with as many centers.
     """
-    s, t = len(cut), len(dropped)
-    possible = cuts.gain[cut, None] > 0
+    s, t = len(to_split), len(to_drop)
+    possible = splits.gain[to_split, None] > 0
     halves = torch.cat(
         [
-            torch.where(possible, side[cut], centers[cut])
-            for side in (cuts.left, cuts.right)
+            torch.where(possible, side[to_split], centers[to_split])
+            for side in (splits.left, splits.right)
         ]
     )
-    cut_place, drop_place = _places(cut, len(centers)), _places(dropped, len(centers))
+    split_position = _positions(to_split, len(centers))
+    drop_position = _positions(to_drop, len(centers))
 
     def changes(
-        block: Tensor, w: Tensor | None, share: Tensor, *distances: Tensor
+        block: Tensor, w: Tensor | None, factor: Tensor, *nearby: Tensor
     ) -> tuple[Tensor, Tensor]:
-        first, second, own, other = distances
+        first, second, label, next_label = nearby
         to_halves = relative_distances(halves, block, problem.offset)  # (2 s, m)
         half = to_halves.reshape(2, s, -1).amin(0)  # (s, m)
         near = torch.minimum(half, first)  # (s, m)
         rise = torch.minimum(half, second)  # (s, m)
         # Rows whose second nearest center is the split one, and those of that cluster
         # itself, have its halves only.
-        behind = _met(cut_place, other, s)
+        behind = _rows_of(split_position, next_label, s)
         rise[behind] = half[behind]
-        rise.sub_(near).mul_(share)
-        inside = _met(cut_place, own, s)
-        own_half, row = half[inside], inside[1]
-        kept = torch.minimum(own_half, second[row])
+        rise.sub_(near).mul_(factor)
+        inside = _rows_of(split_position, label, s)
+        inside_half, row = half[inside], inside[1]
+        kept = torch.minimum(inside_half, second[row])
         near[inside] = kept
-        own_rise = own_half - kept
+        inside_rise = inside_half - kept
         fall = near.sub_(first).neg_()  # (s, m)
         if w is not None:
-            own_rise *= w[row]
+            inside_rise *= w[row]
             rise *= w
             fall *= w
-        # The last place is that of all clusters that are not dropped.
-        cost = label_totals(rise.t().contiguous(), drop_place[own], None, t + 1)
+        # The last position is that of all clusters that are not dropped.
+        cost = label_totals(rise.t().contiguous(), drop_position[label], None, t + 1)
         cost = cost.to(problem.compute.accumulate).contiguous()  # (t + 1, s)
-        pair = drop_place[other[row]] * s + inside[0]
-        cost.view(-1).add_(weight_sums(pair, own_rise, cost.numel()))
+        pair = drop_position[next_label[row]] * s + inside[0]
+        cost.view(-1).add_(weight_sums(pair, inside_rise, cost.numel()))
         return fall.sum(1).to(cost), cost
 
-    gain, cost = problem.sum(changes, 4 * s, share, *nearby)
-    cost = cost[:t].t().masked_fill(cut[:, None] == dropped, torch.inf)
+    gain, cost = problem.sum(changes, 4 * s, factor, *nearby)
+    cost = cost[:t].t().masked_fill(to_split[:, None] == to_drop, torch.inf)
     return gain, cost
 
 
-def _places(chosen: Tensor, k: int) -> Tensor:
-    """Number the clusters chosen (k,); all others get the next number."""
-    places = torch.full((k,), len(chosen), dtype=torch.int64, device=chosen.device)
-    places[chosen] = torch.arange(len(chosen), device=chosen.device)
-    return places
+def _positions(chosen: Tensor, k: int) -> Tensor:
+    """Map clusters (k,) to their position among those chosen, and others to the next.
+
+    For clusters 4 and 1 of five, the positions are 2, 1, 2, 2, 0.
+    """
+    positions = torch.full((k,), len(chosen), dtype=torch.int64, device=chosen.device)
+    positions[chosen] = torch.arange(len(chosen), device=chosen.device)
+    return positions
 
 
-def _met(places: Tensor, label: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Find the rows whose cluster is one of so many chosen: its place, the row."""
-    place = places[label]
-    row = (place < count).nonzero()[:, 0]
-    return place[row], row
+def _rows_of(positions: Tensor, label: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Find the rows whose cluster is one of `count` chosen: its position, the row."""
+    position = positions[label]
+    row = (position < count).nonzero()[:, 0]
+    return position[row], row

@@ -1,50 +1,50 @@
-"""A model that goes on with one batch of rows after the other."""
+"""Online K-means: a model that goes on with one batch of rows after the other."""
 
 import torch
 from torch import Tensor
 
-from skrbf.engine.data.limits import has_room, times_power
+from skrbf.engine.data.number_range import squares_fit, times_power_of_two
 from skrbf.engine.kmeans.em import expectation
 from skrbf.engine.kmeans.lloyd import assign
 from skrbf.engine.kmeans.predict import Model
-from skrbf.engine.kmeans.problem import Problem, widened
+from skrbf.engine.kmeans.problem import Problem, to_double
 
 
-def absorb(
+def update_online(
     problem: Problem,
     model: Model,
-    seen: Tensor,
+    previous_weight: Tensor,
     dtype: torch.dtype,
     unit: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Means of all that each center has been responsible for so far (eq-fixed-point).
+    """Move centers to the means of all their rows so far (eq-fixed-point).
 
     Parameters
     ----------
     problem : Problem
         The batch.
-    seen : Tensor of shape (k,)
+    previous_weight : Tensor of shape (k,)
         Sums of weighted responsibilities of the batches before.
     dtype : dtype
-        Of the centers that are returned.
+        Dtype of the centers that are returned.
     unit : float, default=1.0
-        Of the weights of the batch, in that of `seen`.
+        Unit of the weights of the batch, in that of `previous_weight`.
 
     Returns
     -------
     centers : Tensor of shape (k, d)
-    seen : Tensor of shape (k,)
-        With this batch.
+    weight : Tensor of shape (k,)
+        Sums of weighted responsibilities, with those of this batch.
 
     Raises
     ------
     ValueError
-        If the batch is so far from the centers, in units of the temperature, that no
-        number tells how far.
+        If the batch is so far from the centers, in units of the temperature, that the
+        distances overflow.
     """
-    temperature = times_power(model.temperature, -2 * problem.exponent)
-    if temperature > 0 and not has_room(temperature, problem.compute.dtype):
-        problem = widened(problem)
+    temperature = times_power_of_two(model.temperature, -2 * problem.exponent)
+    if temperature > 0 and not squares_fit(temperature, problem.compute.dtype):
+        problem = to_double(problem)
     centers = model.centers.to(problem.mean) * 2.0**-problem.exponent
     if temperature > 0:
         batch = expectation(problem, centers, temperature, model.assignment)
@@ -52,17 +52,16 @@ def absorb(
     else:
         partition = assign(problem, centers)
         weight, total = partition.weight, partition.total
-    seen = seen.to(weight)
-    mass = seen + unit * weight  # (k,)
-    # By shares: weights may be of any size.
-    share = (unit * weight / mass)[:, None]  # (k, 1)
-    means = (1 - share) * centers + share * (total / weight[:, None])  # (k, d)
+    weight_sum = previous_weight.to(weight) + unit * weight  # (k,)
+    # By fractions: weights may be of any size.
+    fraction = (unit * weight / weight_sum)[:, None]  # (k, 1)
+    means = (1 - fraction) * centers + fraction * (total / weight[:, None])  # (k, d)
     means = torch.where(unit * weight[:, None] > 0, means, centers.to(means))
-    finite = means.isfinite().all() & mass.isfinite().all()
+    finite = means.isfinite().all() & weight_sum.isfinite().all()
     centers = (means * 2.0**problem.exponent).to(dtype)
     if not bool(finite & centers.isfinite().all()):
         raise ValueError(
             "X is so far from the centers of the batches before that their distances, "
             "over the temperature or in their dtype, overflow; scale all batches alike."
         )
-    return centers, mass
+    return centers, weight_sum

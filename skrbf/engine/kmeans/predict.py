@@ -1,5 +1,6 @@
-"""Labels, responsibilities and scores of rows, block by block."""
+"""Labels, responsibilities and scores of rows under a model, block by block."""
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,8 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.data.limits import has_room, times_power
-from skrbf.engine.data.rows import Blocks, Rows
+from skrbf.engine.data.constants import MAX_SCALE_EXPONENT
+from skrbf.engine.data.number_range import squares_fit, times_power_of_two
+from skrbf.engine.data.rows import Blocks, Rows, as_dense
+from skrbf.engine.kmeans.constants import (
+    FAR_ORIGIN,
+    PREDICTED_EXPONENT_FRACTION,
+    RESPONSIBILITY_ROUNDING,
+)
 from skrbf.engine.kmeans.problem import squares_about
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import (
@@ -28,14 +35,18 @@ class Model(NamedTuple):
     assignment: Assignment
 
 
-class Scored(NamedTuple):
-    """Rows held against a model."""
+class Fitted(NamedTuple):
+    """Result of a fit, on its device: a model, and its labels and objective."""
 
+    centers: Tensor  # (k, d)
+    temperature: float
     labels: Tensor  # (n,) int32
     counts: Tensor  # (k,) rows of each label
-    weight: Tensor  # (k,) sum w r
+    cluster_weight: Tensor  # (k,) sum w r
     inertia: float  # weighted squared distances to the label's center
     objective: float  # free energy; the inertia at temperature 0
+    n_iter: int = 0
+    converged: bool = True
 
 
 def labels(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Tensor]]:
@@ -44,276 +55,351 @@ def labels(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     The label is the first of the largest responsibilities, so that labels and
     responsibilities agree to the last bit.
     """
-    measure = _Measure(model)
-    for start, stop, block in rows.blocks(measure.columns(rows)):
-        yield start, stop, _label(block, measure)
+    distances = _distances_for(rows, model)
+    for start, stop, block in rows.blocks(distances.columns):
+        yield start, stop, distances.labels(block)
 
 
 def responsibilities(rows: Blocks, model: Model) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, responsibilities (k, m)) of every block."""
-    measure = _Measure(model)
-    k = len(model.centers)
-    for start, stop, block in rows.blocks(measure.columns(rows)):
-        if model.temperature == 0:
-            label = _label(block, measure)
-            yield start, stop, _one_hot(label, k, block.dtype)
-        else:
-            yield start, stop, measure.soft(measure(block))[0]
+    distances = _distances_for(rows, model)
+    for start, stop, block in rows.blocks(distances.columns):
+        yield start, stop, distances.responsibilities(block)
 
 
 def distortion(
     rows: Rows, weight: Tensor | None, model: Model, dtype: torch.dtype
 ) -> float:
-    """Weighted sum of squared distances of the rows to their nearest centers."""
-    measure = _Measure(model._replace(temperature=0.0))
+    """Sum the weighted squared distances of the rows to their nearest centers."""
+    distances = _distances_for(rows, model._replace(temperature=0.0))
 
     def inertia(block: Tensor, w: Tensor | None) -> Tensor:
-        view = measure(block)
-        label = nearest(measure.every(view.distances))[1]
-        return measure.inertia(view, label, w, dtype)
+        frame, framed, relative = distances.measure(block)
+        label = nearest(distances.to_all(relative))[1]
+        return distances.inertia(block, frame, framed, label, w, dtype)
 
-    return float(rows.sum(inertia, measure.columns(rows), weight))
-
-
-class _Sums(NamedTuple):
-    mass: Tensor  # (k,)
-    counts: Tensor  # (k,)
-    inertia: Tensor  # ()
-    energy: Tensor  # (), 0 at temperature 0
+    return float(rows.sum(inertia, distances.columns, weight))
 
 
 def score(
     rows: Rows, weight: Tensor | None, model: Model, dtype: torch.dtype
-) -> Scored:
-    """Labels, masses, inertia and objective of the rows of a fit.
+) -> Fitted:
+    """Compute labels, cluster weights, inertia and objective of the rows of a fit.
 
     Parameters
     ----------
     dtype : torch.dtype
-        Of the sums.
+        Dtype of the sums.
     """
-    measure, k = _Measure(model), len(model.centers)
+    distances, k = _distances_for(rows, model), len(model.centers)
 
-    def scores(block: Tensor, w: Tensor | None) -> tuple[_Sums, Tensor]:
-        view = measure(block)
+    def scores(block: Tensor, w: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor]:
+        frame, framed, relative = distances.measure(block)
         if model.temperature == 0:
-            label = nearest(measure.every(view.distances))[1]
+            label = nearest(distances.to_all(relative))[1]
             r = _one_hot(label, k, block.dtype)
             energy = torch.zeros((), dtype=dtype, device=label.device)
         else:
-            r, value = measure.soft(view)
+            r, value = distances.assign(relative)
             label = _largest(r)
-            energy = view.free_energy(value, model.temperature, w, dtype)
-        mass = (r if w is None else r * w).sum(1).to(dtype)
-        inertia = measure.inertia(view, label, w, dtype)
+            energy = frame.free_energy(framed, value, model.temperature, w, dtype)
+        cluster_weight = (r if w is None else r * w).sum(1).to(dtype)
+        inertia = distances.inertia(block, frame, framed, label, w, dtype)
         counts = torch.bincount(label, minlength=k)
-        return _Sums(mass, counts, inertia, energy), label.int()
+        return (counts, cluster_weight, inertia, energy), label.int()
 
-    sums, found = rows.sum_and_map(scores, measure.columns(rows), weight)
-    objective = sums.energy if model.temperature > 0 else sums.inertia
-    return Scored(found, sums.counts, sums.mass, float(sums.inertia), float(objective))
+    sums, label = rows.sum_and_map(scores, distances.columns, weight)
+    counts, cluster_weight, inertia, energy = sums
+    return Fitted(
+        model.centers,
+        model.temperature,
+        label,
+        counts,
+        cluster_weight,
+        float(inertia),
+        float(energy if model.temperature > 0 else inertia),
+    )
 
 
-class _View(NamedTuple):
-    """A block of rows beside the centers, in a unit with room for their distances."""
+def order_empty_last(labels: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+    """Order clusters so that those without a row come last.
 
-    given: Tensor  # (m, d)
-    rows: Tensor  # (m, d) over 2^exponent
-    centers: Tensor  # (k, d) over 2^exponent
-    offset: Tensor | None  # (d,) that distances are relative to
-    distances: Tensor  # (u, m) to the distinct centers; over -T where T is not 0
-    exponent: int
+    Parameters
+    ----------
+    labels : Tensor of shape (n,), int32
+    used : Tensor of shape (k,), bool
+        Clusters that have a row.
+
+    Returns
+    -------
+    order : Tensor of shape (k,), int64
+        ``centers[order]`` are the centers in the new order.
+    labels : Tensor of shape (n,), int32
+        Labels in the new order.
+    """
+    order = torch.argsort((~used).int(), stable=True)  # (k,)
+    if bool(used[: int(used.sum())].all()):  # nothing to do
+        return order, labels
+    rank = order.argsort().int()  # (k,)
+    return order, rank.index_select(0, labels)
+
+
+class _Frame:
+    """Centers in a precision, about an origin, in a unit with room for distances.
+
+    Parameters
+    ----------
+    centers : Tensor of shape (k, d)
+    distinct : Tensor of shape (u, d)
+    temperature : float
+    origin : Tensor of shape (d,)
+        In the precision of the frame.
+    subtract : bool
+        Subtract the origin from rows and centers, and make sparse rows dense. Otherwise
+        distances are computed relative to the origin.
+    exponent : int
+        Rows and centers are divided by 2^exponent.
+    limit : float
+        Bound of the entries of rows, in the unit of the frame.
+    """
+
+    def __init__(
+        self,
+        centers: Tensor,
+        distinct: Tensor,
+        temperature: float,
+        origin: Tensor,
+        *,
+        subtract: bool,
+        exponent: int = 0,
+        limit: float = math.inf,
+    ) -> None:
+        self.origin, self.subtract, self.exponent = origin, subtract, exponent
+        self.limit = limit
+        self.centers, self.distinct = self.rows(centers), self.rows(distinct)
+        self.offset = None if subtract else origin * 2.0**-exponent
+        self.scale = 1.0
+        if temperature > 0:
+            self.scale = -1.0 / times_power_of_two(temperature, -2 * exponent)
+
+    def rows(self, block: Tensor) -> Tensor:
+        """Bring a block of rows (m, d) into the frame."""
+        block = block.to(self.origin.dtype)
+        if self.subtract:
+            block = as_dense(block) - self.origin
+        return block if self.exponent == 0 else block * 2.0**-self.exponent
+
+    def distances(self, rows: Tensor) -> Tensor:
+        """Compute relative distances (u, m) to the distinct centers, or their logits.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (m, d)
+            In the frame.
+        """
+        if self.limit < math.inf and rows.layout == torch.strided:
+            rows = rows.clamp(-self.limit, self.limit)
+        elif self.limit < math.inf:
+            rows = rows.clone()
+            rows.values().clamp_(-self.limit, self.limit)
+        return relative_distances(self.distinct, rows, self.offset, self.scale)
 
     def inertia(
-        self, label: Tensor, weight: Tensor | None, dtype: torch.dtype
+        self, rows: Tensor, label: Tensor, weight: Tensor | None, dtype: torch.dtype
     ) -> Tensor:
-        """Weighted squared distances to the centers that the labels name."""
-        each = paired_squared_distances(self.centers, self.rows, label, dtype)
-        return self._summed(each, weight)
+        """Sum the weighted squared distances to the centers of the labels."""
+        square = paired_squared_distances(self.centers, rows, label, dtype)
+        return self._sum(square, weight)
 
     def free_energy(
         self,
+        rows: Tensor,
         value: Tensor,
         temperature: float,
         weight: Tensor | None,
         dtype: torch.dtype,
     ) -> Tensor:
-        """Weighted free energies, from the values of the assignment map."""
+        """Sum the weighted free energies, from the values of the assignment map."""
         # The value is relative to the offset: add ||x - offset||^2.
-        offset = (
-            torch.zeros_like(self.centers[0]) if self.offset is None else self.offset
-        )
-        each = squares_about(offset, self.rows).to(dtype)
-        each -= times_power(temperature, -2 * self.exponent) * value.to(dtype)
-        return self._summed(each, weight)
+        offset = self.offset
+        offset = torch.zeros_like(self.centers[0]) if offset is None else offset
+        energy = squares_about(offset, rows).to(dtype)
+        temperature = times_power_of_two(temperature, -2 * self.exponent)
+        energy -= temperature * value.to(dtype)
+        return self._sum(energy, weight)
 
-    def _summed(self, each: Tensor, weight: Tensor | None) -> Tensor:
-        total = (each if weight is None else each * weight).sum()
+    def _sum(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        total = (values if weight is None else values * weight).sum()
         if self.exponent:
-            total = total.new_tensor(times_power(float(total), 2 * self.exponent))
+            wide = times_power_of_two(float(total), 2 * self.exponent)
+            total = total.new_tensor(wide)
         return total
 
 
-# Rows are moved to the centers where these lie so many times their spread away from 0.
-_FAR = 16
-# Entries of rows count as no larger than this part of the exponents of their dtype, in
-# the unit of the centers: products with centers stay finite, and rows so far away are
-# equally near to all of them.
-_REACH = 0.2
+class CenterDistances:
+    """Distances of blocks of rows to the centers of a model.
 
+    Equal centers have equal distances, since those to distinct centers are computed. In
+    a product with all centers they could differ by rounding, and with them the labels.
+    The distances over minus the temperature are logits, where it is not 0.
 
-class _Measure:
-    """Distances of rows to the centers, the same for centers that are the same.
-
-    In one product their distances could differ by rounding, and with them the labels.
+    Parameters
+    ----------
+    model : Model
+    is_sparse : bool
+        Whether rows are sparse.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, is_sparse: bool = False) -> None:
         centers = model.centers
-        self.model = model
-        self.factor = -1.0 / model.temperature if model.temperature > 0 else 1.0
         wide = centers.to(widest_float(centers.device))
-        self.offset, spread = _amid(wide)
-        self.plain = _has_room(spread, model.temperature, centers.dtype)
-        self.exponent = _unit(spread, model.temperature)
-        self.far = bool((self.offset.abs() > _FAR * spread).any())
-        self.centers = centers
-        self.place: Tensor | None = None  # (k,) in the distinct centers
-        self.first: Tensor | None = None  # of each distinct center in all
+        self.model, self.is_sparse = model, is_sparse
+        self.origin, self.radius = _middle(wide)
+        self.is_far = bool((self.origin.abs() > FAR_ORIGIN * self.radius).any())
+        self.distinct = centers
+        self.inverse: Tensor | None = None  # (k,) position in the distinct centers
+        self.first: Tensor | None = None  # (u,) first of all centers that are equal
         keys = torch.linalg.vecdot(wide, torch.cos(wide.amax(0)))  # (k,)
         if len(keys.unique()) < len(keys):
-            self.centers, self.place = centers.unique(dim=0, return_inverse=True)
+            self.distinct, self.inverse = centers.unique(dim=0, return_inverse=True)
             number = torch.arange(len(centers), device=centers.device)
-            self.first = number.new_full((len(self.centers),), len(centers))
-            self.first.scatter_reduce_(0, self.place, number, "amin")
+            self.first = number.new_full((len(self.distinct),), len(centers))
+            self.first.scatter_reduce_(0, self.inverse, number, "amin")
 
-    def __call__(self, block: Tensor) -> _View:
-        """The block beside the centers."""
-        if self.plain:
-            view = self._plain(block)
-            # Not so where rows are as large as numbers can be.
-            if math.isfinite(float(view.distances.sum())):
-                return view
-        return self._scaled(block)
+    @property
+    def columns(self) -> int:
+        """Temporaries of a row: its features as well, where it is made dense."""
+        k, d = self.model.centers.shape
+        return max(k, d) if self.is_far and self.is_sparse else k
 
-    def columns(self, rows: Blocks) -> int:
-        """Temporaries of a row: with sparse rows that are made dense, its features."""
-        k = len(self.model.centers)
-        dense = self.far and getattr(rows, "is_sparse", False)
-        return max(k, self.model.centers.shape[1]) if dense else k
+    @functools.cached_property
+    def plain(self) -> _Frame | None:
+        """Frame in the precision and unit of the rows, if distances have room there."""
+        centers, temperature = self.model.centers, self.model.temperature
+        sizes = self.radius * self.radius, temperature
+        if not all(squares_fit(size, centers.dtype) for size in sizes if size > 0):
+            return None
+        origin = self.origin.to(centers.dtype)
+        return _Frame(centers, self.distinct, temperature, origin, subtract=self.is_far)
 
-    def inertia(
-        self, view: _View, label: Tensor, weight: Tensor | None, dtype: torch.dtype
-    ) -> Tensor:
-        """Weighted squared distances to the centers that the labels name."""
-        total = view.inertia(label, weight, dtype)
-        if view.exponent == 0 and not math.isfinite(float(total)):
-            total = self._scaled(view.given).inertia(label, weight, dtype)
-        return total
-
-    def every(self, distances: Tensor) -> Tensor:
-        """Distances to all centers, from those to the distinct ones."""
-        return (
-            distances if self.place is None else distances.index_select(0, self.place)
+    @functools.cached_property
+    def scaled(self) -> _Frame:
+        """Frame in double precision, in the unit of the distances."""
+        temperature = self.model.temperature
+        largest = math.frexp(torch.finfo(self.origin.dtype).max)[1]
+        return _Frame(
+            self.model.centers,
+            self.distinct,
+            temperature,
+            self.origin,
+            subtract=self.is_far or not self.is_sparse,
+            exponent=_unit_exponent(self.radius, temperature),
+            limit=2.0 ** int(PREDICTED_EXPONENT_FRACTION * largest),
         )
 
-    def soft(self, view: _View) -> tuple[Tensor, Tensor]:
-        """Responsibilities (k, m), and values (m,) of the map."""
-        logits = self.every(view.distances)
+    def measure(self, block: Tensor) -> tuple[_Frame, Tensor, Tensor]:
+        """Choose the frame of a block, and compute its rows (m, d) and distances there.
+
+        The distances (u, m) are those to the distinct centers.
+        """
+        if self.plain is not None:
+            rows = self.plain.rows(block)
+            distances = self.plain.distances(rows)
+            # Rows may be as large as numbers can be.
+            if math.isfinite(float(distances.sum())):
+                return self.plain, rows, distances
+        rows = self.scaled.rows(block)
+        return self.scaled, rows, self.scaled.distances(rows)
+
+    def to_all(self, distances: Tensor) -> Tensor:
+        """Expand distances to the distinct centers (u, m) to all centers (k, m)."""
+        if self.inverse is None:
+            return distances
+        return distances.index_select(0, self.inverse)
+
+    def assign(self, distances: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute responsibilities (k, m) and values (m,) of the assignment map."""
+        logits = self.to_all(distances)
         return self.model.assignment.function(logits, logits)
 
-    def _plain(self, block: Tensor) -> _View:
-        offset = self.offset.to(block.dtype)
-        distinct, every = self.centers, self.model.centers
-        if self.far:
-            dense = block if block.layout == torch.strided else block.to_dense()
-            distinct, every, rows = distinct - offset, every - offset, dense - offset
-            found = relative_distances(distinct, rows, None, self.factor)
-            return _View(block, rows, every, None, found, 0)
-        found = relative_distances(distinct, block, offset, self.factor)
-        return _View(block, block, every, offset, found, 0)
+    def responsibilities(self, block: Tensor) -> Tensor:
+        """Compute the responsibilities (k, m) of a block, one-hot at temperature 0."""
+        if self.model.temperature == 0:
+            label = self.labels(block)
+            return _one_hot(label, len(self.model.centers), block.dtype)
+        return self.assign(self.measure(block)[2])[0]
 
-    def _scaled(self, block: Tensor) -> _View:
-        """In double precision, in a unit and about a point amid the centers."""
-        offset, unit = self.offset, 2.0**-self.exponent
-        reach = 2.0 ** int(_REACH * math.frexp(torch.finfo(offset.dtype).max)[1])
-        distinct, every = (
-            (centers.to(offset.dtype) - offset) * unit
-            for centers in (self.centers, self.model.centers)
-        )
-        rows = block.to(offset.dtype)
-        origin: Tensor | None = None
-        if self.far and block.layout != torch.strided:
-            rows = rows.to_dense()
-        if rows.layout == torch.strided:
-            rows = (rows - offset) * unit
-            near = rows.clamp(-reach, reach)
-        else:
-            origin = offset * unit
-            distinct, every = distinct + origin, every + origin
-            rows = rows * unit
-            near = rows.clone()
-            near.values().clamp_(-reach, reach)
-        factor = self.factor
-        if self.model.temperature > 0:
-            factor = -1.0 / times_power(self.model.temperature, -2 * self.exponent)
-        found = relative_distances(distinct, near, origin, factor)
-        return _View(block, rows, every, origin, found, self.exponent)
+    def labels(self, block: Tensor) -> Tensor:
+        """Find the first of the largest responsibilities (m,).
+
+        Responsibilities rise with the logits. They are computed only for a block in
+        which logits differ by so little that rounding may make them equal.
+        """
+        logits = self.measure(block)[2]  # (u, m)
+        if self.model.temperature == 0:
+            return nearest(self.to_all(logits))[1]
+        most = logits.amax(0)  # (m,)
+        slack = RESPONSIBILITY_ROUNDING * torch.finfo(most.dtype).eps
+        close = torch.ge(logits, most - slack, out=logits)  # (u, m) zeros and ones
+        label, single = places(close)
+        if not single:
+            return _largest(self.responsibilities(block))
+        return label if self.first is None else self.first[label]
+
+    def inertia(
+        self,
+        block: Tensor,
+        frame: _Frame,
+        rows: Tensor,
+        label: Tensor,
+        weight: Tensor | None,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """Sum the weighted squared distances to the centers of the labels.
+
+        Parameters
+        ----------
+        frame, rows
+            Results of `measure` for the block.
+        """
+        total = frame.inertia(rows, label, weight, dtype)
+        if frame is self.plain and not math.isfinite(float(total)):
+            rows = self.scaled.rows(block)
+            total = self.scaled.inertia(rows, label, weight, dtype)
+        return total
 
 
-def _amid(centers: Tensor) -> tuple[Tensor, float]:
-    """A point (d,) amid the centers, and how far they reach from it.
+def _distances_for(rows: Blocks, model: Model) -> CenterDistances:
+    return CenterDistances(model, getattr(rows, "is_sparse", False))
 
-    The same in whatever order the centers stand. In whole steps of the distance of the
-    middle one of them: equal distances stay equal then, where rounding would break the
-    ties, and centers far from all others cost these no digits.
+
+def _middle(centers: Tensor) -> tuple[Tensor, float]:
+    """Find a point (d,) in the middle of the centers, and their largest distance to it.
+
+    It does not depend on the order of the centers. It is the median, rounded to whole
+    steps of the median distance: equal distances stay equal then, where rounding would
+    break the ties, and centers far from all others cost these no digits.
     """
-    middle = centers.median(0).values  # (d,)
-    reach = (centers / 2 - middle / 2).abs().amax(1) * 2  # (k,)
-    near = float(reach.median())
-    if not 0 < near < math.inf:
-        return middle, float(reach.amax())
-    step = 2.0 ** math.frexp(near)[1]
-    offset = (middle / step).round() * step
-    return offset, float((centers - offset).abs().amax())
+    median = centers.median(0).values  # (d,)
+    distance = (centers / 2 - median / 2).abs().amax(1) * 2  # (k,)
+    typical = float(distance.median())
+    if not 0 < typical < math.inf:
+        return median, float(distance.amax())
+    step = 2.0 ** math.frexp(typical)[1]
+    origin = (median / step).round() * step
+    return origin, float((centers - origin).abs().amax())
 
 
-def _has_room(spread: float, temperature: float, dtype: torch.dtype) -> bool:
-    sizes = (spread * spread, temperature)
-    return all(has_room(size, dtype) for size in sizes if size > 0)
-
-
-def _unit(spread: float, temperature: float) -> int:
-    """The exponent of a power of two of about the size of the distances."""
-    size = max(spread, math.sqrt(temperature))
-    return min(max(math.frexp(size)[1], -1000), 1000) if 0 < size < math.inf else 0
-
-
-def _label(block: Tensor, measure: _Measure) -> Tensor:
-    """The first of the largest responsibilities, without them where it is clear.
-
-    Both maps rise with the logits. Only logits that differ by rounding may become one
-    responsibility: then the first of them has the label.
-    """
-    view = measure(block)
-    if measure.model.temperature == 0:
-        return nearest(measure.every(view.distances))[1]
-    logits = view.distances  # (k, m)
-    most = logits.amax(0)  # (m,)
-    slack = _ROUNDING * torch.finfo(most.dtype).eps
-    close = torch.ge(logits, most - slack, out=logits)  # (k, m) zeros and ones
-    label, single = places(close)
-    if not single:
-        return _largest(measure.soft(measure(block))[0])
-    return label if measure.first is None else measure.first[label]
-
-
-# In units of the rounding of 1: what exponentials, roots and products may lose.
-_ROUNDING = 8
+def _unit_exponent(radius: float, temperature: float) -> int:
+    """Find the exponent of a power of two of about the size of the distances."""
+    size = max(radius, math.sqrt(temperature))
+    if not 0 < size < math.inf:
+        return 0
+    return min(max(math.frexp(size)[1], -MAX_SCALE_EXPONENT), MAX_SCALE_EXPONENT)
 
 
 def _largest(r: Tensor) -> Tensor:
-    """The first of the largest responsibilities of each row."""
+    """Find the first of the largest responsibilities of each row."""
     label: Tensor = r.max(0)[1]  # (m,)
     return label
 

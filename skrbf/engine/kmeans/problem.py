@@ -1,21 +1,36 @@
-"""The data of one fit, on its device, and what is computed of them once."""
+"""The data of one fit on its device, with their moments."""
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from skrbf.engine.data.compute import Compute
-from skrbf.engine.data.limits import check_variance, has_room, times_power
-from skrbf.engine.data.rows import Densified, Moved, Rows, Scaled
+from skrbf.engine.data.constants import MAX_SCALE_EXPONENT
+from skrbf.engine.data.number_range import (
+    check_variance,
+    squares_fit,
+    times_power_of_two,
+)
+from skrbf.engine.data.rows import Rows, TransformedRows, as_dense
+from skrbf.engine.kmeans.constants import (
+    DISTORTION_ROUNDING,
+    FAR_ORIGIN,
+    LANCZOS_STEPS,
+    MAX_COPIED_NUMBERS,
+    MAX_COVARIANCE_FEATURES,
+    SAFE_VARIANCE_ROUNDING,
+)
+from skrbf.ops.axes import leading_eigenpair
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
-from skrbf.ops.statistics import weighted_sums
+from skrbf.ops.statistics import label_totals, weighted_sums
 
 _Sums = TypeVar("_Sums")
-_Each = TypeVar("_Each")
+_PerRow = TypeVar("_PerRow")
 
 
 class Problem(NamedTuple):
@@ -23,17 +38,21 @@ class Problem(NamedTuple):
 
     Distances are held relative to an origin near the mean, as
     ``||x - c||^2 - ||x - origin||^2``, as by `relative_distances`.
+
+    An ordinary row has weight 1: the weights are None where all are 1. Otherwise they
+    are those given, over a power of two, and every sum of them is in their unit: the
+    scatter, the objective and the inertia.
     """
 
-    table: Rows  # as they were given
-    rows: Rows  # as they are computed with: in another precision, unit or origin
-    weight: Tensor | None  # (n,), None where all are one
+    table: Rows  # as given
+    rows: Rows  # as computed with: in another precision, unit or origin
+    weight: Tensor | None  # (n,)
     mean: Tensor  # (d,)
     origin: Tensor  # (d,)
     square: Tensor  # (n,) ||x - origin||^2
     total_square: float  # sum w ||x - origin||^2
     scatter: float  # sum w ||x - mean||^2
-    mass: float  # sum w
+    weight_sum: float
     compute: Compute
     centered: bool = False
     exponent: int = 0  # the rows are those of the table over 2^exponent
@@ -43,49 +62,49 @@ class Problem(NamedTuple):
         """The origin, None where it is zero since the rows are centered."""
         return None if self.centered else self.origin
 
+    @property
+    def variance(self) -> float:
+        """Sum of the variances of all features."""
+        return self.scatter / self.weight_sum
+
     def sum(
-        self, function: Callable[..., _Sums], columns: int, *beside: Tensor | None
+        self, function: Callable[..., _Sums], columns: int, *aligned: Tensor | None
     ) -> _Sums:
         """Add up a function of all rows and their weights, see :class:`Rows`."""
-        return self.rows.sum(function, columns, self.weight, *beside)
-
-    def map(
-        self, function: Callable[..., _Each], columns: int, *beside: Tensor | None
-    ) -> _Each:
-        """Compute a result for each row and its weight, see :class:`Rows`."""
-        return self.rows.map(function, columns, self.weight, *beside)
+        return self.rows.sum(function, columns, self.weight, *aligned)
 
     def sum_and_map(
         self,
-        function: Callable[..., tuple[_Sums, _Each]],
+        function: Callable[..., tuple[_Sums, _PerRow]],
         columns: int,
-        *beside: Tensor | None,
-    ) -> tuple[_Sums, _Each]:
-        """Do both in one pass."""
-        return self.rows.sum_and_map(function, columns, self.weight, *beside)
+        *aligned: Tensor | None,
+    ) -> tuple[_Sums, _PerRow]:
+        """Add up a function, and keep a result for each row, see :class:`Rows`."""
+        return self.rows.sum_and_map(function, columns, self.weight, *aligned)
 
     def weighted(self, values: Tensor) -> Tensor:
-        """Values of all rows times their weights."""
+        """Multiply values of all rows by their weights."""
         return values if self.weight is None else values * self.weight
 
     def row(self, index: Tensor) -> Tensor:
-        """One row, dense."""
-        row = self.rows.take(index[None])
-        return (row if row.layout == torch.strided else row.to_dense())[0]  # (d,)
+        """Select one row, dense."""
+        return as_dense(self.rows.take(index[None]))[0]  # (d,)
 
-    def distances_to(self, center: Tensor) -> Tensor:
-        """Squared distances of all rows to one center (d,)."""
-        relative = self.rows.map(
-            lambda block: relative_distances(center[None], block, self.offset)[0], 1
-        )
+    def nearest_distances(self, centers: Tensor) -> Tensor:
+        """Compute the squared distances (n,) of all rows to the nearest center."""
+
+        def smallest(block: Tensor) -> Tensor:
+            return relative_distances(centers, block, self.offset).amin(0)  # (m,)
+
+        relative = self.rows.map(smallest, len(centers))
         return relative.add_(self.square).clamp_(min=0)
 
 
 def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem:
-    """Measure the moments of rows, in a precision and unit that have room for squares.
+    """Compute the moments of rows, in a precision and unit with room for squares.
 
     Two passes over the rows. Where the squares of differences leave the range of single
-    precision the problem is one of double precision, and where they leave that, its
+    precision the problem is one of double precision. Where they leave that as well, its
     rows are divided by a power of two, which rounds nothing.
 
     Raises
@@ -93,52 +112,48 @@ def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem
     ValueError
         If the variance of the rows, in their own unit, leaves the range of float64.
     """
-    problem = _measured(rows, weight, compute)
-    if not _has_room(problem) and compute.dtype != compute.accumulate:
-        problem = widened(problem)
+    problem = _with_moments(rows, weight, compute)
+    in_range = squares_fit(problem.variance, problem.compute.dtype)
+    if not in_range and compute.dtype != compute.accumulate:
+        problem = to_double(problem)
+        in_range = squares_fit(problem.variance, problem.compute.dtype)
     varies = problem.scatter > 0
-    if not _has_room(problem):
+    if not in_range:
         low, high = _extremes(problem.rows, problem.weight)
         half = float((high / 2 - low / 2).max())
         varies = half > 0
         if varies:
-            exponent = min(max(math.frexp(half)[1], -_LARGEST), _LARGEST)
-            scaled = Scaled(problem.rows, 2.0**-exponent)
-            problem = _measured(scaled, problem.weight, problem.compute)
+            exponent = math.frexp(half)[1]
+            exponent = min(max(exponent, -MAX_SCALE_EXPONENT), MAX_SCALE_EXPONENT)
+            scaled = TransformedRows(problem.rows, factor=2.0**-exponent)
+            problem = _with_moments(scaled, problem.weight, problem.compute)
             problem = problem._replace(table=rows, exponent=exponent)
-    variance = problem.scatter / problem.mass
-    check_variance(times_power(variance, 2 * problem.exponent), varies=varies)
+    variance = times_power_of_two(problem.variance, 2 * problem.exponent)
+    check_variance(variance, varies=varies)
     return problem
 
 
-# Powers of two up to this exponent have an inverse in float64.
-_LARGEST = 1000
-
-
-def widened(problem: Problem, origin: Tensor | None = None) -> Problem:
-    """Measure the same rows in double precision, about another origin if one is given.
+def to_double(problem: Problem, origin: Tensor | None = None) -> Problem:
+    """Compute the moments of the same rows in double precision.
 
     Parameters
     ----------
     origin : Tensor of shape (d,), optional
+        Another origin of the distances.
     """
     dtype = problem.compute.accumulate
     rows, weight = problem.rows.astype(dtype), problem.weight
     weight = None if weight is None else weight.to(dtype)
     origin = None if origin is None else origin.to(dtype)
-    wide = _measured(rows, weight, replace(problem.compute, dtype=dtype), origin)
-    return wide._replace(table=problem.table, exponent=problem.exponent)
+    compute = replace(problem.compute, dtype=dtype)
+    double = _with_moments(rows, weight, compute, origin)
+    return double._replace(table=problem.table, exponent=problem.exponent)
 
 
-def _has_room(problem: Problem) -> bool:
-    variance = problem.scatter / problem.mass
-    return has_room(variance, problem.compute.dtype)
-
-
-def _measured(
+def _with_moments(
     rows: Rows, weight: Tensor | None, compute: Compute, origin: Tensor | None = None
 ) -> Problem:
-    columns = 1 if rows.is_sparse else rows.n_features
+    columns, table = 1 if rows.is_sparse else rows.n_features, rows
 
     def moments(block: Tensor, w: Tensor | None) -> tuple[Tensor, Tensor]:
         norms = squared_norms(block)  # (m,)
@@ -147,26 +162,25 @@ def _measured(
         return sums[0].to(compute.accumulate), sums[1].to(compute.accumulate)
 
     total, norms = rows.sum(moments, columns, weight)
-    mass = float(rows.n_rows)
+    weight_sum = float(rows.n_rows)
     if weight is not None:
-        mass = float(weight.sum(dtype=compute.accumulate))
-    mean = total / mass
-    variance = float(norms) / mass - float(squared_norms(mean[None])[0])
-    table = rows
-    if _is_sure(mean, variance, compute.dtype):
-        about = _in_steps(mean, variance)
+        weight_sum = float(weight.sum(dtype=compute.accumulate))
+    mean = total / weight_sum
+    variance = float(norms) / weight_sum - float(squared_norms(mean[None])[0])
+    if _is_variance(mean, variance, compute.dtype):
+        middle = _round_to_steps(mean, variance)
     else:
-        # The mean of what is constant is that constant, and not what rounding makes of
-        # it. Squares of sparse rows would cancel: they are made dense and centered.
+        # A constant feature has its value as the mean: that of a sum would be rounded.
+        # Squares of sparse rows would cancel: these rows are made dense and centered.
         low, high = _extremes(rows, weight)
-        about = mean = mean.clamp(low.to(mean), high.to(mean))
-        rows = Densified(rows) if rows.is_sparse else rows
-    origin = about.to(compute.dtype) if origin is None else origin
+        middle = mean = mean.clamp(low.to(mean), high.to(mean))
+        rows = TransformedRows(rows, densify=True) if rows.is_sparse else rows
+    origin = middle.to(compute.dtype) if origin is None else origin
     square = rows.map(lambda block: squares_about(origin, block), columns)
-    share = square if weight is None else square * weight
-    total_square = float(share.sum(dtype=compute.accumulate))
+    weighted = square if weight is None else square * weight
+    total_square = float(weighted.sum(dtype=compute.accumulate))
     shift = mean.to(origin) - origin
-    scatter = total_square - mass * float(squared_norms(shift[None])[0])
+    scatter = total_square - weight_sum * float(squared_norms(shift[None])[0])
     return Problem(
         table,
         rows,
@@ -176,14 +190,9 @@ def _measured(
         square,
         total_square,
         max(scatter, 0.0),
-        mass,
+        weight_sum,
         compute,
     )
-
-
-def rounding(problem: Problem) -> float:
-    """Bound the change of a distortion that rounding alone can make."""
-    return 4 * torch.finfo(problem.compute.dtype).eps * problem.total_square
 
 
 def squares_about(point: Tensor, block: Tensor) -> Tensor:
@@ -194,20 +203,16 @@ def squares_about(point: Tensor, block: Tensor) -> Tensor:
     return (squared_norms(block) - 2 * cross + point @ point).clamp_(min=0)
 
 
-# Of the rounding of the squared mean: a variance of more is one of the rows.
-_SURE = 1 << 12
+def _is_variance(mean: Tensor, variance: float, dtype: torch.dtype) -> bool:
+    """Tell whether a difference of sums of squares is a variance, and not rounding."""
+    rounding = torch.finfo(dtype).eps * float(squared_norms(mean[None])[0])
+    return SAFE_VARIANCE_ROUNDING * rounding < variance < math.inf
 
 
-def _is_sure(mean: Tensor, variance: float, dtype: torch.dtype) -> bool:
-    """Tell whether a difference of squares (of rows, of their mean) is a variance."""
-    middle = float(squared_norms(mean[None])[0])
-    return _SURE * torch.finfo(dtype).eps * middle < variance < math.inf
-
-
-def _in_steps(mean: Tensor, variance: float) -> Tensor:
+def _round_to_steps(mean: Tensor, variance: float) -> Tensor:
     """Round the mean to whole steps of about the standard deviation of a feature.
 
-    Integers then stay integers, and equal distances stay equal: with a fractional
+    Integers then stay integers, and equal distances stay equal. With a fractional
     origin, rounding would break the ties.
     """
     step = 2.0 ** (math.frexp(variance / len(mean))[1] // 2)
@@ -222,7 +227,8 @@ def _extremes(rows: Rows, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     dtype = torch.float64
     low = torch.full((rows.n_features,), torch.inf, dtype=dtype, device="cpu")
     high = -low
-    for start, stop, block in Densified(rows).blocks(rows.n_features):
+    dense = TransformedRows(rows, densify=True)
+    for start, stop, block in dense.blocks(rows.n_features):
         if weight is not None:
             block = block[weight[start:stop] > 0]
         if len(block):
@@ -231,28 +237,75 @@ def _extremes(rows: Rows, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-# Tables of up to this many numbers are moved to their origin by a copy, larger ones
-# block by block where it lies so many standard deviations away from 0.
-_COPY = 1 << 20
-_FAR = 16
+def distortion_rounding(problem: Problem) -> float:
+    """Bound the change of a distortion that rounding alone can make."""
+    eps = torch.finfo(problem.compute.dtype).eps
+    return DISTORTION_ROUNDING * eps * problem.total_square
 
 
-def about_origin(problem: Problem) -> Problem:
-    """Move the origin to 0, where that is cheap or needed."""
+def center_rows(problem: Problem, max_copied: int = MAX_COPIED_NUMBERS) -> Problem:
+    """Move the origin to 0, where that is cheap or needed.
+
+    Parameters
+    ----------
+    max_copied : int
+        Numbers in a table that is centered by a copy. Larger tables are centered block
+        by block, and only if they lie far from 0.
+    """
     rows = problem.rows
     if rows.is_sparse or not bool(problem.origin.any()):
         return problem._replace(centered=not bool(problem.origin.any()))
-    if rows.n_rows * rows.n_features <= _COPY:
-        every = torch.arange(rows.n_rows, device=problem.origin.device)
-        moved: Rows = problem.compute.dense(rows.take(every).sub_(problem.origin))
+    if rows.n_rows * rows.n_features <= max_copied:
+        index = torch.arange(rows.n_rows, device=problem.origin.device)
+        copy = rows.take(index).sub_(problem.origin)
+        centered: Rows = problem.compute.dense(copy)
     else:
-        spread = (problem.scatter / problem.mass / rows.n_features) ** 0.5
-        if not bool((problem.origin.abs() > _FAR * spread).any()):
+        deviation = (problem.scatter / problem.weight_sum / rows.n_features) ** 0.5
+        if not bool((problem.origin.abs() > FAR_ORIGIN * deviation).any()):
             return problem
-        moved = Moved(rows, problem.origin)
+        centered = TransformedRows(rows, origin=problem.origin)
     return problem._replace(
-        rows=moved,
+        rows=centered,
         mean=problem.mean - problem.origin,
         origin=torch.zeros_like(problem.origin),
         centered=True,
     )
+
+
+def largest_variance(problem: Problem) -> float:
+    """Compute the leading eigenvalue of the weighted covariance.
+
+    By products with it only, where it is large or the rows are sparse. Otherwise in
+    double precision on the CPU: eigensolvers in single precision fail on tables with
+    constant features or few rows.
+    """
+    d = problem.rows.n_features
+    if d <= MAX_COVARIANCE_FEATURES and not problem.rows.is_sparse:
+
+        def squares(block: Tensor, w: Tensor | None) -> Tensor:
+            shift = block - problem.mean  # (m, d)
+            weighted = shift if w is None else shift * w[:, None]
+            return (weighted.t() @ shift).cpu().double()  # (d, d)
+
+        scatter = problem.sum(squares, 2 * d)
+        largest = max(float(torch.linalg.eigvalsh(scatter)[-1]), 0.0)
+        return largest / problem.weight_sum
+    farthest = problem.weighted(problem.square).argmax()
+    start = problem.row(farthest) - problem.mean  # (d,)
+    _, value = leading_eigenpair(
+        partial(_times_covariance, problem), start, LANCZOS_STEPS
+    )
+    return float(value)
+
+
+def _times_covariance(problem: Problem, vector: Tensor) -> Tensor:
+    """Multiply the weighted covariance by a vector (d,)."""
+
+    def product(block: Tensor, w: Tensor | None) -> Tensor:
+        along = block @ vector - problem.mean @ vector  # (m,)
+        along = along if w is None else along * w
+        label = torch.zeros(len(along), dtype=torch.int64, device=along.device)
+        total = label_totals(block, label, along, 1)[0]  # (d,)
+        return total - along.sum() * problem.mean
+
+    return problem.sum(product, 1) / problem.weight_sum

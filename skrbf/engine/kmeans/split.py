@@ -1,4 +1,4 @@
-"""Every cluster in two: main axes, critical temperatures, gains."""
+"""Splits of all clusters in two: main axes, critical temperatures, gains."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -6,6 +6,12 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from skrbf.engine.kmeans.constants import (
+    CUT_BINS,
+    CUT_REACH,
+    MAX_UNVECTORIZED_FEATURES,
+    POWER_STEPS,
+)
 from skrbf.engine.kmeans.lloyd import Partition
 from skrbf.engine.kmeans.problem import Problem
 from skrbf.ops.axes import fixed_direction
@@ -18,22 +24,11 @@ from skrbf.ops.statistics import (
     widest_float,
 )
 
-# Products with the covariances of the clusters, to find their main axes.
-_POWER_STEPS = 3
-
-# Intervals of the main axis between which a cut is tried, and what half of them reach:
-# a little less, so that no row lies beyond the last.
-_BINS = 64
-_REACH = _BINS / 2 * (1 - 1e-6)
-
-# Rows of no more features are as fast to add one by one as in a product.
-_FEW_FEATURES = 3
-
 
 class Splits(NamedTuple):
-    """Clusters cut across their main axes, and what the cuts are worth."""
+    """Halves of clusters that are cut across their main axes, and the gains."""
 
-    left: Tensor  # (k, d)
+    left: Tensor  # (k, d) means of the halves
     right: Tensor  # (k, d)
     gain: Tensor  # (k,) fall of the hard distortion, 0 where all rows coincide
     critical_temperature: Tensor  # (k,) twice the variance along the main axis or less
@@ -42,7 +37,7 @@ class Splits(NamedTuple):
 def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
     """Cut every cluster across its main axis (eq-split), all at once.
 
-    Where the distortion falls most, out of some places along the axis.
+    The cut is the one after which the distortion is lowest, of some along the axis.
 
     Parameters
     ----------
@@ -58,48 +53,50 @@ def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
     axis = (axis / variance.sqrt()[:, None]).nan_to_num_(posinf=0, neginf=0)
     cut = _best_cut(total_of, axis, partition.weight.dtype)  # (k,)
 
-    def beyond(shift: _Shift) -> tuple[Tensor, Tensor]:
-        right = shift.along(axis) > cut.index_select(0, shift.label)  # (m,)
-        share = _weighted(right.to(axis.dtype), shift)
-        return weight_sums(shift.label, share, k), shift.totals(share)
+    def beyond_cut(shift: _Shift) -> tuple[Tensor, Tensor]:
+        beyond = shift.along(axis) > cut.index_select(0, shift.label)  # (m,)
+        weight = _weighted(beyond.to(axis.dtype), shift)
+        return weight_sums(shift.label, weight, k), shift.totals(weight)
 
-    mass, total = total_of(beyond)  # (k,), (k, d)
+    right_weight, total = total_of(beyond_cut)  # (k,), (k, d)
     weight = partition.weight.to(axis.dtype)
-    rest = weight - mass  # (k,)
-    right = total / mass[:, None]  # (k, d)
-    left = torch.addcdiv(centers, total, rest[:, None], value=-1)  # all sum up to 0
-    gain = torch.linalg.vecdot(total, right).mul_(weight / rest).nan_to_num_(posinf=0)
+    left_weight = weight - right_weight  # (k,)
+    right = total / right_weight[:, None]  # (k, d), shifts
+    # The shifts of a cluster sum to 0.
+    left = torch.addcdiv(centers, total, left_weight[:, None], value=-1)
+    gain = torch.linalg.vecdot(total, right).mul_(weight / left_weight)
+    gain = gain.nan_to_num_(posinf=0)
     return Splits(left, right.add_(centers), gain, 2 * variance)
 
 
 def main_axes(
     problem: Problem, partition: Partition, centers: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A direction in which each cluster is long (k, d), and about its variance (k,).
+    """Find a main axis of each cluster (k, d), and about the variance along it (k,).
 
-    A few power iterations: the longest direction where it stands out, and one of the
-    longest where it does not. The variance is that of the step before, or a little
-    more, and at most that along the direction.
+    A few power iterations: the axis is the longest direction where that stands out, and
+    one of the longest where it does not. The variance is at least that along the axis
+    of the step before, and at most that along the axis.
     """
     total_of = _sum_of_shifts(problem, partition, centers)
     return _main_axes(total_of, partition, centers)
 
 
 class _Shift(Protocol):
-    """Some rows, less the center of their own cluster."""
+    """Rows less the centers of their clusters."""
 
     label: Tensor  # (m,) int64
     weight: Tensor | None  # (m,)
 
     def along(self, axis: Tensor) -> Tensor:
-        """Products (m,) with the axis of the own cluster, of axes (k, d)."""
+        """Multiply each row by the axis of its cluster, of axes (k, d)."""
 
-    def totals(self, share: Tensor) -> Tensor:
-        """Sums (k, d) by cluster, each row times its share (m,)."""
+    def totals(self, weight: Tensor) -> Tensor:
+        """Sum by cluster (k, d), with one weight for each row (m,)."""
 
 
 class _ExplicitShifts:
-    """Shifts of dense rows, formed once: they are few."""
+    """Shifts of a single block of dense rows, formed once."""
 
     def __init__(
         self, rows: Tensor, label: Tensor, weight: Tensor | None, centers: Tensor
@@ -110,8 +107,8 @@ class _ExplicitShifts:
     def along(self, axis: Tensor) -> Tensor:
         return paired_products(axis, self.rows, self.label)
 
-    def totals(self, share: Tensor) -> Tensor:
-        return _totals(self.rows, self.label, share, self.k)
+    def totals(self, weight: Tensor) -> Tensor:
+        return _totals(self.rows, self.label, weight, self.k)
 
 
 class _ImplicitShifts:
@@ -127,17 +124,17 @@ class _ImplicitShifts:
         product = paired_products(axis, self.rows, self.label)
         return product.sub_(bias.index_select(0, self.label))  # (m,)
 
-    def totals(self, share: Tensor) -> Tensor:
+    def totals(self, weight: Tensor) -> Tensor:
         k = len(self.centers)
-        mass = weight_sums(self.label, share, k).to(share.dtype)  # (k,)
-        total = _totals(self.rows, self.label, share, k)
-        return total - self.centers * mass[:, None]
+        sums = weight_sums(self.label, weight, k).to(weight.dtype)  # (k,)
+        total = _totals(self.rows, self.label, weight, k)
+        return total - self.centers * sums[:, None]
 
 
-def _totals(rows: Tensor, label: Tensor, share: Tensor, k: int) -> Tensor:
-    wide = rows.layout == torch.strided and rows.shape[1] > _FEW_FEATURES
-    few = wide and k <= FEW_VECTORS
-    return (one_hot_totals if few else label_totals)(rows, label, share, k)
+def _totals(rows: Tensor, label: Tensor, weight: Tensor, k: int) -> Tensor:
+    wide = rows.layout == torch.strided and rows.shape[1] > MAX_UNVECTORIZED_FEATURES
+    use_product = wide and k <= FEW_VECTORS
+    return (one_hot_totals if use_product else label_totals)(rows, label, weight, k)
 
 
 # Adds up a function of the shifts of all rows.
@@ -148,9 +145,9 @@ def _sum_of_shifts(
     problem: Problem, partition: Partition, centers: Tensor
 ) -> _SumOfShifts:
     rows, k = problem.rows, len(centers)
-    cpu = centers.device.type == "cpu"
+    on_cpu = centers.device.type == "cpu"
     columns = 2 * k
-    if cpu and not rows.is_sparse:  # many clusters have no products with all rows
+    if on_cpu and not rows.is_sparse:  # many clusters: no products with all rows
         columns = 2 * max(rows.n_features, k if k <= FEW_VECTORS else 1)
     if not rows.is_sparse and rows.n_rows <= problem.compute.block_rows(columns):
         label = partition.labels.long()
@@ -180,7 +177,7 @@ def _main_axes(
     def product(shift: _Shift) -> Tensor:
         return shift.totals(_weighted(shift.along(axis), shift))
 
-    for _ in range(_POWER_STEPS):
+    for _ in range(POWER_STEPS):
         scattered = total_of(product)  # (k, d) scatter matrices times axes
         # Squares of products with a covariance may leave the range of float32.
         length = torch.linalg.vector_norm(
@@ -192,30 +189,30 @@ def _main_axes(
 
 
 def _best_cut(total_of: _SumOfShifts, axis: Tensor, accumulate: torch.dtype) -> Tensor:
-    """Where along its axis a cluster falls apart best (k,), in units of the axis.
+    """Find the best cut of each cluster (k,), in units of its axis.
 
-    The places are dense about the center and reach far: u / (1 - |u|), for equally
-    spaced u between -1 and 1.
+    The cuts that are tried are dense about the center and reach far: u / (1 - |u|), for
+    equally spaced u between -1 and 1.
 
     Parameters
     ----------
     axis : Tensor of shape (k, d)
         Over the standard deviation along it.
     """
-    k, middle = len(axis), axis.new_full((), _BINS / 2)
+    k, middle = len(axis), axis.new_full((), CUT_BINS / 2)
 
     def histogram(shift: _Shift) -> Tensor:
         deviation = shift.along(axis).nan_to_num_()  # (m,)
-        place = torch.addcdiv(middle, deviation, 1 + deviation.abs(), value=_REACH)
-        place = place.long().add_(shift.label, alpha=_BINS)
-        share = _weighted(deviation, shift)
-        mass = weight_sums(place, shift.weight, k * _BINS).to(share.dtype)
-        sums = torch.stack([mass, weight_sums(place, share, k * _BINS)])
+        place = torch.addcdiv(middle, deviation, 1 + deviation.abs(), value=CUT_REACH)
+        bin_index = place.long().add_(shift.label, alpha=CUT_BINS)
+        first = _weighted(deviation, shift)
+        weight = weight_sums(bin_index, shift.weight, k * CUT_BINS).to(first.dtype)
+        sums = torch.stack([weight, weight_sums(bin_index, first, k * CUT_BINS)])
         return sums.to(accumulate)  # where squares of all weights have room
 
     sums = total_of(histogram)  # (2, k bins)
-    mass, first = running_sums(sums.view(2, k, _BINS), 2).unbind()  # (k, bins)
-    rest = mass[:, -1:] - mass
-    between = (first.square() / (mass * rest)).nan_to_num_(posinf=0)
-    u = (between[:, :-1].argmax(1) + (1 - _BINS // 2)) / _REACH  # (k,)
+    weight, first = running_sums(sums.view(2, k, CUT_BINS), 2).unbind()  # (k, bins)
+    rest = weight[:, -1:] - weight
+    between = (first.square() / (weight * rest)).nan_to_num_(posinf=0)
+    u = (between[:, :-1].argmax(1) + (1 - CUT_BINS // 2)) / CUT_REACH  # (k,)
     return (u / (1 - u.abs())).to(axis.dtype)

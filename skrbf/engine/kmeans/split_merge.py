@@ -1,221 +1,251 @@
 """Split-and-merge moves: leave a local optimum of hard K-means for a better one.
 
 A move takes the center of one cluster away and gives it to another, which is cut in
-two. What the distortion is right after each move is known from one pass over the rows;
-what is left of it after Lloyd iterations is tried out.
+two. One pass over the rows tells the distortion right after each move. Lloyd iterations
+from the best of them tell what is gained in the end.
 """
 
 import torch
 from torch import Tensor
 
-from skrbf.engine.kmeans.em import step_record
-from skrbf.engine.kmeans.lloyd import Descent, Partition, assign, lloyd
+from skrbf.engine.kmeans.constants import (
+    FINALISTS,
+    MAX_CANDIDATE_NUMBERS,
+    MAX_CLUSTERS_SPREAD,
+    MAX_COMPETING,
+    MAX_MOVE_CANDIDATES,
+    MAX_RELATIVE_RISE,
+    MIN_CLUSTERS_AT_ONCE,
+    MIN_GAIN_PER_COST,
+    MIN_RELATIVE_FALL,
+    MIN_RELATIVE_IMPROVEMENT,
+    MIN_SINGLE_POINT_FRACTION,
+    MOVE_ITERATIONS,
+    MOVED_FRACTION,
+    MOVES_TOL,
+    SINGLE_MOVE_TOL,
+    SPREAD_STARTS,
+)
+from skrbf.engine.kmeans.lloyd import HardState, Partition, assign, lloyd, step_record
 from skrbf.engine.kmeans.move_costs import (
-    Nearby,
-    following_shares,
+    TwoNearest,
+    drop_factors,
     merge_costs,
     move_costs,
     two_nearest,
 )
-from skrbf.engine.kmeans.problem import Problem, rounding
+from skrbf.engine.kmeans.problem import Problem, distortion_rounding
 from skrbf.engine.kmeans.split import Splits, split
-from skrbf.engine.kmeans.successive_halving import best_of, spread_starts
-from skrbf.engine.training.records import OnStep, never_stop
+from skrbf.engine.kmeans.successive_halving import spread_starts, successive_halving
+from skrbf.engine.training.records import Descent, OnStep, never_stop
 from skrbf.ops.statistics import weight_sums
-
-# At first a quarter of the centers move at once, and half as many after what fails or
-# hardly helps, where the split gains this part of the merge's cost.
-_TOGETHER = 1 / 4
-_WORTH = 0.3
-# Of more clusters only so many compete to be split, and so many to be dropped: those
-# that promise most. The time of a sweep then grows as that of Lloyd iterations does:
-# benchmarks/results/kmeans_quality.md, few rows for each cluster.
-_COMPETING = 512
-# From this part of the clusters on that lie in one place each, these count as such. A
-# few of them are outliers, and to keep what is next to them forbids moves that help.
-_SINGLE = 1 / 4
-# A move that raises the distortion by this part of it at first is not made up for.
-_HOPELESS = 0.5
-# Below this number of clusters moves are made one by one: twice as many as there are
-# clusters compete, but not more than so many. Up to this number of clusters, so many
-# other starts compete as well.
-_FEW, _CANDIDATES = 20, 24
-_VERY_FEW, _SPREAD = 7, 64
-# As long as their centers are not more than so many numbers.
-_NUMBERS = 1 << 20
-# So many that do best in a few iterations go to the end.
-_FINALISTS = 2
-# Where moves lower the distortion by less than this part of it, fewer are made, as if
-# they had failed. Very few clusters go on: there it costs little.
-_LEAST = 2e-3
-# Iterations after a move; they stop early below these tolerances.
-_FINISH = 30
-_TOL = 5e-3
-_TOL_SINGLE = 1e-3
 
 _Move = tuple[int, int]  # (cluster to split, cluster to merge with its neighbors)
 
 
-def repair(
+def split_merge(
     problem: Problem,
-    partition: Partition,
+    start: Partition,
     max_iter: int,
     on_step: OnStep[Tensor] = never_stop,
-) -> Descent:
+    *,
+    max_competing: int = MAX_COMPETING,
+    min_fall: float = MIN_RELATIVE_FALL,
+) -> Descent[HardState]:
     """Split and merge clusters as long as that lowers the distortion enough.
 
     Parameters
     ----------
     max_iter : int
-        Of the iterations to a fixed point that end the repair.
+        Most of the Lloyd iterations to a fixed point, at the end.
     on_step : callable
-        Sees each state that is kept; a true answer ends the repair.
+        Sees each state that is kept; a true answer ends the moves.
+    max_competing : int
+        Most clusters that compete to be split, and most that compete to be dropped.
+    min_fall : float
+        Relative fall of the distortion below which a round counts as failed. It is 0
+        where clusters are very few.
     """
-    k = partition.n_clusters
-    best = lloyd(problem, partition, max_iter, tol=_TOL)
-    if k > 1:
-        best = _with_other_starts(problem, best)
-        best = _sweep(problem, best, on_step)
-    return lloyd(problem, best.partition, max_iter)
+    best = lloyd(problem, start, max_iter, tol=MOVES_TOL)
+    if start.n_clusters > 1:
+        best = _try_spread_starts(problem, best)
+        min_fall = 0.0 if start.n_clusters <= MAX_CLUSTERS_SPREAD else min_fall
+        best = _try_moves(problem, best, on_step, max_competing, min_fall)
+    return lloyd(problem, best.state[0], max_iter)
 
 
-def _with_other_starts(problem: Problem, best: Descent) -> Descent:
-    """Where clusters are few, other starts are cheap and moves are not enough."""
-    k = len(best.centers)
-    starts = spread_starts(problem, k, _SPREAD) if k <= _VERY_FEW else None
+def _try_spread_starts(
+    problem: Problem, best: Descent[HardState]
+) -> Descent[HardState]:
+    """Compare with other starts where clusters are few: they are cheap, and needed."""
+    k = best.state[0].n_clusters
+    if k > MAX_CLUSTERS_SPREAD:
+        return best
+    starts = spread_starts(problem, k, SPREAD_STARTS)
     if starts is None:
         return best
-    return (
-        _better(problem, best, best_of(problem, starts, _FINALISTS), _TOL_SINGLE)
-        or best
-    )
+    starts = successive_halving(problem, starts, FINALISTS)
+    return _first_better(problem, best, starts, SINGLE_MOVE_TOL) or best
 
 
-def _better(
-    problem: Problem, best: Descent, starts: Tensor, tol: float
-) -> Descent | None:
-    """Where Lloyd iterations from one of the sets of centers lead, if that is lower."""
+def _first_better(
+    problem: Problem, best: Descent[HardState], starts: Tensor, tol: float
+) -> Descent[HardState] | None:
+    """Run Lloyd iterations from sets of centers until one leads to less distortion."""
+    target = best.objective
+    margin = max(MIN_RELATIVE_IMPROVEMENT * target, distortion_rounding(problem))
     for centers in starts:
         start = assign(problem, centers)
-        trial = lloyd(problem, start, _FINISH, tol=tol, beat=best.distortion)
-        enough = max(1e-6 * best.distortion, rounding(problem))
-        if trial.distortion < best.distortion - enough:
+        trial = lloyd(
+            problem, start, MOVE_ITERATIONS, tol=tol, target_distortion=target
+        )
+        if trial.objective < target - margin:
             return trial
     return None
 
 
-def _sweep(problem: Problem, best: Descent, on_step: OnStep[Tensor]) -> Descent:
-    """Many moves at once, then fewer, then one, until that hardly helps."""
-    k = len(best.centers)
-    together = 1 if k < _FEW else min(int(k * _TOGETHER), _COMPETING // 2)
-    least = 0.0 if k <= _VERY_FEW else _LEAST
-    trial: Descent | None = best
-    while together:
-        if trial is not None:
-            cuts = split(problem, best.partition, best.centers)
-            nearby = two_nearest(problem, best.centers)
-            single = _single(cuts)
-            moves = _ranked(problem, best, cuts, nearby, single)
-            heirs = _heirs(problem, single, nearby)
-        chosen = _apart(moves, heirs, together)
+def _try_moves(
+    problem: Problem,
+    best: Descent[HardState],
+    on_step: OnStep[Tensor],
+    max_competing: int,
+    min_fall: float,
+) -> Descent[HardState]:
+    """Make many moves at once, then fewer, then one, until that hardly helps."""
+    k = best.state[0].n_clusters
+    at_once = 1
+    if k >= MIN_CLUSTERS_AT_ONCE:
+        at_once = min(int(k * MOVED_FRACTION), max_competing // 2)
+    proposal = None
+    while at_once:
+        if proposal is None:
+            proposal = _propose_moves(problem, best, max_competing)
+        splits, moves, receivers = proposal
+        chosen = _disjoint(moves, receivers, at_once)
         if not chosen:
             break
-        together = len(chosen)
-        if together > 1:
-            starts, tol = _moved(best.centers, cuts, [chosen]), _TOL
+        at_once = len(chosen)
+        means = best.state[1]
+        if at_once > 1:
+            starts, tol = _apply_moves(means, splits, [chosen]), MOVES_TOL
         else:
-            starts, tol = _most_promising(problem, best.centers, cuts, moves)
-        trial = _better(problem, best, starts, tol)
-        if trial is None or trial.distortion > (1 - least) * best.distortion:
-            together //= 2
+            starts, tol = _best_single_moves(problem, means, splits, moves)
+        trial = _first_better(problem, best, starts, tol)
+        if trial is None or trial.objective > (1 - min_fall) * best.objective:
+            at_once //= 2
         if trial is not None:
-            best = trial
-            record = step_record("repair", 0.0, best.distortion, best.centers)
-            if on_step(record, best.centers):
+            best, proposal = trial, None
+            means = best.state[1]
+            record = step_record("split_merge", 0.0, best.objective, means)
+            if on_step(record, means):
                 break
     return best
 
 
-def _single(cuts: Splits) -> Tensor:
-    """Tell the clusters in one place (k,), where these are many."""
-    single = cuts.gain <= 0
-    many = int(single.sum()) >= _SINGLE * len(single)
-    return single if many else torch.zeros_like(single)
+def _propose_moves(
+    problem: Problem, best: Descent[HardState], max_competing: int
+) -> tuple[Splits, list[_Move], list[int]]:
+    """Split all clusters, rank the moves, and find the receiver of each cluster."""
+    partition, means = best.state
+    splits = split(problem, partition, means)
+    nearby = two_nearest(problem, means)
+    single_point = _single_point_clusters(splits)
+    factor = drop_factors(single_point, nearby, partition.weight)  # (n,)
+    moves = _rank_moves(problem, best, splits, nearby, factor, max_competing)
+    return splits, moves, _receivers(problem, single_point, nearby)
 
 
-def _ranked(
-    problem: Problem, best: Descent, cuts: Splits, nearby: Nearby, single: Tensor
+def _single_point_clusters(splits: Splits) -> Tensor:
+    """Find the clusters with all rows in one place (k,), where these are many."""
+    single_point = splits.gain <= 0
+    many = int(single_point.sum()) >= MIN_SINGLE_POINT_FRACTION * len(single_point)
+    return single_point if many else torch.zeros_like(single_point)
+
+
+def _rank_moves(
+    problem: Problem,
+    best: Descent[HardState],
+    splits: Splits,
+    nearby: TwoNearest,
+    factor: Tensor,
+    max_competing: int,
 ) -> list[_Move]:
-    """Moves, those with the lowest distortion right after them first."""
-    k, weight = len(best.centers), best.partition.weight
-    share = following_shares(single, nearby, weight)  # (n,)
-    alone = problem.weighted((nearby.second - nearby.first) * share)  # (n,)
-    cut = _first(-cuts.gain)  # (s,)
-    dropped = _first(weight_sums(nearby.own, alone, k))  # (t,)
-    gain, cost = move_costs(problem, best.centers, cuts, nearby, share, cut, dropped)
-    if k < _FEW:
-        cost = torch.minimum(cost, merge_costs(best.centers, weight))
-    worth = 0.0 if k < _FEW else _WORTH
+    """List the moves that may help, by the distortion right after them."""
+    (partition, means), k = best.state, len(splits.gain)
+    first, second, label, _ = nearby
+    rise = problem.weighted((second - first) * factor)  # (n,)
+    to_split = _lowest(-splits.gain, max_competing)  # (s,)
+    to_drop = _lowest(weight_sums(label, rise, k), max_competing)  # (t,)
+    gain, cost = move_costs(problem, means, splits, nearby, factor, to_split, to_drop)
+    min_ratio = MIN_GAIN_PER_COST
+    if k < MIN_CLUSTERS_AT_ONCE:
+        cost = torch.minimum(cost, merge_costs(means, partition.weight))
+        min_ratio = 0.0
     change = cost - gain[:, None]  # (s, t)
-    tried = (gain[:, None] > worth * cost) & (cuts.gain[cut] > 0)[:, None]
-    tried &= change <= _HOPELESS * best.distortion
-    place = tried.flatten().nonzero()[:, 0]
-    place = place[change.flatten()[place].argsort(stable=True)]
-    pairs = cut[place // len(dropped)], dropped[place % len(dropped)]
+    possible = (splits.gain[to_split] > 0)[:, None] & (gain[:, None] > min_ratio * cost)
+    possible &= change <= MAX_RELATIVE_RISE * best.objective
+    index = possible.flatten().nonzero()[:, 0]
+    index = index[change.flatten()[index].argsort(stable=True)]
+    pairs = to_split[index // len(to_drop)], to_drop[index % len(to_drop)]
     return list(zip(*(pair.tolist() for pair in pairs), strict=True))
 
 
-def _first(value: Tensor) -> Tensor:
-    """Choose as many clusters as compete, with the least values, in their order."""
-    return value.argsort(stable=True)[:_COMPETING].sort().values
+def _lowest(value: Tensor, count: int) -> Tensor:
+    """Select up to `count` clusters with the lowest values, in their own order."""
+    return value.argsort(stable=True)[:count].sort().values
 
 
-def _heirs(problem: Problem, single: Tensor, nearby: Nearby) -> list[int]:
-    """Name the cluster that gets all rows of one in a single place, else that itself.
+def _receivers(problem: Problem, single_point: Tensor, nearby: TwoNearest) -> list[int]:
+    """Find the cluster that receives all rows of each single-point cluster.
 
-    It has to stay where it is: else two neighbors could be dropped for each other.
+    It has to keep its center: else two neighbors could be dropped for each other. Other
+    clusters stand for themselves.
     """
-    heirs = torch.arange(len(single), device="cpu")  # (k,)
-    alike = single[nearby.own]  # (n,)
+    _, _, label, next_label = nearby
+    receivers = torch.arange(len(single_point), device="cpu")  # (k,)
+    moved = single_point[label]  # (n,)
     if problem.weight is not None:
-        alike &= problem.weight > 0
-    own, other = nearby.own[alike].cpu(), nearby.other[alike].cpu()
-    return heirs.scatter_reduce_(0, own, other, "amax", include_self=False).tolist()
+        moved &= problem.weight > 0
+    label, next_label = label[moved].cpu(), next_label[moved].cpu()
+    receivers.scatter_reduce_(0, label, next_label, "amax", include_self=False)
+    return receivers.tolist()
 
 
-def _apart(moves: list[_Move], heirs: list[int], count: int) -> list[_Move]:
-    """The first moves that have no cluster in common, nor the heir of one dropped."""
+def _disjoint(moves: list[_Move], receivers: list[int], count: int) -> list[_Move]:
+    """Select the first moves that share no cluster, nor the receiver of one dropped."""
     used: set[int] = set()
     chosen: list[_Move] = []
-    for cut, dropped in moves:
-        if used.isdisjoint((cut, dropped, heirs[dropped])):
-            chosen.append((cut, dropped))
-            used.update((cut, dropped, heirs[dropped]))
+    for split_cluster, dropped in moves:
+        clusters = split_cluster, dropped, receivers[dropped]
+        if used.isdisjoint(clusters):
+            chosen.append((split_cluster, dropped))
+            used.update(clusters)
             if len(chosen) == count:
                 break
     return chosen
 
 
-def _moved(centers: Tensor, cuts: Splits, moves: list[list[_Move]]) -> Tensor:
-    """Sets of centers (b, k, d), each after as many moves."""
+def _apply_moves(centers: Tensor, splits: Splits, moves: list[list[_Move]]) -> Tensor:
+    """Make sets of centers (b, k, d), each after a list of equally many moves."""
     starts = centers.repeat(len(moves), 1, 1)
-    cut, merged = torch.tensor(moves, device=centers.device).unbind(2)  # (b, m)
-    each = torch.arange(len(moves), device=centers.device)[:, None]
-    starts[each, cut], starts[each, merged] = cuts.left[cut], cuts.right[cut]
+    to_split, to_drop = torch.tensor(moves, device=centers.device).unbind(2)  # (b, m)
+    row = torch.arange(len(moves), device=centers.device)[:, None]
+    starts[row, to_split] = splits.left[to_split]
+    starts[row, to_drop] = splits.right[to_split]
     return starts
 
 
-def _most_promising(
-    problem: Problem, centers: Tensor, cuts: Splits, moves: list[_Move]
+def _best_single_moves(
+    problem: Problem, centers: Tensor, splits: Splits, moves: list[_Move]
 ) -> tuple[Tensor, float]:
-    """Sets of centers after one move, and the tolerance of what is to follow."""
+    """Make sets of centers after one move, and choose the tolerance of what follows."""
     k = len(centers)
-    if k >= _FEW:
-        return _moved(centers, cuts, [moves[:1]]), _TOL
-    room = min(
-        max(1, _NUMBERS // centers.numel()),
-        max(8, _NUMBERS // (k * problem.rows.n_rows)),
+    if k >= MIN_CLUSTERS_AT_ONCE:
+        return _apply_moves(centers, splits, [moves[:1]]), MOVES_TOL
+    most = min(
+        max(1, MAX_CANDIDATE_NUMBERS // centers.numel()),
+        max(8, MAX_CANDIDATE_NUMBERS // (k * problem.rows.n_rows)),
     )
-    moves = moves[: min(2 * k, _CANDIDATES, room)]
-    starts = _moved(centers, cuts, [[move] for move in moves])
-    return best_of(problem, starts, _FINALISTS), _TOL_SINGLE
+    moves = moves[: min(2 * k, MAX_MOVE_CANDIDATES, most)]
+    starts = _apply_moves(centers, splits, [[move] for move in moves])
+    return successive_halving(problem, starts, FINALISTS), SINGLE_MOVE_TOL

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from skrbf.engine.data.constants import MAX_SCALED_VALUE
 from skrbf.engine.data.rows import Rows
-from skrbf.engine.data.scaling import FAR
 from skrbf.ops.network import Network, logits
 from skrbf.ops.rbf import Activation, exponents, farthest
 
@@ -35,7 +35,7 @@ class Explained(NamedTuple):
 def unit_exponents(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, exponents (k, m)) of every block."""
     units = model.network.units
-    far = min(FAR, float(farthest(units)))
+    far = min(MAX_SCALED_VALUE, float(farthest(units)))
     for start, stop, block in rows.blocks(len(units.centers) + rows.n_features):
         dense = block if block.layout == torch.strided else block.to_dense()
         scaled = ((dense - model.mean) / model.scale).clamp(-far, far)

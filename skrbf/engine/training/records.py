@@ -36,10 +36,12 @@ class Descent(NamedTuple, Generic[State]):
     state: State
     objective: float
     n_iter: int
-    converged: bool
+    converged: bool  # or stopped
+    stopped: bool = False  # by the hook
 
 
-# Called after every step; a true answer ends the fit where it stands.
+# Called after every step. A true answer ends the fit where it stands, and every later
+# answer is true as well.
 OnStep = Callable[[Record, State], bool]
 
 

@@ -4,7 +4,7 @@ import torch
 from scipy import sparse
 
 from skrbf.engine.data.compute import Compute
-from skrbf.engine.kmeans.fit import largest_variance
+from skrbf.engine.kmeans.problem import largest_variance
 
 
 def table(X, memory):
@@ -15,7 +15,7 @@ def table(X, memory):
     return compute.sparse(parts, X.shape[1])
 
 
-def whole(block):
+def as_array(block):
     return block.to_dense().numpy()
 
 
@@ -26,16 +26,16 @@ def test_blocks_are_the_rows_in_order(rng, kind):
     blocks = list(rows.blocks(10))
     assert len(blocks) > 5
     assert [b[0] for b in blocks[1:]] == [b[1] for b in blocks[:-1]]
-    np.testing.assert_array_equal(np.concatenate([whole(b[2]) for b in blocks]), X)
+    np.testing.assert_array_equal(np.concatenate([as_array(b[2]) for b in blocks]), X)
     assert (rows.n_rows, rows.n_features) == X.shape
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
-def test_some_rows(rng, kind):
+def test_take_selects_rows(rng, kind):
     X = rng.normal(size=(50, 7)) * (rng.random((50, 7)) < 0.3)
     index = rng.integers(0, 50, 30)
     found = table(kind(X), 1 << 20).take(torch.from_numpy(index))
-    np.testing.assert_array_equal(whole(found), X[index])
+    np.testing.assert_array_equal(as_array(found), X[index])
 
 
 def test_memory_bounds_the_blocks():
@@ -49,7 +49,7 @@ def test_blocks_grow_with_the_threads_that_share_them(monkeypatch):
     for n_threads in (1, 2, 8, 64):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
         monkeypatch.setattr(
-            "skrbf.engine.data.compute._usable_cpus", lambda n=n_threads: n
+            "skrbf.engine.data.compute.usable_cpus", lambda n=n_threads: n
         )
         many = {"work": 1 << 60, "memory_bytes": 1 << 40}
         compute = Compute.resolve("cpu", torch.float32, **many)
@@ -65,13 +65,13 @@ def test_the_device_is_checked():
         Compute.resolve("xpu", torch.float32, **kwargs)
     fitted = Compute.resolve("xpu", torch.float32, **kwargs, fall_back=True)
     assert fitted.device.type == "cpu"
-    assert "not available" in fitted.why
+    assert "not available" in fitted.reason
 
 
-def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):
-    """As torch has it; then all that follows knows which one it is."""
-    there = {"is_available": True, "device_count": 3, "current_device": 1}
-    for name, value in there.items():
+def test_cuda_without_an_index_is_the_current_device(monkeypatch):
+    """As in torch; the resolved device has an index."""
+    cuda = {"is_available": True, "device_count": 3, "current_device": 1}
+    for name, value in cuda.items():
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
     kwargs = {"work": 0, "memory_bytes": 1 << 20}
     for asked, got in (("cuda", 1), ("cuda:0", 0), ("cuda:2", 2)):

@@ -8,7 +8,8 @@ from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
-from skrbf.engine.kmeans.em import em, expectation, merged
+from skrbf.engine.kmeans.config import KMeansConfig
+from skrbf.engine.kmeans.em import em, expectation, merge_coincident
 from skrbf.ops.assignment import ASSIGNMENTS
 
 
@@ -17,10 +18,10 @@ from skrbf.ops.assignment import ASSIGNMENTS
 @pytest.mark.parametrize("k", [6, 250])
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_expectation_is_that_of_numpy(
+def test_expectation_agrees_with_numpy(
     rng, make, reference, dtype, assignment, k, sparse, weighted
 ):
-    """With few centers or many, in several blocks, away from the origin."""
+    """With few and with many centers, in several blocks, away from the origin."""
     X = (5.0 + rng.normal(size=(300, 20)) * (rng.random((300, 20)) < 0.7)).astype(dtype)
     centers = (5.0 + rng.normal(size=(k, 20))).astype(dtype)
     weight = rng.random(300).astype(dtype) if weighted else None
@@ -47,40 +48,42 @@ def test_expectation_is_that_of_numpy(
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_distinct_centers_stay_apart_at_any_temperature(rng, make, dtype):
-    """No rounding is taken for a distance: not even that of a center to itself."""
+def test_distinct_centers_are_not_merged_at_any_temperature(rng, make, dtype):
+    """Rounding is not taken for a distance, not even from a center to itself."""
     for d in (1, 2, 3, 4, 7, 20):
         centers = (100 * rng.normal(size=(12, d))).astype(dtype)
         problem = make(rng.normal(size=(40, d)).astype(dtype))
+        start = torch.from_numpy(centers)
         for temperature in (1e-12, 1e-3, 1.0):
-            found = merged(problem, torch.from_numpy(centers), temperature, 1e-4)
+            found = merge_coincident(problem, start, temperature, 1e-4)
             np.testing.assert_array_equal(found, centers)
 
 
-def test_centers_that_are_as_good_as_one_become_one(rng, make):
+def test_coincident_centers_are_merged(rng, make):
     problem = make(rng.normal(size=(40, 3)))
     centers = torch.from_numpy(rng.normal(size=(5, 3)))
     centers[3] = centers[1] + 1e-9
-    found = merged(problem, centers, 0.5, 1e-4)
+    found = merge_coincident(problem, centers, 0.5, 1e-4)
     assert torch.equal(found[3], centers[1])
     assert torch.equal(found[[0, 1, 2, 4]], centers[[0, 1, 2, 4]])
 
 
-def test_a_chain_of_near_centers_becomes_its_first(rng, make):
-    """Each next one near enough to the one before, and to none else."""
+def test_a_chain_of_near_centers_is_merged_into_its_first(rng, make):
+    """Each center is near enough to the previous one, and to no other."""
     problem = make(rng.normal(size=(200, 2)))
     step = 0.9 * (1e-4 * 0.01) ** 0.5  # in temperatures of 0.01: one step is near
     centers = step * torch.tensor([[k, 0.0] for k in (0, 1, 2, 3, 4, 9)])
-    found = merged(problem, centers.double(), 0.01, 1.0)
+    centers = centers.double()
+    found = merge_coincident(problem, centers, 0.01, 1.0)
     assert found[:, 0].tolist() == [0.0] * 5 + [centers[5, 0].item()]
-    assert torch.equal(merged(problem, centers.double(), 1e-4, 1.0), centers.double())
-    assert torch.equal(merged(problem, centers.double(), 0.01, 0.0), centers.double())
+    assert torch.equal(merge_coincident(problem, centers, 1e-4, 1.0), centers)
+    assert torch.equal(merge_coincident(problem, centers, 0.01, 0.0), centers)
 
 
-def test_the_last_step_is_small_beside_the_temperature(rng, make):
-    """Not only beside the variance: cold memberships change within a small step."""
+def test_the_last_step_is_small_relative_to_the_temperature(rng, make):
+    """Not only relative to the variance: cold memberships change in small steps."""
     problem = make(rng.random((500, 2)))
-    variance = problem.scatter / (problem.mass * 2)
+    variance = problem.scatter / (problem.weight_sum * 2)
     tol, temperature = 1e-3, 1e-3 * variance
     start = torch.from_numpy(rng.random((20, 2)))
     shifts = [start]
@@ -89,9 +92,8 @@ def test_the_last_step_is_small_beside_the_temperature(rng, make):
         shifts.append(centers.clone())
         return False
 
-    softmax = ASSIGNMENTS["softmax"]
-    how = {"max_iter": 300, "tol": tol, "adapt": False, "on_step": see}
-    found = em(problem, start, temperature, softmax, **how)
+    config = KMeansConfig(20, temperature, ASSIGNMENTS["softmax"], 300, tol)
+    found = em(problem, config, start, temperature, see)
     steps = [float((b - a).square().sum()) for a, b in pairwise(shifts)]
     assert found.converged
     assert steps[-1] <= tol * temperature < min(steps[:-1])

@@ -16,7 +16,7 @@ def elongated(rng, n, d):
     return rng.normal(size=(n, d)) * scale @ rotation + 5.0
 
 
-def whole(problem):
+def one_cluster(problem):
     """All rows as one cluster."""
     partition = assign(problem, problem.mean[None])
     return partition, update(problem, partition)[0]
@@ -30,14 +30,14 @@ def scatter(rows, weight):
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("d", [1, 2, 40])
-def test_a_split_is_what_it_says(rng, make, d, weighted, container):
+def test_a_split_agrees_with_numpy(rng, make, d, weighted, container):
     X = elongated(rng, 300, d)
     weight = rng.random(300) if weighted else np.ones(300)
     problem = make(container(X), weight if weighted else None)
-    cuts = split(problem, *whole(problem))
+    cuts = split(problem, *one_cluster(problem))
 
     covariance = np.cov(X.T, aweights=weight, bias=True).reshape(d, d)
-    axis = main_axes(problem, *whole(problem))[0][0].numpy()
+    axis = main_axes(problem, *one_cluster(problem))[0][0].numpy()
     along = (X - np.average(X, axis=0, weights=weight)) @ axis
     order = np.argsort(along)
     cut = np.array(
@@ -48,7 +48,7 @@ def test_a_split_is_what_it_says(rng, make, d, weighted, container):
         ]
     )
     total = scatter(X, weight)
-    # No cut across the axis is better, up to the grid of places; and it is one of them.
+    # No cut across the axis is better, up to the grid of cuts.
     assert total - float(cuts.gain[0]) <= cut.min() + 0.02 * total
     place = np.abs(cut - (total - float(cuts.gain[0]))).argmin()
     left, right = order[: place + 1], order[place + 1 :]
@@ -66,7 +66,7 @@ def test_a_split_is_what_it_says(rng, make, d, weighted, container):
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize("memory", [1 << 30, 20_000])
-def test_all_clusters_at_once_are_each_for_itself(rng, make, container, memory):
+def test_clusters_are_split_independently(rng, make, container, memory):
     X = elongated(rng, 600, 5)
     weight = rng.random(600)
     problem = make(container(X), weight, memory)
@@ -76,7 +76,7 @@ def test_all_clusters_at_once_are_each_for_itself(rng, make, container, memory):
     for cluster in range(7):
         mine = partition.labels.numpy() == cluster
         alone = make(X[mine], weight[mine])
-        expected = split(alone, *whole(alone))
+        expected = split(alone, *one_cluster(alone))
         for name in ("left", "right", "gain", "critical_temperature"):
             found = getattr(cuts, name)[cluster]
             torch.testing.assert_close(
@@ -88,7 +88,7 @@ def test_an_outlier_is_cut_off(rng, make):
     X = rng.normal(size=(500, 2))
     X[17] = [40.0, 0.0]
     problem = make(X)
-    cuts = split(problem, *whole(problem))
+    cuts = split(problem, *one_cluster(problem))
     np.testing.assert_allclose(cuts.right[0], X[17])
 
 
@@ -96,18 +96,18 @@ def test_an_outlier_is_cut_off(rng, make):
 @pytest.mark.parametrize("n", [1, 5])
 def test_equal_rows_are_not_split(make, n, d):
     problem = make(np.full((n, d), 0.1))
-    cuts = split(problem, *whole(problem))
+    cuts = split(problem, *one_cluster(problem))
     assert cuts.gain.tolist() == [0]
     assert float(cuts.critical_temperature[0]) < 1e-30
-    assert torch.isfinite(main_axes(problem, *whole(problem))[0]).all()
+    assert torch.isfinite(main_axes(problem, *one_cluster(problem))[0]).all()
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
-def test_the_range_of_float32_is_enough(rng, make, scale):
+def test_splits_stay_in_the_range_of_float32(rng, make, scale):
     X = elongated(rng, 200, 3).astype(np.float32)
     plain, scaled = make(X), make(X * np.float32(scale))
-    expected = split(plain, *whole(plain))
-    found = split(scaled, *whole(scaled))
+    expected = split(plain, *one_cluster(plain))
+    found = split(scaled, *one_cluster(scaled))
     left = (found.left * 2.0**scaled.exponent / scale).to(expected.left)
     torch.testing.assert_close(left, expected.left, rtol=1e-4, atol=0)
     torch.testing.assert_close(
@@ -118,43 +118,48 @@ def test_the_range_of_float32_is_enough(rng, make, scale):
     )
 
 
-def test_two_clusters_are_found(rng, make):
+def test_a_split_finds_two_clusters(rng, make):
     X = np.concatenate([rng.normal(size=(150, 3)), rng.normal(size=(50, 3)) + 6])
     problem = make(X)
-    cuts = split(problem, *whole(problem))
+    cuts = split(problem, *one_cluster(problem))
     expected = KMeans(2, n_init=5, random_state=0, tol=0).fit(X).cluster_centers_
     found = np.stack([cuts.left[0], cuts.right[0]])
     order = expected[:, 0].argsort()
     np.testing.assert_allclose(found[found[:, 0].argsort()], expected[order], rtol=1e-9)
 
 
-def test_growth_goes_down_from_the_critical_temperature(rng, make):
+def test_growth_starts_at_the_critical_temperature(rng, make):
     X = elongated(rng, 400, 3)
     problem = make(X)
-    seen = []
-    partition = grow(problem, 12, lambda *step: seen.append(step))
-    temperatures = [record.temperature for record, _ in seen]
+    steps = []
+    found = grow(problem, 12, lambda *step: steps.append(step))
+    temperatures = [record.temperature for record, _ in steps]
     largest = np.linalg.eigvalsh(np.cov(X.T, bias=True))[-1]
     assert temperatures[0] == pytest.approx(2 * largest, rel=0.01)
     assert temperatures == sorted(temperatures, reverse=True)
-    sizes = [len(centers) for _, centers in seen]
+    sizes = [len(centers) for _, centers in steps]
     assert sizes == sorted(set(sizes))
+    partition, means = found.state
     assert sizes[-1] == partition.n_clusters == 12
-    distortions = [record.objective for record, _ in seen]
+    distortions = [record.objective for record, _ in steps]
     assert distortions == sorted(distortions, reverse=True)
     centers, distortion = update(problem, partition)
-    assert torch.equal(seen[-1][1], centers)
-    assert distortion == distortions[-1]
+    assert torch.equal(steps[-1][1], centers)
+    assert torch.equal(means, centers)
+    assert distortion == distortions[-1] == found.objective
+    assert found.n_iter == len(steps)
+    assert not found.stopped
 
 
-def test_growth_stops_where_it_is_told(rng, make):
+def test_the_hook_stops_growth(rng, make):
     X = rng.normal(size=(100, 3))
-    partition = grow(make(X), 50, lambda _, centers: len(centers) >= 5)
-    assert 5 <= partition.n_clusters < 50
+    found = grow(make(X), 50, lambda _, centers: len(centers) >= 5)
+    assert found.stopped
+    assert 5 <= found.state[0].n_clusters < 50
 
 
-def test_growth_ends_with_the_distinct_rows(rng, make):
+def test_growth_ends_at_the_number_of_distinct_rows(rng, make):
     X = np.repeat(rng.normal(size=(4, 3)), 5, axis=0)
     problem = make(X)
-    found = update(problem, grow(problem, 9, lambda *_: False))[0].numpy()
+    found = grow(problem, 9, lambda *_: False).state[1].numpy()
     np.testing.assert_allclose(found[found[:, 0].argsort()], np.unique(X, axis=0))

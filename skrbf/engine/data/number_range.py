@@ -1,21 +1,19 @@
-"""The range of numbers: what squares can hold, and the errors where they cannot."""
+"""The range of floating-point numbers: room for squares, and errors without it."""
 
 import math
 import sys
 
 import torch
 
-# Squared distances have room where the variance of a feature is within this part of the
-# exponents of a dtype: sums over rows and products of small differences fit as well.
-_ROOM = 0.4
+from skrbf.engine.data.constants import SAFE_EXPONENT_FRACTION
 
 
-def has_room(variance: float, dtype: torch.dtype) -> bool:
+def squares_fit(variance: float, dtype: torch.dtype) -> bool:
     """Tell whether squared distances of this size can be computed in a dtype.
 
-    A variance of 0 is no evidence: it may have been rounded down to it.
+    A variance of 0 does not fit: it may have been rounded down to 0.
     """
-    most = 2.0 ** int(_ROOM * math.frexp(torch.finfo(dtype).max)[1])
+    most = 2.0 ** int(SAFE_EXPONENT_FRACTION * math.frexp(torch.finfo(dtype).max)[1])
     return 1 / most < variance < most
 
 
@@ -25,7 +23,7 @@ def check_variance(variance: float, *, varies: bool) -> None:
     Parameters
     ----------
     variance : float
-        Of the data in their own unit.
+        Variance of the data in their own unit.
     varies : bool
         Whether any two rows differ.
 
@@ -47,7 +45,7 @@ def check_variance(variance: float, *, varies: bool) -> None:
         )
 
 
-def times_power(number: float, exponent: int) -> float:
+def times_power_of_two(number: float, exponent: int) -> float:
     """Multiply by a power of two: infinite on overflow, and 0 on underflow."""
     try:
         return math.ldexp(number, exponent)
