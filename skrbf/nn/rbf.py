@@ -16,15 +16,15 @@ from skrbf.nn._arguments import (
 )
 from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.precision import computed_dtype, full_precision
-from skrbf.ops.rbf import ACTIVATIONS, Units, exponents, farthest
+from skrbf.ops.rbf import ACTIVATIONS, RBFParameters, coordinate_limit, log_activations
 
 
 @full_precision
 def _activations(
-    units: Units, rows: Tensor, function: Callable[[Tensor], Tensor]
+    units: RBFParameters, rows: Tensor, function: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    far = farthest(units)
-    return function(exponents(units, rows.clamp(-far, far)))  # (k, n)
+    far = coordinate_limit(units)
+    return function(log_activations(units, rows.clamp(-far, far)))  # (k, n)
 
 
 @full_precision
@@ -36,7 +36,7 @@ class RBFLayer(nn.Module):
     r"""Activations of units with learnable centers, widths and feature scales.
 
     :math:`\phi_{ik} = \exp(-\frac12 \sum_j (x_{ij} - c_{kj})^2 / \sigma_{kj}^2)`
-    (:eq:`eq-gaussian`), or the exponents normalized by a map.
+    (:eq:`eq-gaussian`), or the log_activations normalized by a map.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class RBFLayer(nn.Module):
         else:
             self.log_scales = nn.Parameter(scales)
         with torch.no_grad():
-            has_room = centers.abs().amax().to(scales) <= farthest(self._units)
+            has_room = centers.abs().amax().to(scales) <= coordinate_limit(self._units)
         if not holds(has_room):
             raise ValueError(
                 "widths must be so large that the squares of centers over widths are "
@@ -109,9 +109,9 @@ class RBFLayer(nn.Module):
             )
 
     @property
-    def _units(self) -> Units:
+    def _units(self) -> RBFParameters:
         """Parameters of the units, as the kernels take them."""
-        return Units(self.centers, self.log_widths, self.log_scales)
+        return RBFParameters(self.centers, self.log_widths, self.log_scales)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Activations.

@@ -270,8 +270,8 @@ def gaussian_rbf(rows: Tensor, centers: Tensor, widths: float | Tensor = 1.0) ->
     width = torch.as_tensor(widths, dtype=centers.dtype, device=centers.device)
     log_widths = width.log().reshape(1, 1) if width.ndim == 0 else width.log()
     middle = centers.detach().mean(0)  # (d,)
-    units = rbf.Units(centers - middle, log_widths, torch.zeros_like(middle))
-    return rbf.gaussian(rbf.exponents(units, rows - middle)).t()  # (n, k)
+    units = rbf.RBFParameters(centers - middle, log_widths, torch.zeros_like(middle))
+    return rbf.gaussian(rbf.log_activations(units, rows - middle)).t()  # (n, k)
 
 
 def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:

@@ -15,7 +15,7 @@ from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.clustering import CENTERING_LOSSES
 from skrbf.ops.network import Network
 from skrbf.ops.precision import full_precision
-from skrbf.ops.rbf import ACTIVATIONS, Units
+from skrbf.ops.rbf import ACTIVATIONS, RBFParameters
 from skrbf.ops.statistics import ClusterStatistics
 
 K, D, N, Q = 5, 3, 12, 4
@@ -70,11 +70,11 @@ def draws(n, seed=0):
 
 
 def units(a):
-    return Units(a["centers"], a["log_widths"], a["log_scales"])
+    return RBFParameters(a["centers"], a["log_widths"], a["log_scales"])
 
 
 def units_per_feature(a):
-    return Units(a["centers"], a["log_all_widths"], a["log_scales"])
+    return RBFParameters(a["centers"], a["log_all_widths"], a["log_scales"])
 
 
 def labels(a, k=K):
@@ -182,9 +182,9 @@ SLOPED = {
     "gaussian_jacobian_product": each(
         kernels.gaussian_jacobian_product, "z", "vectors"
     ),
-    "precisions": lambda a: kernels.precisions(units(a)),
-    "exponents": lambda a: kernels.exponents(units(a), a["rows"]),
-    "exponents, a width per feature": lambda a: kernels.exponents(
+    "inverse_squared_widths": lambda a: kernels.inverse_squared_widths(units(a)),
+    "log_activations": lambda a: kernels.log_activations(units(a), a["rows"]),
+    "log_activations, a width per feature": lambda a: kernels.log_activations(
         units_per_feature(a), a["rows"]
     ),
     "logits": lambda a: kernels.logits(network(a), a["vectors"]),
@@ -240,11 +240,13 @@ FLAT = {
     "weight_sums": lambda a: kernels.weight_sums(labels(a), a["weight"], K),
     "fixed_direction": each(kernels.fixed_direction, "rows"),
     "neighbor_widths": lambda a: kernels.neighbor_widths(a["centers"], n_neighbors=2),
-    "exponents_gradient": lambda a: kernels.exponents_gradient(
+    "log_activations_gradient": lambda a: kernels.log_activations_gradient(
         units(a), a["rows"], a["z"], a["vectors"]
     ),
-    "exponents_gradient, a width per feature": lambda a: kernels.exponents_gradient(
-        units_per_feature(a), a["rows"], a["z"], a["vectors"]
+    "log_activations_gradient, a width per feature": lambda a: (
+        kernels.log_activations_gradient(
+            units_per_feature(a), a["rows"], a["z"], a["vectors"]
+        )
     ),
     "cross_entropy": lambda a: kernels.cross_entropy(
         a["out"], labels(a, Q), a["weight"], smoothing=0.125
@@ -326,7 +328,7 @@ def test_every_function_is_tried():
         "widest_float",
     }
     # A limit of the precision that it is asked in: the layers are tried at it.
-    of_numbers.add("farthest")
+    of_numbers.add("coordinate_limit")
     assert set(KERNELS) - tried - of_numbers == {"leading_eigenpair"}
     assert {f"ops.{name}" for name in set(ops.__all__) - of_numbers} <= tried
 

@@ -29,7 +29,7 @@ from skrbf.engine.deep.state import (
     restore_clustering,
     start_pretraining,
 )
-from skrbf.engine.training.loop import ADVICE, Step, follow
+from skrbf.engine.training.loop import ADVICE, Step, checked
 from skrbf.nn.autoencoder import Autoencoder
 from skrbf.ops.statistics import weight_sums
 
@@ -87,11 +87,11 @@ def fit_deep(
         stopped = False
         if not is_clustering:
             start = start_pretraining(module, generator, training, saved)
-            steps = pretraining(start, data, training)
+            epochs = pretraining(start, data, training)
             left = training.pretrain_epochs - start.epoch
             advice = _advice(ADVICE, training)
-            run = follow(steps, start, "pretrain", left, on_epoch, advice)
-            stopped, saved = run.converged, None
+            stopped = any(map(on_epoch, checked(epochs, "pretrain", left, advice)))
+            saved = None
         state = start_clustering(
             module, generator, data, training, config, centers, saved
         )
@@ -99,8 +99,12 @@ def fit_deep(
             return state
         left = config.n_epochs - state.epoch
         advice = _advice("Lower learning_rate or clustering_weight.", training)
-        epochs = clustering(state, data, training, config)
-        return follow(epochs, state, "cluster", left, on_epoch, advice).state
+        steps = clustering(state, data, training, config)
+        for step in checked(steps, "cluster", left, advice):
+            state = step.state
+            if on_epoch(step):
+                break
+    return state
 
 
 def start_clustering(
