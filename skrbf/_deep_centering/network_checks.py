@@ -83,33 +83,14 @@ def _check_reset(module):
 
 def _check_passes(estimator, module, rows):
     """Encode and decode rows; raise an error if a result is not as it must be."""
-    width, n_features = estimator.n_components, rows.shape[1]
     rows = rows.clone()
-    try:
-        codes = module.encode(rows)
-    except Exception as error:
-        raise ValueError(
-            f"encoder does not take the {n_features} features of X, which come as flat "
-            "rows (nn.Unflatten makes images of them): encode raised "
-            f"{format_error(error)}"
-        ) from error
-    _check_result("encode", codes)
-    if not torch.allclose(module.encode(rows.clone()), codes, rtol=0.01):
-        raise ValueError(
-            "encode gives the same rows different codes each time, also in evaluation "
-            "mode: labels_ would not agree with predict."
-        )
-    if codes.shape != (len(rows), width):
-        raise ValueError(
-            f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} rows, "
-            f"but n_components={width} requires {(len(rows), width)}."
-        )
+    codes = _check_encode(module, rows, estimator.n_components)
     n_changes = codes._version
     try:
         decoded = module.decode(codes)
     except Exception as error:
         raise ValueError(
-            f"encoder does not decode codes of width {width}: decode raised "
+            f"encoder does not decode codes of width {codes.shape[1]}: decode raised "
             f"{format_error(error)}"
         ) from error
     _check_result("decode", decoded)
@@ -126,6 +107,30 @@ def _check_passes(estimator, module, rows):
             f"{tuple(rows.shape)}."
         )
     return codes, decoded
+
+
+def _check_encode(module, rows, width):
+    """Encode rows; raise an error if the codes are not as they must be."""
+    try:
+        codes = module.encode(rows)
+    except Exception as error:
+        raise ValueError(
+            f"encoder does not take the {rows.shape[1]} features of X, which come as "
+            "flat rows (nn.Unflatten makes images of them): encode raised "
+            f"{format_error(error)}"
+        ) from error
+    _check_result("encode", codes)
+    if not torch.allclose(module.encode(rows.clone()), codes, rtol=0.01):
+        raise ValueError(
+            "encode gives the same rows different codes each time, also in evaluation "
+            "mode: labels_ would not agree with predict."
+        )
+    if codes.shape != (len(rows), width):
+        raise ValueError(
+            f"encoder makes codes of shape {tuple(codes.shape)} of {len(rows)} rows, "
+            f"but n_components={width} requires {(len(rows), width)}."
+        )
+    return codes
 
 
 def _check_copies(module, rows, dtype, trains):

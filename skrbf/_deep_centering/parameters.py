@@ -74,18 +74,9 @@ def check_parameters(estimator, n_features):
         raise ValueError(
             f"hidden_layer_sizes must hold positive integers; got {sizes!r}."
         )
-    shape = estimator.input_shape
-    if estimator.encoder == "conv" and shape is None:
+    if estimator.encoder == "conv" and estimator.input_shape is None:
         raise ValueError("encoder='conv' needs input_shape, the shape of a row.")
-    if shape is not None and (
-        len(shape) not in (2, 3)
-        or not all(map(_is_count, shape))
-        or math.prod(map(int, shape)) != n_features
-    ):
-        raise ValueError(
-            f"input_shape={shape!r} does not match the {n_features} features of X; it "
-            "must be (height, width) or (channels, height, width)."
-        )
+    _check_input_shape(estimator.input_shape, n_features)
     if estimator.weight_reset is not None and estimator.reinit_interval is None:
         raise ValueError(
             "weight_reset needs a reinit_interval, since a reset follows K-means."
@@ -101,6 +92,19 @@ def check_parameters(estimator, n_features):
             "bounded; use code_activation='tanh'."
         )
     _warn_about_settings(estimator)
+
+
+def _check_input_shape(shape, n_features):
+    """Raise an error if a shape is not that of images with as many pixels."""
+    if shape is not None and (
+        len(shape) not in (2, 3)
+        or not all(map(_is_count, shape))
+        or math.prod(map(int, shape)) != n_features
+    ):
+        raise ValueError(
+            f"input_shape={shape!r} does not match the {n_features} features of X; it "
+            "must be (height, width) or (channels, height, width)."
+        )
 
 
 def is_number(value):

@@ -39,20 +39,9 @@ def prepare_fit(estimator, X, weight):
     centers : Tensor of shape (n_clusters, n_components) or None
         Centers of the last fit, in a warm start with as many.
     """
-    n_samples, n_features = X.shape
-    if n_samples < estimator.n_clusters:
-        raise ValueError(
-            f"n_samples={n_samples} should be >= n_clusters={estimator.n_clusters}."
-        )
-    check_parameters(estimator, n_features)
+    n_features = X.shape[1]
     continues = estimator.warm_start and hasattr(estimator, "autoencoder_")
-    if continues and n_features != len(estimator.mean_):
-        raise ValueError(
-            f"X has {n_features} features, but warm_start=True continues a fit with "
-            f"{len(estimator.mean_)}."
-        )
-    if continues:
-        check_same_network(estimator, estimator._network)
+    _check_fit(estimator, *X.shape, continues)
     host = estimator._compute(X, 1, device="cpu")
     data, _ = prepare(
         to_rows(X.toarray() if issparse(X) else X, host),
@@ -63,12 +52,8 @@ def prepare_fit(estimator, X, weight):
     )
     seed = drawn_seed(estimator.random_state)
     generator = torch.Generator().manual_seed(seed)
-    centers = None
     if continues:
         module, pretrained = copy.deepcopy(estimator.autoencoder_), True
-        shape = (estimator.n_clusters, estimator.n_components)
-        if estimator.cluster_centers_.shape == shape:
-            centers = data.rows.new_tensor(estimator.cluster_centers_)
     else:
         module, pretrained = build_module(estimator, n_features, generator)
     module = module.to(data.rows.device, data.rows.dtype)
@@ -77,7 +62,28 @@ def prepare_fit(estimator, X, weight):
         check_module(estimator, module, batch, host.dtype, pretrained)
     if pretrained and not continues:
         warn_if_untrained(estimator, module, data)
+    centers = None
+    shape = (estimator.n_clusters, estimator.n_components)
+    if continues and estimator.cluster_centers_.shape == shape:
+        centers = data.rows.new_tensor(estimator.cluster_centers_)
     return data, module, generator, pretrained, centers
+
+
+def _check_fit(estimator, n_samples, n_features, continues):
+    """Raise an error if parameters, rows and the last fit do not match."""
+    if n_samples < estimator.n_clusters:
+        raise ValueError(
+            f"n_samples={n_samples} should be >= n_clusters={estimator.n_clusters}."
+        )
+    check_parameters(estimator, n_features)
+    if not continues:
+        return
+    if n_features != len(estimator.mean_):
+        raise ValueError(
+            f"X has {n_features} features, but warm_start=True continues a fit with "
+            f"{len(estimator.mean_)}."
+        )
+    check_same_network(estimator, estimator._network)
 
 
 def open_checkpoint(estimator, data, module, pretrained):

@@ -207,31 +207,20 @@ class ConvAutoencoder(Autoencoder):
         for _ in channels:
             sides.append(tuple((side + 1) // 2 for side in sides[-1]))
         width = depths[-1] * math.prod(sides[-1])
-        encoder: list[nn.Module] = [nn.Unflatten(1, shape)]
-        decoder: list[nn.Module] = [
+        encoder = [
+            nn.Unflatten(1, shape),
+            *_convolutions(depths),
+            nn.Flatten(),
+            skip_init(nn.Linear, width, n_components, device="cpu"),
+            *_activation(code_activation),
+        ]
+        decoder = [
             skip_init(nn.Linear, n_components, width, device="cpu"),
             nn.ReLU(),
             nn.Unflatten(1, (depths[-1], *sides[-1])),
+            *_transposed_convolutions(depths, sides),
+            nn.Flatten(),
         ]
-        for step, (before, after) in enumerate(pairwise(depths)):
-            size = 3 if step == len(channels) - 1 else 5
-            encoder += [_strided(nn.Conv2d, before, after, size), nn.ReLU()]
-        for step in reversed(range(len(channels))):
-            size = 3 if step == len(channels) - 1 else 5
-            # An even side and the odd one below it are halved to the same side.
-            padding = tuple(1 - side % 2 for side in sides[step])
-            doubling = _strided(
-                nn.ConvTranspose2d,
-                channels[step],
-                depths[step],
-                size,
-                output_padding=padding,
-            )
-            decoder += [doubling] if step == 0 else [doubling, nn.ReLU()]
-        last = skip_init(nn.Linear, width, n_components, device="cpu")
-        encoder += [nn.Flatten(), last]
-        encoder += _activation(code_activation)
-        decoder += [nn.Flatten()]
         super().__init__(nn.Sequential(*encoder), nn.Sequential(*decoder))
         initialize(self, generator)
 
@@ -265,6 +254,46 @@ def _dense(sizes: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [skip_init(nn.Linear, before, after, device="cpu"), nn.ReLU()]
+    return layers[:-1]
+
+
+def _convolutions(depths: Sequence[int]) -> list[nn.Module]:
+    """Make convolutions that halve the sides, with ReLU after each."""
+    layers: list[nn.Module] = []
+    for step, (before, after) in enumerate(pairwise(depths), 1):
+        size = 3 if step == len(depths) - 1 else 5
+        layers += [_strided(nn.Conv2d, before, after, size), nn.ReLU()]
+    return layers
+
+
+def _transposed_convolutions(
+    depths: Sequence[int], sides: Sequence[tuple[int, ...]]
+) -> list[nn.Module]:
+    """Make the mirror image of `_convolutions`, without ReLU after the last.
+
+    Parameters
+    ----------
+    depths : sequence of int
+        Channels before each convolution of the encoder, and after the last.
+    sides : sequence of (int, int)
+        Height and width at the same places.
+    """
+    layers: list[nn.Module] = []
+    n_steps = len(depths) - 1
+    for step in reversed(range(n_steps)):
+        size = 3 if step == n_steps - 1 else 5
+        # An even side and the odd one below it are halved to the same side.
+        padding = tuple(1 - side % 2 for side in sides[step])
+        layers += [
+            _strided(
+                nn.ConvTranspose2d,
+                depths[step + 1],
+                depths[step],
+                size,
+                output_padding=padding,
+            ),
+            nn.ReLU(),
+        ]
     return layers[:-1]
 
 
