@@ -155,7 +155,8 @@ class RBFNetClassifier(
         Centers in units of the data.
 
     widths_ : ndarray of shape (n_centers, n_features)
-        Width :math:`\sigma_{kj}` of each unit in each feature, in units of the data.
+        Width :math:`\sigma_{kj}` of each unit in each feature, in units of the data,
+        clipped to the range of float64.
 
     width_factor_ : float
         Factor on the initial widths.

@@ -37,29 +37,19 @@ class RBFTraining:
         classes, labels = encode_labels(y, classes)
         if resume:
             self._check_resumable(X, classes)
-        generator = self._generator()
         with self._compute(X, self.n_centers).limited_threads():
-            data, held_out, weight_sum = self._training_data(
-                (X, labels, classes, sample_weight),
-                self.n_centers,
-                self._scaling() if resume else None,
-                (float(self.validation_fraction), generator)
-                if self.early_stopping
-                else None,
-            )
-            config = self._config(data, generator)
-            begin = self._resume if resume else self._start
-            objective, start, begun = begin(data, classes, config, weight_sum)
+            batch = X, labels, classes, sample_weight
+            held_out, config, objective, start, begun = self._begin(batch, resume)
+            max_steps = config.stopping.max_iter
+            max_steps += 0 if resume else output_max_iter(max_steps)
 
             def attributes(record, network):
                 return {
                     "n_features_in_": X.shape[1],
                     "classes_": classes,
-                    **self._network_attributes(network, data.scaling),
+                    **self._network_attributes(network, objective.data.scaling),
                 }
 
-            max_steps = config.stopping.max_iter
-            max_steps += 0 if resume else output_max_iter(max_steps)
             observer = TrainingObserver(self, *given, attributes, max_steps)
             descent, score, diverged = rbf.fit(
                 objective, held_out, config, start, observer
@@ -77,10 +67,22 @@ class RBFTraining:
             observer.end(written)
         self._warn_of_missing_units(config, is_stream)
         self._warn_of_max_iter(config, descent)
-        if diverged:
-            self._warn_of_divergence(written)
+        self._warn_of_divergence(diverged, written)
         vars(self).update(written)
         return self
+
+    def _begin(self, batch, resume):
+        """Prepare all that a fit needs but its observer."""
+        generator, validation = self._generator(), None
+        if self.early_stopping:
+            validation = float(self.validation_fraction), generator
+        scaling = self._scaling() if resume else None
+        data, held_out, weight_sum = self._training_data(
+            batch, self.n_centers, scaling, validation
+        )
+        config = self._config(data, generator)
+        begin = self._resume if resume else self._start
+        return held_out, config, *begin(data, batch[2], config, weight_sum)
 
     def _fit_batch(self, X, y, sample_weight):
         X, y = self._validate(X, check_known_labels(y), reset=False)
@@ -260,9 +262,9 @@ class RBFTraining:
                 ConvergenceWarning,
             )
 
-    def _warn_of_divergence(self, written):
+    def _warn_of_divergence(self, diverged, written):
         alpha, weight_sum = written["alpha_"], written["_training_state"]["weight_sum"]
-        if alpha >= weight_sum:
+        if diverged and alpha >= weight_sum:
             warn(
                 f"alpha={alpha:.3g} is large compared with the total weight of the "
                 f"rows, {weight_sum:.3g}: the penalty dominates the loss, and fit "
@@ -270,14 +272,15 @@ class RBFTraining:
                 "sample_weight to a mean of 1.",
                 ConvergenceWarning,
             )
-            return
-        warn(
-            "Joint training of RBFNetClassifier diverged: its loss stayed above its "
-            f"initial value, {written['loss_']:.4g}, and fit keeps the network from "
-            "before joint training. Lower learning_rate, or set width_factor to a "
-            f"smaller number than {written['width_factor_']:.3g}.",
-            ConvergenceWarning,
-        )
+        elif diverged:
+            factor = written["width_factor_"]
+            warn(
+                "Joint training of RBFNetClassifier diverged: its loss stayed above "
+                f"its initial value, {written['loss_']:.4g}, and fit keeps the network "
+                "from before joint training. Lower learning_rate, or set width_factor "
+                f"to a smaller number than {factor:.3g}.",
+                ConvergenceWarning,
+            )
 
 
 def _mean_alpha(alpha, weight_sum):
