@@ -51,7 +51,11 @@ IMAGES = {
     "coil100_gray_32x32": (32, 32),
     "coil20_32x32": (32, 32),
 }
-DKM = {"center_update": "gradient", "through_weights": True, "temperature": 1e-3}
+DKM = {
+    "center_update": "gradient",
+    "differentiate_assignments": True,
+    "temperature": 1e-3,
+}
 LINEAR = {  # codes without bound, as most papers have them
     "AE + K-means, linear": {"max_iter": 0},
     "DCN": {

@@ -57,7 +57,13 @@ def test_numpy_booleans_give_the_same_result(estimator, name, value, capsys):
 
 def test_all_boolean_parameters_are_tested():
     names = {name for _, name in BOOLEAN}
-    expected = {"scale", "per_class", "early_stopping", "warm_start", "through_weights"}
+    expected = {
+        "scale",
+        "per_class",
+        "early_stopping",
+        "warm_start",
+        "differentiate_assignments",
+    }
     assert names >= expected
 
 
@@ -70,14 +76,15 @@ def test_grid_search_over_an_array_of_booleans(estimator, name):
     assert search.best_params_[name] in (True, False)
 
 
-def test_checkpoints_treat_numpy_booleans_as_booleans(tmp_path):
-    """Parameters of an interrupted fit are compared by value."""
-    from skrbf._deep_centering.parameters import _parameter
+def test_a_checkpoint_knows_the_same_booleans(tmp_path):
+    """The parameters of an interrupted fit are compared by their values."""
+    from skrbf._deep_centering.fingerprint import parameter_fingerprint
 
     for value in (True, False):
         texts = {
-            _parameter(
-                ESTIMATORS[2].set_params(through_weights=kind(value)), "through_weights"
+            parameter_fingerprint(
+                ESTIMATORS[2].set_params(differentiate_assignments=kind(value)),
+                "differentiate_assignments",
             )
             for kind in (bool, np.bool_)
         }

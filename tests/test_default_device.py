@@ -94,7 +94,7 @@ CASES = {
     ),
     "deep-gradient": (
         fit,
-        deep(center_update="gradient", through_weights=True, augment=MOVED),
+        deep(center_update="gradient", differentiate_assignments=True, augment=MOVED),
     ),
     "deep-checkpoint": (go_on, deep(weight_reset=0.5, reinit_interval=1)),
     "deep-checkpoint-early": (go_on, deep(pretrain_epochs=4)),

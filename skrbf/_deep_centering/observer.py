@@ -6,7 +6,19 @@ from skrbf._observe import FitObserver
 
 
 class EpochObserver(FitObserver):
-    """Follow the epochs of an autoencoder."""
+    """Follow the epochs of a deep fit, and write its checkpoint.
+
+    Parameters
+    ----------
+    estimator : DeepCenteringClustering
+    X, y, metadata : object
+        Arguments of `fit`, for callbacks.
+    most_steps : int
+        Maximum number of epochs.
+    attributes : callable
+        ``attributes(state)`` returns the fitted attributes, except `history_`.
+    checkpoint : Checkpoint or NoCheckpoint
+    """
 
     fields = (
         "phase",
@@ -24,17 +36,41 @@ class EpochObserver(FitObserver):
     )
     unit = "epoch"
 
-    def resume(self, records):
-        """Go on from those of a fit that was interrupted."""
-        self.records += records
-        if self.estimator.verbose:
-            print(
-                f"[{type(self.estimator).__name__}] goes on after epoch "
-                f"{len(records)}, from {self.estimator.checkpoint}"
+    def __init__(self, estimator, X, y, metadata, most_steps, attributes, checkpoint):
+        super().__init__(estimator, X, y, metadata, self._attributes_at, most_steps)
+        self._attributes_of_state = attributes
+        self._checkpoint = checkpoint
+        if checkpoint.saved is None:
+            return
+        self.records += checkpoint.saved["records"]
+        if estimator.verbose:
+            print(  # requested by verbose
+                f"[{type(estimator).__name__}] resumes after epoch "
+                f"{len(self.records)}, from {estimator.checkpoint}"
             )
 
+    def see(self, step):
+        """Record an epoch and save its state; True ends the fit.
+
+        Parameters
+        ----------
+        step : Step
+        """
+        stop = self(step.state.record, step.state)
+        self._checkpoint.write(step.state, self.records)
+        return stop
+
+    def _attributes_at(self, record, state):
+        """Compute the attributes of an estimator that would stop at a state."""
+        return {**self._attributes_of_state(state), "history_": self.history()}
+
     def format_record(self, record):
-        """Format a record for `verbose`."""
+        """Format a record for `verbose`.
+
+        Parameters
+        ----------
+        record : Record
+        """
         if np.isnan(record.label_change):
             return f"loss {record.loss:.6g}"
         return (

@@ -6,7 +6,7 @@ from skrbf._observe import FitObserver
 
 
 class TrainingObserver(FitObserver):
-    """Follow a training by gradient steps."""
+    """Observer of the steps of a training."""
 
     fields = ("phase", "loss", "validation_score")
 

@@ -1,4 +1,4 @@
-"""What a fitted RBF network says of new rows: a mixin of its estimator."""
+"""Predictions of a fitted RBF network: a mixin of its estimator."""
 
 import numpy as np
 import torch
@@ -12,17 +12,21 @@ from skrbf._convert import (
     tensor_to_array,
     to_rows,
 )
-from skrbf.engine.rbf import predict as rbf_predict
-from skrbf.engine.rbf.objective import from_parts
-from skrbf.ops.rbf import ACTIVATIONS
+from skrbf.engine.rbf.predict import (
+    RBFModel,
+    activation_blocks,
+    logit_blocks,
+)
+from skrbf.engine.rbf.widths import units_of_widths
+from skrbf.ops.network import Network
+from skrbf.ops.rbf import ACTIVATIONS, RBFParameters
 
 
 class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of :class:`RBFNetClassifier` that predict.
 
-    All of them follow from the same logits, so they always agree: also where rounding
-    leaves nothing of the lead of a class, the class that is predicted has the first of
-    the largest probabilities.
+    All of them follow from the same logits, so they always agree. If rounding makes two
+    probabilities equal, the predicted class has the first of the largest ones.
     """
 
     @property
@@ -30,35 +34,41 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self.centers_.shape[0]
 
     def _network(self, like):
-        """The network in the dtype and on the device of a tensor."""
-        return from_parts(tuple(like.new_tensor(p) for p in self._parameters))
+        """Build the network from the fitted attributes, like a tensor."""
+        fitted = (self.centers_, self.widths_, self.coef_, self.intercept_)
+        centers, widths, weight, bias = (np.asarray(a, np.float64) for a in fitted)
+        # Halves, or the difference of two large numbers could overflow.
+        half = centers / 2 - self.mean_ / 2
+        centers, widths = 2 * (half / self.scale_), widths / self.scale_
+        units = units_of_widths(torch.from_numpy(centers), torch.from_numpy(widths))
+        units = RBFParameters(*(part.to(like) for part in units))
+        return Network(units, like.new_tensor(weight), like.new_tensor(bias))
 
-    def _ready(self, X):
-        """Rows, and the model in their precision."""
-        check_is_fitted(self)
+    def _load(self, X):
+        """Validate rows, and load the model in their precision."""
         X = self._validate(X, reset=False)
-        compute = self._compute(X, self._n_features_out, fitted=True)
+        compute = self._compute(X, len(self.centers_), fitted=True)
         like = torch.empty(0, dtype=compute.dtype, device=compute.device)
-        model = rbf_predict.RBFModel(
+        model = RBFModel(
             self._network(like),
             ACTIVATIONS[self._structure["assignment"] or "gaussian"],
             *scaling_tensors(self.mean_, self.scale_, compute),
         )
-        return X, compute, to_rows(X, compute), model
+        return X.dtype, compute, to_rows(X, compute), model
 
-    def _collected(self, X, blocks, n_columns):
-        """Blocks (columns, rows) as an array (rows, columns)."""
-        X, compute, rows, model = self._ready(X)
-        whole = np.empty((X.shape[0], n_columns), dtype=X.dtype)
-        self._collect(compute, blocks(rows, model), whole.T)
-        return whole
+    def _collect_rows(self, X, blocks, n_columns):
+        """Collect blocks (columns, rows) in an array (rows, columns)."""
+        dtype, compute, rows, model = self._load(X)
+        result = np.empty((rows.n_rows, n_columns), dtype)
+        self._collect(compute, blocks(rows, model), result.T)
+        return result
 
     def _logits(self, X):
         check_is_fitted(self)
-        return self._collected(X, rbf_predict.decisions, len(self.classes_))
+        return self._collect_rows(X, logit_blocks, len(self.classes_))
 
     def decision_function(self, X):
-        """Logits of the classes, centered; of two classes, their difference.
+        """Compute the centered logits of the classes, or the difference of two.
 
         Parameters
         ----------
@@ -67,8 +77,9 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            One-dimensional for one or two classes: of two, positive where the second
-            is predicted; the logistic function of it is ``predict_proba(X)[:, 1]``.
+            One-dimensional for one or two classes. For two classes, it is positive for
+            rows of the second class, and its logistic function is
+            ``predict_proba(X)[:, 1]``.
         """
         f = self._logits(X)
         if f.shape[1] == 1:
@@ -76,7 +87,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return f[:, 1] - f[:, 0] if f.shape[1] == 2 else f
 
     def predict(self, X):
-        """Most probable class of each row.
+        """Predict the most probable class of each row.
 
         Parameters
         ----------
@@ -90,7 +101,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self.classes_[f.argmax(axis=1)]
 
     def predict_log_proba(self, X):
-        """Logarithms of :meth:`predict_proba`, accurate where those round to 0.
+        """Compute log-probabilities, accurate where probabilities round to 0.
 
         Parameters
         ----------
@@ -103,10 +114,10 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         f = self._logits(X)
         label = f.argmax(axis=1)
         f -= f.max(axis=1, keepdims=True)
-        return _led(f - np.log(np.exp(f).sum(axis=1, keepdims=True)), label)
+        return _break_ties(f - np.log(np.exp(f).sum(axis=1, keepdims=True)), label)
 
     def predict_proba(self, X):
-        """Probabilities of the classes, in the order of `classes_`.
+        """Predict the probabilities of the classes, in the order of `classes_`.
 
         Parameters
         ----------
@@ -115,22 +126,23 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            Rows sum to 1. Far from all units they are those of `intercept_`.
+            Rows sum to 1. Far from all units the probabilities are those of
+            `intercept_`.
         """
         f = self._logits(X)
         label = f.argmax(axis=1)
         p = np.exp(f - f.max(axis=1, keepdims=True))
-        return _led(p / p.sum(axis=1, keepdims=True), label)
+        return _break_ties(p / p.sum(axis=1, keepdims=True), label)
 
     def score(self, X, y, sample_weight=None):
-        """Accuracy: the share of rows whose class is predicted.
+        """Compute the accuracy: the fraction of rows whose class is predicted.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of any size: only their ratios count.
+            Weights of any scale: only their ratios count.
 
         Returns
         -------
@@ -141,7 +153,7 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return float(accuracy_score(y, self.predict(X), sample_weight=weight))
 
     def transform(self, X):
-        """Activations of the units.
+        """Compute the activations of the units.
 
         Parameters
         ----------
@@ -150,19 +162,24 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         activations : ndarray of shape (n_samples, n_centers)
-            In [0, 1]; with an `assignment` their rows sum to 1.
+            In [0, 1]. With an `assignment`, rows sum to 1.
         """
         check_is_fitted(self)
-        return self._collected(X, rbf_predict.activations, self._n_features_out)
+        return self._collect_rows(X, activation_blocks, len(self.centers_))
 
 
-def _led(values, label):
-    """Values (rows, classes) of which that of the label is the first of the largest.
+def _break_ties(values, label):
+    """Make the value of the predicted class the first of the largest in each row.
 
-    They rise with the logits, but for rounding: where that has made one before it as
-    large, it is the next larger number.
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples, n_classes)
+        They increase with the logits, up to rounding. A value that rounding has made no
+        larger than that of an earlier class is raised to the next larger number.
+    label : ndarray of shape (n_samples,)
+        Index of the predicted class.
     """
-    lost = np.flatnonzero(values.argmax(axis=1) != label)
-    largest = values[lost].max(axis=1)
-    values[lost, label[lost]] = np.nextafter(largest, np.inf, dtype=values.dtype)
+    tied = np.flatnonzero(values.argmax(axis=1) != label)
+    largest = values[tied].max(axis=1)
+    values[tied, label[tied]] = np.nextafter(largest, np.inf, dtype=values.dtype)
     return values

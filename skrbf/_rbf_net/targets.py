@@ -1,4 +1,4 @@
-"""Classes and weights of the rows of a fit, from what a user gives."""
+"""Validation of the classes and weights of the rows of a fit."""
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
@@ -8,29 +8,30 @@ from sklearn.utils.validation import column_or_1d
 from skrbf._convert import check_sample_weight, tensor_to_array
 from skrbf._labels import check_labels
 
-_LARGEST = np.finfo(np.float64).maxexp - 1  # of the exponents of float64
+# Largest binary exponent of a finite float64.
+_MAX_EXPONENT = np.finfo(np.float64).maxexp - 1
 
 
-def known_labels(y, name="y"):
-    """Labels as an array or as they are given; an error if any are missing."""
-    y = tensor_to_array(y, name)
+def check_known_labels(y, name="y"):
+    """Return the labels, tensors as arrays; raise an error if any are missing."""
+    y = as_array(y, name)
     check_labels(y, name)
     return y
 
 
-def encoded(y, classes=None):
-    """All classes, sorted, and the number of that of each row.
+def encode_labels(y, classes=None):
+    """Return the sorted classes, and the index of the class of each row.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
     classes : ndarray of shape (n_classes,), default=None
-        Sorted; those of `y` where None.
+        Sorted classes; by default those of `y`.
 
     Raises
     ------
     ValueError
-        If `classes` is given and `y` has others.
+        If `classes` is given and `y` has other classes.
     """
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
@@ -43,13 +44,13 @@ def encoded(y, classes=None):
 
 
 def row_weights(X, labels, classes, sample_weight, class_weight):
-    """Weight of each row by itself and by its class, and their unit.
+    """Combine sample weights and class weights, and return them with their unit.
 
     Parameters
     ----------
     X : {ndarray, csr_array} of shape (n_samples, n_features)
     labels : ndarray of shape (n_samples,)
-        Numbers of the classes.
+        Index of the class of each row.
     classes : ndarray of shape (n_classes,)
     sample_weight, class_weight : object
         As of :class:`skrbf.RBFNetClassifier`.
@@ -57,22 +58,22 @@ def row_weights(X, labels, classes, sample_weight, class_weight):
     Returns
     -------
     weight : ndarray of shape (n_samples,), float64, or None
-        None where all are 1.
+        None if all weights are 1.
     unit : float
-        A power of two that the weights as given are times as large.
+        A power of two: the weights as given are `unit` times `weight`.
 
     Raises
     ------
     ValueError
-        For weights that no row is left with, or a class that is not there.
+        If no row has a positive weight, or `class_weight` has an unknown class.
     """
     weight, exponent = check_sample_weight(sample_weight, X)
-    unit = 2.0 ** min(exponent, _LARGEST)
+    unit = 2.0 ** min(exponent, _MAX_EXPONENT)
     if class_weight is None:
         return weight, unit
     factor = _class_factors(class_weight, classes, labels, weight)
     power = int(np.frexp(factor.max())[1])
-    unit = 2.0 ** min(exponent + power, _LARGEST)
+    unit = 2.0 ** min(exponent + power, _MAX_EXPONENT)
     weight = np.ldexp(factor, -power)[labels] * (1.0 if weight is None else weight)
     if not np.any(weight > 0):
         raise ValueError("class_weight leaves no row with a positive weight.")
@@ -80,15 +81,17 @@ def row_weights(X, labels, classes, sample_weight, class_weight):
 
 
 def _class_factors(class_weight, classes, labels, weight):
-    """Factor on the weight of each class."""
+    """Compute the factor on the weights of each class."""
     if class_weight == "balanced":
-        mass = np.bincount(labels, weight, minlength=len(classes))
-        there = mass > 0
-        mean = mass.sum() / there.sum()
-        return np.divide(mean, mass, out=np.zeros(len(mass)), where=there)
+        totals = np.bincount(labels, weight, minlength=len(classes))
+        is_present = totals > 0
+        mean = totals.sum() / is_present.sum()
+        return np.divide(mean, totals, out=np.zeros(len(totals)), where=is_present)
     unknown = [label for label in class_weight if label not in classes]
     if unknown:
-        raise ValueError(f"class_weight names classes {unknown} not in y: {classes}.")
+        raise ValueError(
+            f"class_weight has classes {unknown} that are not in y: {classes}."
+        )
     factor = compute_class_weight(class_weight, classes=classes, y=classes)
     if not np.all((factor >= 0) & np.isfinite(factor)):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Images turned, shifted and zoomed a little, for `augment`."""
+"""Random rotations, shifts and zooms of images, for `augment`."""
 
 import math
 from collections.abc import Sequence
@@ -12,30 +12,31 @@ from skrbf.ops.precision import full_precision
 
 
 class RandomAffine(nn.Module):
-    """Turn, shift and zoom each image of a batch at random.
+    """Rotate, shift and zoom each image of a batch at random.
 
     Parameters
     ----------
     degrees : float, default=10.0
-        Largest angle, either way.
+        Largest angle, in both directions.
     translate : float, default=0.1
-        Largest shift along each side, either way, as a share of it below 1.
+        Largest shift along each side, in both directions, as a fraction of that side
+        below 1.
     zoom : float, default=0.1
-        Largest change of size, either way, as a share below 1.
+        Largest change of size, in both directions, as a fraction below 1.
     input_shape : tuple of int, default=None
         Shape of a flat row as an image, (height, width) or (channels, height, width).
-        None takes images as they are, (n, height, width) or (n, channels, height,
-        width).
+        None takes images of shape (n, height, width) or (n, channels, height, width).
 
     Raises
     ------
     ValueError
-        For a setting that is no such number.
+        If a setting is not a number in its range.
 
     Notes
     -----
-    What comes in at the border is the color of the border. Draws from torch's own
-    generator. Half precision is computed in float32; autocast changes nothing.
+    Pixels from outside the image have the color of the nearest border pixel. Random
+    numbers come from torch's own generator. Half precision is computed in float32, and
+    autocast has no effect.
 
     Examples
     --------
@@ -52,15 +53,15 @@ class RandomAffine(nn.Module):
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        for name, value, most in (
+        for name, value, limit in (
             ("degrees", degrees, math.inf),
             ("translate", translate, 1.0),
             ("zoom", zoom, 1.0),
         ):
-            if not (isinstance(value, Real) and 0 <= value < most):
+            if not (isinstance(value, Real) and 0 <= value < limit):
                 raise ValueError(
                     f"{name} must be a number from 0 on"
-                    f"{', below 1' if most == 1 else ''}; got {value!r}."
+                    f"{', below 1' if limit == 1 else ''}; got {value!r}."
                 )
         self.degrees, self.translate, self.zoom = degrees, translate, zoom
         if input_shape is not None:
@@ -68,7 +69,7 @@ class RandomAffine(nn.Module):
         self.input_shape = input_shape
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images of the same shape.
+        """Transform images; the result has the same shape.
 
         Parameters
         ----------
@@ -83,7 +84,7 @@ class RandomAffine(nn.Module):
         TypeError
             If `images` is not a dense tensor.
         ValueError
-            For flat rows without an `input_shape` or of another size, and for integers.
+            For flat rows without an `input_shape`, rows of another size, and integers.
         """
         check_dense("images", images)
         if not images.is_floating_point():
@@ -96,17 +97,17 @@ class RandomAffine(nn.Module):
         if len(shape) not in (2, 3) or math.prod(shape) != math.prod(given):
             raise ValueError(
                 f"input_shape={self.input_shape} makes no image of a row of shape "
-                f"{given}; give RandomAffine, or the estimator that it is for, the "
-                "input_shape of the rows: (height, width) or (channels, height, width)."
+                f"{given}. Pass the input_shape of the rows, (height, width) or "
+                "(channels, height, width), to RandomAffine or to its estimator."
             )
-        if len(images) == 0:  # of which affine_grid makes an error
+        if len(images) == 0:  # affine_grid would raise an error
             return images
-        whole = images.reshape(len(images), *(1,) * (3 - len(shape)), *shape)
-        most = (math.radians(self.degrees), self.translate, self.zoom)
-        return _moved(whole, *most).reshape(images.shape)
+        batch = images.reshape(len(images), *(1,) * (3 - len(shape)), *shape)
+        limits = (math.radians(self.degrees), self.translate, self.zoom)
+        return _transform(batch, *limits).reshape(images.shape)
 
     def extra_repr(self) -> str:
-        """Settings, for ``repr``."""
+        """Format the settings for ``repr``."""
         return (
             f"degrees={self.degrees}, translate={self.translate}, zoom={self.zoom}, "
             f"input_shape={self.input_shape}"
@@ -114,19 +115,19 @@ class RandomAffine(nn.Module):
 
 
 @full_precision
-def _moved(images: Tensor, radians: float, translate: float, zoom: float) -> Tensor:
-    """Images (n, channels, height, width), each moved by what is drawn for it."""
+def _transform(images: Tensor, radians: float, translate: float, zoom: float) -> Tensor:
+    """Transform images (n, channels, height, width), each by its own random numbers."""
     n, _, height, width = images.shape
-    drawn = 2.0 * torch.rand(4, n, dtype=images.dtype, device=images.device) - 1.0
-    angle = drawn[0] * radians
-    size = 1.0 + drawn[1] * zoom
+    uniform = 2.0 * torch.rand(4, n, dtype=images.dtype, device=images.device) - 1.0
+    angle = uniform[0] * radians
+    size = 1.0 + uniform[1] * zoom
     cos, sin = angle.cos() / size, angle.sin() / size  # (n,)
     ratio = height / width  # coordinates run from -1 to 1 along both sides
-    shift = 2.0 * translate * drawn[2:]  # (2, n)
-    places = torch.stack(
+    shift = 2.0 * translate * uniform[2:]  # (2, n)
+    matrices = torch.stack(
         [cos, -sin * ratio, shift[0], sin / ratio, cos, shift[1]], 1
     ).reshape(n, 2, 3)
-    grid = nn.functional.affine_grid(places, list(images.shape), align_corners=False)
+    grid = nn.functional.affine_grid(matrices, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(
         images, grid, padding_mode="border", align_corners=False
     )

@@ -1,4 +1,4 @@
-"""Autoencoders, dense and convolutional, whose weights a generator draws."""
+"""Dense and convolutional autoencoders with weights drawn by a generator."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from torch.nn.utils import skip_init
 
 from skrbf.nn._arguments import check_choice, validate_count, validate_counts
 
-DRAWN = (
+# Layers whose weights `initialize` draws and a weight reset may change.
+RESETTABLE_LAYERS = (
     nn.Linear,
     nn.Conv1d,
     nn.Conv2d,
@@ -23,19 +24,19 @@ DRAWN = (
 
 
 class Autoencoder(nn.Module):
-    """An encoder from rows to codes, and a decoder back.
+    """An encoder of rows to codes and a decoder of codes to rows.
 
     Parameters
     ----------
     encoder : Module
-        From rows (n, d) to codes (n, c).
+        Maps rows (n, d) to codes (n, c).
     decoder : Module
-        From codes (n, c) to rows (n, d).
+        Maps codes (n, c) to rows (n, d).
 
     Raises
     ------
     TypeError
-        If one of them is not a module.
+        If `encoder` or `decoder` is not a module.
 
     Examples
     --------
@@ -55,7 +56,7 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
 
     def encode(self, rows: Tensor) -> Tensor:
-        """Codes.
+        """Compute the codes of rows.
 
         Parameters
         ----------
@@ -69,7 +70,7 @@ class Autoencoder(nn.Module):
         return codes
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Rows that have these codes, as far as it can tell.
+        """Reconstruct rows from codes.
 
         Parameters
         ----------
@@ -83,7 +84,7 @@ class Autoencoder(nn.Module):
         return rows
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Rows as they come back from their codes.
+        """Reconstruct rows from their own codes.
 
         Parameters
         ----------
@@ -106,16 +107,16 @@ class DenseAutoencoder(Autoencoder):
     n_components : int, default=10
         Width of a code.
     hidden_layer_sizes : sequence of int, default=(500, 500, 2000)
-        Widths of the layers of the encoder; the decoder has them in reverse.
+        Widths of the hidden layers of the encoder, in reverse in the decoder.
     code_activation : {"linear", "tanh"}, default="linear"
-        What a code is made with: "tanh" bounds it.
+        Activation of the code layer. "tanh" bounds the codes.
     generator : torch.Generator, default=None
-        What draws the weights; None is torch's own.
+        Draws the weights. None uses torch's own generator.
 
     Raises
     ------
     ValueError
-        If a width is not a positive integer, or `code_activation` is not known.
+        If a width is not a positive integer, or `code_activation` is unknown.
 
     Examples
     --------
@@ -146,33 +147,33 @@ class DenseAutoencoder(Autoencoder):
 
 
 class ConvAutoencoder(Autoencoder):
-    """Strided convolutions with ReLU, a linear layer, and the same back.
+    """Strided convolutions with ReLU and a linear layer, mirrored in the decoder.
 
     Parameters
     ----------
     input_shape : tuple of int
-        Of one image: (height, width) or (channels, height, width). Rows are flat; they
-        are given this shape inside.
+        Shape of an image: (height, width) or (channels, height, width). Rows are flat,
+        and the encoder reshapes them.
     n_components : int, default=10
         Width of a code.
     channels : sequence of int, default=(32, 64, 128)
-        Of the convolutions, each of which halves height and width. The last has kernels
-        of 3 x 3, the others of 5 x 5.
+        Output channels of the convolutions, each of which halves height and width. The
+        last has kernels of 3 x 3, the others of 5 x 5.
     code_activation : {"linear", "tanh"}, default="linear"
-        What a code is made with: "tanh" bounds it.
+        Activation of the code layer. "tanh" bounds the codes.
     generator : torch.Generator, default=None
-        What draws the weights; None is torch's own.
+        Draws the weights. None uses torch's own generator.
 
     Raises
     ------
     ValueError
-        If `input_shape` has another number of entries, there are no `channels`, a size
-        is not a positive integer, or `code_activation` is not known.
+        If `input_shape` does not have two or three entries, `channels` is empty, a size
+        is not a positive integer, or `code_activation` is unknown.
 
     Notes
     -----
-    The layers of Guo, Liu, Zhu, Yin (2017), "Deep clustering with convolutional
-    autoencoders".
+    The architecture is that of Guo, Liu, Zhu, Yin (2017), "Deep clustering with
+    convolutional autoencoders".
 
     Examples
     --------
@@ -196,41 +197,30 @@ class ConvAutoencoder(Autoencoder):
         channels = validate_counts("channels", channels)
         if len(input_shape) not in (2, 3) or not channels:
             raise ValueError(
-                "input_shape is (height, width) or (channels, height, width), and "
-                f"there is one convolution at least; got {input_shape!r} and channels="
+                "input_shape must be (height, width) or (channels, height, width), and "
+                f"channels must not be empty; got {input_shape!r} and channels="
                 f"{channels!r}."
             )
         shape = (1,) * (3 - len(input_shape)) + input_shape
         depths = [shape[0], *channels]
-        sides = [shape[1:]]  # of the image before each convolution, and after all
+        sides = [shape[1:]]  # before each convolution, and after the last
         for _ in channels:
             sides.append(tuple((side + 1) // 2 for side in sides[-1]))
         width = depths[-1] * math.prod(sides[-1])
-        encoder: list[nn.Module] = [nn.Unflatten(1, shape)]
-        decoder: list[nn.Module] = [
+        encoder = [
+            nn.Unflatten(1, shape),
+            *_convolutions(depths),
+            nn.Flatten(),
+            skip_init(nn.Linear, width, n_components, device="cpu"),
+            *_activation(code_activation),
+        ]
+        decoder = [
             skip_init(nn.Linear, n_components, width, device="cpu"),
             nn.ReLU(),
             nn.Unflatten(1, (depths[-1], *sides[-1])),
+            *_transposed_convolutions(depths, sides),
+            nn.Flatten(),
         ]
-        for step, (before, after) in enumerate(pairwise(depths)):
-            size = 3 if step == len(channels) - 1 else 5
-            encoder += [_halving(nn.Conv2d, before, after, size), nn.ReLU()]
-        for step in reversed(range(len(channels))):
-            size = 3 if step == len(channels) - 1 else 5
-            # What two strides apart does not tell: an even side or an odd one.
-            odd = [1 - side % 2 for side in sides[step]]
-            back = _halving(
-                nn.ConvTranspose2d,
-                channels[step],
-                depths[step],
-                size,
-                output_padding=tuple(odd),
-            )
-            decoder += [back] if step == 0 else [back, nn.ReLU()]
-        last = skip_init(nn.Linear, width, n_components, device="cpu")
-        encoder += [nn.Flatten(), last]
-        encoder += _activation(code_activation)
-        decoder += [nn.Flatten()]
         super().__init__(nn.Sequential(*encoder), nn.Sequential(*decoder))
         initialize(self, generator)
 
@@ -238,43 +228,86 @@ class ConvAutoencoder(Autoencoder):
 def initialize(module: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw the weights of all linear and convolutional layers.
 
-    Uniform, of a variance that keeps the size of what passes (Glorot and Bengio 2010);
-    biases are 0. Layers of other kinds stay as they are.
+    The weights are uniform, with the variance that preserves the scale of activations
+    and gradients (Glorot and Bengio 2010). Biases are 0. Other layers do not change.
 
     Parameters
     ----------
     module : Module
     generator : torch.Generator, default=None
-        Of the CPU; None is torch's own.
+        On the CPU. None uses torch's own generator.
     """
     with torch.no_grad():
         for layer in module.modules():
-            if not isinstance(layer, DRAWN):
+            if not isinstance(layer, RESETTABLE_LAYERS):
                 continue
-            # One draw for all precisions, whatever the default one is.
-            drawn = torch.empty(layer.weight.shape, dtype=torch.float32, device="cpu")
-            nn.init.xavier_uniform_(drawn, generator=generator)
-            layer.weight.copy_(drawn)
+            # In float32 for every precision, so that the weights do not depend on it.
+            weight = torch.empty(layer.weight.shape, dtype=torch.float32, device="cpu")
+            nn.init.xavier_uniform_(weight, generator=generator)
+            layer.weight.copy_(weight)
             if layer.bias is not None:
                 layer.bias.zero_()
 
 
 def _dense(sizes: Sequence[int]) -> list[nn.Module]:
+    """Make linear layers with ReLU between them."""
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [skip_init(nn.Linear, before, after, device="cpu"), nn.ReLU()]
     return layers[:-1]
 
 
-def _halving(
+def _convolutions(depths: Sequence[int]) -> list[nn.Module]:
+    """Make convolutions that halve the sides, with ReLU after each."""
+    layers: list[nn.Module] = []
+    for step, (before, after) in enumerate(pairwise(depths), 1):
+        size = 3 if step == len(depths) - 1 else 5
+        layers += [_strided(nn.Conv2d, before, after, size), nn.ReLU()]
+    return layers
+
+
+def _transposed_convolutions(
+    depths: Sequence[int], sides: Sequence[tuple[int, ...]]
+) -> list[nn.Module]:
+    """Make the mirror image of `_convolutions`, without ReLU after the last.
+
+    Parameters
+    ----------
+    depths : sequence of int
+        Channels before each convolution of the encoder, and after the last.
+    sides : sequence of (int, int)
+        Height and width at the same places.
+    """
+    layers: list[nn.Module] = []
+    n_steps = len(depths) - 1
+    for step in reversed(range(n_steps)):
+        size = 3 if step == n_steps - 1 else 5
+        # An even side and the odd one below it are halved to the same side.
+        padding = tuple(1 - side % 2 for side in sides[step])
+        layers += [
+            _strided(
+                nn.ConvTranspose2d,
+                depths[step + 1],
+                depths[step],
+                size,
+                output_padding=padding,
+            ),
+            nn.ReLU(),
+        ]
+    return layers[:-1]
+
+
+def _strided(
     kind: type[nn.Module], before: int, after: int, size: int, **options: Any
 ) -> nn.Module:
+    """Make a convolution of stride 2 with uninitialized weights."""
     return skip_init(
         kind, before, after, size, stride=2, padding=size // 2, device="cpu", **options
     )
 
 
 def _activation(name: str) -> list[nn.Module]:
-    made: dict[str, list[nn.Module]] = {"linear": [], "tanh": [nn.Tanh()]}
-    check_choice("code_activation", name, made)
-    return made[name]
+    """Make the layers of an activation."""
+    activations: dict[str, list[nn.Module]] = {"linear": [], "tanh": [nn.Tanh()]}
+    check_choice("code_activation", name, activations)
+    return activations[name]

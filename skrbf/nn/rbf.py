@@ -1,4 +1,4 @@
-"""Radial basis functions, as a layer and as a network for models of your own."""
+"""Radial basis functions as a layer and as a network, for models of users."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,16 +15,16 @@ from skrbf.nn._arguments import (
     validate_count,
 )
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.precision import compute_dtype, full_precision
-from skrbf.ops.rbf import ACTIVATIONS, Units, exponents, farthest
+from skrbf.ops.precision import computed_dtype, full_precision
+from skrbf.ops.rbf import ACTIVATIONS, RBFParameters, coordinate_limit, log_activations
 
 
 @full_precision
 def _activations(
-    units: Units, rows: Tensor, function: Callable[[Tensor], Tensor]
+    units: RBFParameters, rows: Tensor, function: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    far = farthest(units)
-    return function(exponents(units, rows.clamp(-far, far)))  # (k, n)
+    limit = coordinate_limit(units)
+    return function(log_activations(units, rows.clamp(-limit, limit)))  # (k, n)
 
 
 @full_precision
@@ -33,21 +33,21 @@ def _output(activations: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class RBFLayer(nn.Module):
-    r"""Activations of units with learnable centers, widths and feature scales.
+    r"""Layer of radial basis functions with trainable centers, widths and scales.
 
     :math:`\phi_{ik} = \exp(-\frac12 \sum_j (x_{ij} - c_{kj})^2 / \sigma_{kj}^2)`
-    (:eq:`eq-gaussian`), or the exponents normalized by a map.
+    (:eq:`eq-gaussian`), or these log activations normalized by an assignment map.
 
     Parameters
     ----------
     centers : Tensor of shape (n_centers, n_features)
-        Where the centers start, such as rows of the data, copied.
+        Initial centers, which are copied; for example, rows of the data.
     widths : float or Tensor, default=1.0
-        Where the widths start, positive: a number for all units together, a tensor of
-        shape (n_centers, 1) for each unit, or of shape (n_centers, n_features) for each
-        unit and feature.
+        Initial widths, positive. A number is one width for all units, a tensor of shape
+        (n_centers, 1) has one for each unit, and a tensor of shape
+        (n_centers, n_features) one for each unit and feature.
     assignment : {None, "softmax", "entmax15", "sparsemax"}, default=None
-        None leaves the activations Gaussian; a map normalizes them to sum to 1.
+        None leaves the activations Gaussian. A map normalizes them to sum to 1.
 
     Raises
     ------
@@ -55,19 +55,19 @@ class RBFLayer(nn.Module):
         If `centers` is not a tensor of floating point numbers, or `widths` are not
         numbers.
     ValueError
-        If `centers` is not a finite matrix, `widths` are not positive, of another
-        shape, or so small that squares of centers over widths overflow, or `assignment`
-        is not known.
+        If `centers` is not a finite matrix, if `widths` have another shape, are not
+        positive, or are so small that squares of centers over widths overflow, or if
+        `assignment` is unknown.
 
     Notes
     -----
-    O(n k d) a batch, and no tensor larger than the activations. Inputs should be
-    centered and of a size near 1, as after a batch normalization. Unless each unit and
-    feature has a width of its own, a scale for each feature is learned as well.
+    O(n k d) for a batch, and no tensor is larger than the activations. Inputs should be
+    centered and of a size near 1, as after batch normalization. Unless each unit and
+    feature has its own width, a scale for each feature is trained as well.
 
-    Rows are given the precision of the centers, which is that of the result. Half
-    precision is computed in float32 and then rounded; autocast changes nothing. A row
-    so far away that its squares overflow is taken to be as near as they do not.
+    Rows are converted to the precision of the centers, which is that of the result.
+    Half precision is computed in float32 and then rounded, and autocast has no effect.
+    Coordinates are clipped to a range in which squares do not overflow.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class RBFLayer(nn.Module):
         centers = validate_centers(centers)
         if assignment is not None:
             check_choice("assignment", assignment, ASSIGNMENTS)
-        start = _checked_widths(widths, centers)
+        start = _check_widths(widths, centers)
         self.assignment = assignment
         self.centers = nn.Parameter(centers.detach().clone())  # (k, d)
         self.log_widths = nn.Parameter(start.detach().log())
@@ -100,21 +100,21 @@ class RBFLayer(nn.Module):
         else:
             self.log_scales = nn.Parameter(scales)
         with torch.no_grad():
-            has_room = centers.abs().amax().to(scales) <= farthest(self._units)
-        if not all_true(has_room):
+            has_room = centers.abs().amax().to(scales) <= coordinate_limit(self._units)
+        if not holds(has_room):
             raise ValueError(
                 "widths must be so large that the squares of centers over widths are "
-                f"finite in {compute_dtype(centers.dtype)}; give rows and centers a "
-                "size near 1."
+                f"finite in {computed_dtype(centers.dtype)}; scale rows and centers to "
+                "a size near 1."
             )
 
     @property
-    def _units(self) -> Units:
-        """Parameters of the units, as the kernels take them."""
-        return Units(self.centers, self.log_widths, self.log_scales)
+    def _units(self) -> RBFParameters:
+        """Parameters of the units for the functions of `ops`."""
+        return RBFParameters(self.centers, self.log_widths, self.log_scales)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Activations.
+        """Compute the activations.
 
         Parameters
         ----------
@@ -129,16 +129,16 @@ class RBFLayer(nn.Module):
         TypeError
             If `rows` is not a dense tensor of real numbers.
         ValueError
-            If the rows have another number of features than the centers.
+            If rows and centers differ in their number of features.
         """
         flat = flatten_rows(rows, self.centers)  # (n, d)
         activation = ACTIVATIONS[self.assignment or "gaussian"]
-        phi = _activations(self._units, flat, activation.function)  # (k, n)
+        activations = _activations(self._units, flat, activation.function)  # (k, n)
         shape = *rows.shape[:-1], len(self.centers)
-        return phi.t().reshape(shape).to(self.centers.dtype)  # (..., k)
+        return activations.t().reshape(shape).to(self.centers.dtype)  # (..., k)
 
     def extra_repr(self) -> str:
-        """Shape and settings, for ``repr``."""
+        """Return the shape and settings for ``repr``."""
         n_centers, n_features = self.centers.shape
         return (
             f"n_features={n_features}, n_centers={n_centers}, "
@@ -147,13 +147,13 @@ class RBFLayer(nn.Module):
 
 
 class RBFNetwork(nn.Module):
-    """A layer of radial basis functions and a linear output (:eq:`eq-network`).
+    """Network of a layer of RBF units and a linear output layer (:eq:`eq-network`).
 
     Parameters
     ----------
     units : RBFLayer
     n_outputs : int
-        Such as the number of classes. The output starts at 0.
+        Number of outputs, such as classes. Weights and biases start at 0.
 
     Raises
     ------
@@ -184,7 +184,7 @@ class RBFNetwork(nn.Module):
         self.bias = nn.Parameter(bias)  # (q,)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Logits.
+        """Compute the logits.
 
         Parameters
         ----------
@@ -197,25 +197,25 @@ class RBFNetwork(nn.Module):
         return _output(self.units(rows), self.weight, self.bias)
 
 
-def _checked_widths(widths: Any, centers: Tensor) -> Tensor:
-    """Positive widths as a matrix of the precision of the centers."""
+def _check_widths(widths: Any, centers: Tensor) -> Tensor:
+    """Check widths, and return them as a matrix of the dtype of the centers."""
     k, d = centers.shape
     try:
-        made = torch.as_tensor(widths, dtype=centers.dtype, device=centers.device)
+        matrix = torch.as_tensor(widths, dtype=centers.dtype, device=centers.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
-            "widths must be a positive number or a tensor of such, got "
+            "widths must be a positive number or a tensor of positive numbers, got "
             f"{type(widths).__name__}."
         ) from error
-    check_dense("widths", made)
-    made = made.reshape(1, 1) if made.ndim == 0 else made
-    if made.shape not in {(1, 1), (k, 1), (k, d)}:
+    check_dense("widths", matrix)
+    matrix = matrix.reshape(1, 1) if matrix.ndim == 0 else matrix
+    if matrix.shape not in {(1, 1), (k, 1), (k, d)}:
         raise ValueError(
             f"widths must be a number or of shape {(k, 1)} or {(k, d)}, got "
-            f"{tuple(made.shape)}."
+            f"{tuple(matrix.shape)}."
         )
-    if not all_true((made > 0) & made.isfinite()):
+    if not holds((matrix > 0) & matrix.isfinite()):
         raise ValueError(
             "widths must be positive, finite and not 0 in the precision of the centers."
         )
-    return made
+    return matrix

@@ -1,11 +1,10 @@
-r"""Losses on codes and what moves their centers: the rules of deep clustering.
+r"""Losses of deep clustering, updates of its centers, and statistics of codes.
 
-Codes are what an encoder makes of rows; here they are a tensor ``(n, c)`` like any
-other. Losses are one number for each row, to be weighted and averaged by the caller.
+Codes are a tensor ``(n, c)``, the output of an encoder. A loss has one value per row,
+which the caller weights and averages.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,43 +14,35 @@ from skrbf.ops.distances import squared_norms
 from skrbf.ops.precision import full_precision
 from skrbf.ops.statistics import weighted_sums
 
+# A variance of codes counts as 0 if it is below the square of this number times the
+# rounding of their mean. Not measured.
+CODE_ROUNDING_FACTOR = 8.0
 
-class CenteringLoss(NamedTuple):
-    """A loss on codes, and whether their scale is held beside it.
-
-    Attributes
-    ----------
-    function : callable
-        ``function(codes, centers, distances, responsibilities)``, of shapes (n, c),
-        (k, c), (k, n) and (k, n): a loss (n,), in squared units of the codes.
-    holds_scale : bool
-        Whether `scale_penalty` is added to it.
-    """
-
-    function: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-    holds_scale: bool
+# Takes codes (n, c), centers (k, c), squared distances (k, n) and responsibilities
+# (k, n). Returns a loss (n,), in squared units of the codes.
+CenteringLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @full_precision
 def assign_codes(
     distances: Tensor, temperature: float, assignment: Assignment
 ) -> Tensor:
-    """Responsibilities of centers for codes, one-hot at temperature 0.
+    """Compute the responsibilities of centers for codes (:eq:`eq-softmax`).
 
-    By the map at that temperature (:eq:`eq-softmax`).
+    They are one-hot at temperature 0.
 
     Parameters
     ----------
     distances : Tensor of shape (k, n)
-        Squared distances of the codes to the centers.
+        Squared distances between centers and codes.
     temperature : float
-        Not negative.
+        Nonnegative.
     assignment : Assignment
 
     Returns
     -------
     Tensor of shape (k, n)
-        Differentiable, but at temperature 0, where they do not change.
+        Differentiable, except at temperature 0, where the gradient is 0.
 
     Examples
     --------
@@ -71,10 +62,10 @@ def assign_codes(
 def distance_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Weighted squared distances to all centers (:eq:`eq-centering-distance`).
+    r"""Compute weighted squared distances to all centers (:eq:`eq-centering-distance`).
 
-    :math:`\ell_i = \sum_k r_{ik} d_{ik}`: the loss of deep K-means, with hard
-    responsibilities that of DCN.
+    :math:`\ell_i = \sum_k r_{ik} d_{ik}` is the loss of deep K-means, and
+    with hard responsibilities that of DCN.
 
     Parameters
     ----------
@@ -106,10 +97,10 @@ def distance_loss(
 def centroid_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Squared distance to the soft centroid (:eq:`eq-centering-centroid`).
+    r"""Compute squared distances to soft centroids (:eq:`eq-centering-centroid`).
 
-    :math:`\ell_i = \| h_i - \sum_k r_{ik} c_k \|^2`, which is `distance_loss` less the
-    variance of the centers under the responsibilities.
+    :math:`\ell_i = \| h_i - \sum_k r_{ik} c_k \|^2`, which is `distance_loss`
+    minus the variance of the centers under the responsibilities.
 
     Parameters
     ----------
@@ -123,7 +114,7 @@ def centroid_loss(
 
     Notes
     -----
-    The other reading of the centering loss of Roy (2024), arXiv:2411.19496.
+    The alternative reading of the centering loss of Roy (2024), arXiv:2411.19496.
 
     Examples
     --------
@@ -140,10 +131,10 @@ def centroid_loss(
 def regularized_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Weighted distances less the norm of the code (:eq:`eq-centering-regularized`).
+    r"""Subtract the norm of the code from the loss (:eq:`eq-centering-regularized`).
 
-    :math:`\ell_i = \sum_k r_{ik} d_{ik} - \| h_i \|^2`. With responsibilities held it
-    is linear in the code, which it pushes along its soft centroid: codes must be
+    :math:`\ell_i = \sum_k r_{ik} d_{ik} - \| h_i \|^2`. For fixed responsibilities the
+    loss is linear in the code and pushes it along its soft centroid, so codes must be
     bounded.
 
     Parameters
@@ -173,21 +164,24 @@ def regularized_loss(
 
 
 CENTERING_LOSSES: dict[str, CenteringLoss] = {
-    "distance": CenteringLoss(distance_loss, True),
-    "centroid": CenteringLoss(centroid_loss, True),
-    "regularized": CenteringLoss(regularized_loss, False),  # codes need bounds
+    "distance": distance_loss,
+    "centroid": centroid_loss,
+    "regularized": regularized_loss,
 }
+
+BOUNDED_CODE_LOSSES = frozenset({"regularized"})
+"""Losses that need bounded codes. The others are minimized with `scale_penalty`."""
 
 
 @full_precision
 def scale_penalty(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Tensor:
-    r"""How far the scale of codes has drifted (:eq:`eq-scale-drift`).
+    r"""Penalize a change of the scale of codes (:eq:`eq-scale-drift`).
 
     .. math:: \Bigl( \sqrt{V / V_0} - 1 \Bigr)^2
 
-    for their total variance :math:`V`. Centers follow the codes, so a pull to the
-    centers alone would let all of them shrink, or grow where the rows that are pulled
-    are not those that the centers are the means of.
+    for their total variance :math:`V`. Centers follow the codes, so without the penalty
+    the centering loss would let both shrink. Both would grow if the centers are the
+    means of other rows than those that are pulled to them.
 
     Parameters
     ----------
@@ -199,28 +193,28 @@ def scale_penalty(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Te
     Returns
     -------
     Tensor of shape ()
-        1, without a gradient, where the codes are all the same.
+        1, without a gradient, if all codes are equal.
 
     Examples
     --------
     >>> import torch
-    >>> codes = torch.tensor([[2.0], [-2.0]])
-    >>> scale_penalty(codes, torch.ones(2), 1.0), scale_penalty(codes, torch.ones(2), 4.0)
+    >>> codes, weight = torch.tensor([[2.0], [-2.0]]), torch.ones(2)
+    >>> scale_penalty(codes, weight, 1.0), scale_penalty(codes, weight, 4.0)
     (tensor(1.), tensor(0.))
     """
-    share = weight / weight.sum()  # (n,)
-    ratio = share @ squared_norms(codes - share @ codes) / variance
+    fraction = weight / weight.sum()  # (n,)
+    ratio = fraction @ squared_norms(codes - fraction @ codes) / variance
     positive = ratio > 0
-    scale = torch.where(positive, ratio, 1.0).sqrt()  # has a slope everywhere
+    scale = torch.where(positive, ratio, 1.0).sqrt()  # has a finite slope everywhere
     return torch.where(positive, scale - 1.0, -1.0).square()
 
 
 @full_precision
-def variance_share(weight: Tensor) -> Tensor:
-    r"""What part of a variance rows have about their own mean, on average.
+def finite_sample_correction(weight: Tensor) -> Tensor:
+    r"""Compute the expected fraction of a variance that a sample has about its mean.
 
-    :math:`1 - \sum_i p_i^2` with their shares :math:`p_i` of the weight: the rest is in
-    the mean of rows that are drawn at random.
+    The fraction is :math:`1 - \sum_i p_i^2` for rows drawn at random with fractions
+    :math:`p_i` of the weight. The rest is the variance of the mean of the sample.
 
     Parameters
     ----------
@@ -233,32 +227,33 @@ def variance_share(weight: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> variance_share(torch.ones(4))
+    >>> finite_sample_correction(torch.ones(4))
     tensor(0.7500)
     """
-    share = weight / weight.sum()  # (n,)
-    return (share * (1.0 - share)).sum()
+    fraction = weight / weight.sum()  # (n,)
+    return (fraction * (1.0 - fraction)).sum()
 
 
 @full_precision
 def running_means(
     centers: Tensor,
-    mass: Tensor,
+    cluster_weights: Tensor,
     codes: Tensor,
     responsibilities: Tensor,
     weight: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    r"""Centers moved by a batch to the mean of all they have been given so far.
+    r"""Update centers to the means of all codes that were assigned so far.
 
-    :math:`c_k \leftarrow c_k + (h_i - c_k) / N_k` one row after the other, with
-    :math:`N_k` the rows of cluster k up to and with row i (:eq:`eq-running-means`): in
-    one step, since the mean of a mean is the mean.
+    The sequential update is :math:`c_k \leftarrow c_k + (h_i - c_k) / N_k`, with
+    :math:`N_k` the number of rows of cluster k up to and including row i
+    (:eq:`eq-running-means`). A batch takes one step, since a mean of means is the mean.
 
     Parameters
     ----------
     centers : Tensor of shape (k, c)
-    mass : Tensor of shape (k,)
-        What each center is the mean of, in float64 where the device has it.
+    cluster_weights : Tensor of shape (k,)
+        Weight of the codes that each center is the mean of, in float64 if the device
+        has it.
     codes : Tensor of shape (n, c)
     responsibilities : Tensor of shape (k, n)
     weight : Tensor of shape (n,)
@@ -266,8 +261,8 @@ def running_means(
     Returns
     -------
     centers : Tensor of shape (k, c)
-        A center without any mass stays.
-    mass : Tensor of shape (k,)
+        A center without any weight does not move.
+    cluster_weights : Tensor of shape (k,)
 
     Notes
     -----
@@ -276,55 +271,59 @@ def running_means(
     Examples
     --------
     >>> import torch
-    >>> centers, mass = torch.tensor([[0.0]]), torch.tensor([3.0])
-    >>> running_means(centers, mass, torch.tensor([[4.0]]), torch.ones(1, 1),
+    >>> centers, weights = torch.tensor([[0.0]]), torch.tensor([3.0])
+    >>> running_means(centers, weights, torch.tensor([[4.0]]), torch.ones(1, 1),
     ...               torch.ones(1))
     (tensor([[1.]]), tensor([4.]))
     """
-    share = responsibilities * weight  # (k, n)
-    total = mass + share.sum(1).to(mass)  # (k,)
-    gain = weighted_sums(share, codes) - share.sum(1)[:, None] * centers  # (k, c)
-    step = gain.to(mass) / total.clamp_min(torch.finfo(mass.dtype).tiny)[:, None]
-    return (centers.to(mass) + step).to(centers), total
+    assigned = responsibilities * weight  # (k, n)
+    added = assigned.sum(1)  # (k,)
+    total = cluster_weights + added.to(cluster_weights)  # (k,)
+    gain = weighted_sums(assigned, codes) - added[:, None] * centers  # (k, c)
+    tiny = torch.finfo(total.dtype).tiny
+    step = gain.to(cluster_weights) / total.clamp_min(tiny)[:, None]
+    return (centers.to(cluster_weights) + step).to(centers), total
 
 
 @full_precision
-def spread(codes: Tensor, weight: Tensor) -> tuple[float, float]:
-    r"""Total variance of codes, and the largest along any direction.
+def total_and_leading_variance(codes: Tensor, weight: Tensor) -> tuple[float, float]:
+    r"""Compute the total variance of codes and the largest along any direction.
 
-    Trace and largest eigenvalue of the weighted covariance: the unit of the clustering
-    loss, and half that of the temperature (:eq:`eq-critical-temperature`).
+    They are the trace and the leading eigenvalue of the weighted covariance. The total
+    variance is the unit of the clustering loss. Twice the leading variance is the unit
+    of the temperature (:eq:`eq-critical-temperature`).
 
     Parameters
     ----------
     codes : Tensor of shape (n, c)
-        Best in float64.
+        Preferably in float64.
     weight : Tensor of shape (n,)
 
     Returns
     -------
     total : float
-    largest : float
+    leading : float
 
     Notes
     -----
-    O(n c^2). Both are NaN where the codes are not finite.
+    The cost is O(n c^2). Both variances are NaN if a code is not finite.
 
     Examples
     --------
     >>> import torch
-    >>> spread(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.ones(2))
+    >>> codes = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    >>> total_and_leading_variance(codes, torch.ones(2))
     (1.0, 1.0)
     """
     weight = weight.to(codes)
-    share = weight / weight.sum()  # (n,)
-    mean = share @ codes  # (c,)
+    fraction = weight / weight.sum()  # (n,)
+    mean = fraction @ codes  # (c,)
     centered = codes - mean  # (n, c)
-    covariance = (centered * share[:, None]).t() @ centered  # (c, c)
+    covariance = (centered * fraction[:, None]).t() @ centered  # (c, c)
     total = float(covariance.trace())
     if not torch.isfinite(covariance).all():
         return float("nan"), float("nan")
-    rounding = 8.0 * torch.finfo(codes.dtype).eps
+    rounding = CODE_ROUNDING_FACTOR * torch.finfo(codes.dtype).eps
     if total <= rounding**2 * float(mean @ mean):
         return 0.0, 0.0
     # Solvers in single precision fail on covariances of low rank.
@@ -333,14 +332,14 @@ def spread(codes: Tensor, weight: Tensor) -> tuple[float, float]:
 
 
 @full_precision
-def shrink_and_perturb(parameter: Tensor, fresh: Tensor, share: float) -> Tensor:
-    r"""Part of the way from a parameter to a fresh draw: :math:`(1 - a) w + a w_0`.
+def shrink_and_perturb(parameter: Tensor, fresh: Tensor, fraction: float) -> Tensor:
+    r"""Interpolate between a parameter and a fresh draw: :math:`(1 - a) w + a w_0`.
 
     Parameters
     ----------
     parameter, fresh : Tensor of the same shape
-    share : float
-        `a`, the share of the fresh draw.
+    fraction : float
+        The fraction :math:`a` of the fresh draw.
 
     Returns
     -------
@@ -357,4 +356,4 @@ def shrink_and_perturb(parameter: Tensor, fresh: Tensor, share: float) -> Tensor
     >>> shrink_and_perturb(torch.tensor([1.0]), torch.tensor([0.0]), 0.2)
     tensor([0.8000])
     """
-    return torch.lerp(parameter, fresh, share)
+    return torch.lerp(parameter, fresh, fraction)

@@ -280,9 +280,9 @@ def gaussian_rbf(rows: Tensor, centers: Tensor, widths: float | Tensor = 1.0) ->
     """
     width = torch.as_tensor(widths, dtype=centers.dtype, device=centers.device)
     log_widths = width.log().reshape(1, 1) if width.ndim == 0 else width.log()
-    origin = centers.detach().mean(0)  # (d,)
-    units = rbf.Units(centers - origin, log_widths, torch.zeros_like(origin))
-    return rbf.gaussian(rbf.exponents(units, rows - origin)).t()  # (n, k)
+    middle = centers.detach().mean(0)  # (d,)
+    units = rbf.RBFParameters(centers - middle, log_widths, torch.zeros_like(middle))
+    return rbf.gaussian(rbf.log_activations(units, rows - middle)).t()  # (n, k)
 
 
 def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:

@@ -1,4 +1,4 @@
-r"""An RBF network: units, a linear output, and the cross-entropy of its classes."""
+r"""RBF networks: units, a linear output layer, and the cross-entropy of its classes."""
 
 from typing import NamedTuple
 
@@ -6,30 +6,36 @@ import torch
 from torch import Tensor
 
 from skrbf.ops.precision import full_precision
-from skrbf.ops.rbf import Activation, Units, exponents, exponents_gradient
+from skrbf.ops.rbf import (
+    Activation,
+    RBFParameters,
+    log_activations,
+    log_activations_gradient,
+)
 from skrbf.ops.statistics import widest_float
 
 
 class Network(NamedTuple):
-    r"""All parameters of a network, or a gradient with respect to them.
+    r"""Parameters of a network, or a gradient with respect to them.
 
     Attributes
     ----------
-    units : Units
-        Of k units in d features.
+    units : RBFParameters
+        The k units in d features.
     weight : Tensor of shape (q, k)
-        From the units to the classes.
+        Output weights from units to classes.
     bias : Tensor of shape (q,)
+        Output biases of the classes.
     """
 
-    units: Units
+    units: RBFParameters
     weight: Tensor
     bias: Tensor
 
 
 @full_precision
 def logits(network: Network, activations: Tensor) -> Tensor:
-    r"""Linear output :math:`f_i = V \phi_i + b` (:eq:`eq-network`).
+    r"""Compute the logits :math:`f_i = V \phi_i + b` (:eq:`eq-network`).
 
     Parameters
     ----------
@@ -51,7 +57,7 @@ def logits(network: Network, activations: Tensor) -> Tensor:
 def cross_entropy(
     logits: Tensor, labels: Tensor, weight: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    r"""Weighted cross-entropy and its gradient by the logits (:eq:`eq-cross-entropy`).
+    r"""Compute the weighted cross-entropy and its gradient (:eq:`eq-cross-entropy`).
 
     Parameters
     ----------
@@ -59,17 +65,18 @@ def cross_entropy(
     labels : Tensor of shape (n,), int64
         Class of each row.
     weight : Tensor of shape (n,)
+        Weight of each row.
     smoothing : float, default=0
-        Part of the target that all classes share, :math:`\epsilon`; its own class has
-        the rest.
+        Label smoothing :math:`\epsilon`: this part of the target is spread evenly over
+        all classes.
 
     Returns
     -------
     loss : Tensor of shape ()
-        :math:`-\sum_i w_i \sum_c t_{ic} \log p_{ic}`, summed in float64 where there is
-        such.
+        :math:`-\sum_i w_i \sum_c t_{ic} \log p_{ic}`, summed in float64 if the device
+        has float64.
     residuals : Tensor of shape (q, n)
-        :math:`w_i (p_{ic} - t_{ic})`.
+        Gradient with respect to the logits, :math:`w_i (p_{ic} - t_{ic})`.
 
     Notes
     -----
@@ -96,7 +103,7 @@ def cross_entropy(
 
 @full_precision
 def output_gradient(residuals: Tensor, activations: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Gradient of the cross-entropy by the output (:eq:`eq-output-gradient`).
+    r"""Differentiate the cross-entropy by the output layer (:eq:`eq-output-gradient`).
 
     Parameters
     ----------
@@ -124,7 +131,7 @@ def network_gradient(
     weight: Tensor,
     smoothing: float = 0.0,
 ) -> tuple[Tensor, Network]:
-    r"""Weighted cross-entropy of some rows, and its gradient by all parameters.
+    r"""Compute the weighted cross-entropy and its gradient by all parameters.
 
     Parameters
     ----------
@@ -134,7 +141,7 @@ def network_gradient(
     labels : Tensor of shape (n,), int64
     weight : Tensor of shape (n,)
     smoothing : float, default=0
-        Of the targets, as in `cross_entropy`.
+        Label smoothing, as in `cross_entropy`.
 
     Returns
     -------
@@ -143,14 +150,15 @@ def network_gradient(
 
     Notes
     -----
-    O(k n (d + q)), with two matrix products of that size; twice as fast as autograd on
-    a CPU, since it keeps three blocks (k, n) and passes over them six times. See
+    O(k n (d + q)), with two matrix products of that size. It keeps three blocks (k, n)
+    and passes over them six times, which is twice as fast as autograd on a CPU. See
     :eq:`eq-rbf-gradient`.
     """
-    z = exponents(network.units, rows)  # (k, n)
-    phi = activation.function(z)  # (k, n)
-    loss, residuals = cross_entropy(logits(network, phi), labels, weight, smoothing)
-    by_phi = network.weight.t() @ residuals  # (k, n)
-    by_z = activation.jacobian_product(phi, by_phi)  # (k, n)
-    by_units = exponents_gradient(network.units, rows, z, by_z)
-    return loss, Network(by_units, *output_gradient(residuals, phi))
+    z = log_activations(network.units, rows)  # (k, n)
+    activations = activation.function(z)  # (k, n)
+    f = logits(network, activations)  # (q, n)
+    loss, residuals = cross_entropy(f, labels, weight, smoothing)
+    by_activation = network.weight.t() @ residuals  # (k, n)
+    by_z = activation.jacobian_product(activations, by_activation)  # (k, n)
+    by_units = log_activations_gradient(network.units, rows, z, by_z)
+    return loss, Network(by_units, *output_gradient(residuals, activations))

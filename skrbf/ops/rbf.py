@@ -1,8 +1,9 @@
-r"""Radial basis functions with centers, widths and feature scales of their own.
+r"""Radial basis functions with trainable centers, widths and feature scales.
 
-Unit k has a center :math:`c_k` and in feature j the width :math:`\sigma_{kj}`
-(:eq:`eq-widths`). Its exponent for a row is :math:`z_{ik} \le 0` (:eq:`eq-exponent`), 0
-at the center, and an activation map turns the exponents of a row into activations.
+Unit k has a center :math:`c_k`, and in feature j the width :math:`\sigma_{kj}`
+(:eq:`eq-widths`). Its log activation for a row is :math:`z_{ik} \le 0`
+(:eq:`eq-exponent`), which is 0 at the center. An activation map turns the log
+activations of a row into activations.
 """
 
 import math
@@ -16,22 +17,28 @@ from skrbf.ops.assignment import ASSIGNMENTS, Assignment
 from skrbf.ops.distances import squared_distances
 from skrbf.ops.precision import full_precision
 
-# Sums that an exponent is made of, each as large as half a squared distance or less.
-_SUMS = 8
+# Bound on the sum of the terms of a log activation, in multiples of half the largest
+# squared distance. It follows from the algebra of `log_activations`.
+_LOG_ACTIVATION_TERMS = 8
+
+# Natural logarithm: the smallest Gaussian activation is this far above the smallest
+# normal number, so that products of activations are no denormal numbers. Not measured;
+# test_gaussian_is_exp_and_never_denormal holds it.
+_LOG_UNDERFLOW_MARGIN = 27.0
 
 
-class Units(NamedTuple):
-    r"""What makes a layer of units, or a gradient with respect to it.
+class RBFParameters(NamedTuple):
+    r"""Parameters of a layer of units, or a gradient with respect to them.
 
     Attributes
     ----------
     centers : Tensor of shape (k, d)
     log_widths : Tensor of shape (k, 1), (1, 1) or (k, d)
-        Logarithms of a width for each unit, for all of them, or for each unit and
-        feature.
+        Logarithms of the widths: one for each unit, one for all units, or one for each
+        unit and feature.
     log_scales : Tensor of shape (d,)
-        Logarithms of a scale for each feature: :math:`\log \sigma_{kj}` is the sum of
-        both (:eq:`eq-widths`).
+        Logarithms of the scales of the features. :math:`\log \sigma_{kj}` is the sum of
+        log-width and log-scale (:eq:`eq-widths`).
     """
 
     centers: Tensor
@@ -40,16 +47,16 @@ class Units(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """A map from exponents to activations.
+    """Map from log activations to activations.
 
     Attributes
     ----------
     name : str
     function : callable
-        ``function(exponents) -> activations``, both (k, n).
+        ``function(log_activations) -> activations``, both of shape (k, n).
     jacobian_product : callable
-        ``jacobian_product(activations, vectors)``: the symmetric Jacobian of the map
-        times one vector per row; all of shape (k, n).
+        ``jacobian_product(activations, vectors)`` multiplies the symmetric Jacobian of
+        the map by one vector per row. All have the shape (k, n).
     """
 
     name: str
@@ -58,12 +65,12 @@ class Activation(NamedTuple):
 
 
 @full_precision
-def precisions(units: Units) -> Tensor:
-    r"""Inverse squared widths :math:`1 / \sigma_{kj}^2` (:eq:`eq-widths`).
+def inverse_squared_widths(units: RBFParameters) -> Tensor:
+    r"""Compute the inverse squared widths :math:`1 / \sigma_{kj}^2` (:eq:`eq-widths`).
 
     Parameters
     ----------
-    units : Units
+    units : RBFParameters
 
     Returns
     -------
@@ -77,7 +84,8 @@ def precisions(units: Units) -> Tensor:
     --------
     >>> import torch
     >>> scales = torch.tensor([1.0, 2.0]).log()
-    >>> precisions(Units(torch.zeros(1, 2), torch.zeros(1, 1), scales))
+    >>> units = RBFParameters(torch.zeros(1, 2), torch.zeros(1, 1), scales)
+    >>> inverse_squared_widths(units)
     tensor([[1.0000, 0.2500]])
     """
     by_width = torch.exp(-2.0 * units.log_widths)  # (k, 1), (1, 1) or (k, d)
@@ -86,14 +94,15 @@ def precisions(units: Units) -> Tensor:
 
 
 @full_precision
-def exponents(units: Units, rows: Tensor) -> Tensor:
-    r"""Exponents :math:`z_{ik}` of all units for all rows (:eq:`eq-exponent`).
+def log_activations(units: RBFParameters, rows: Tensor) -> Tensor:
+    r"""Compute the log activations :math:`z_{ik}` (:eq:`eq-exponent`).
 
     Parameters
     ----------
-    units : Units
+    units : RBFParameters
     rows : Tensor of shape (n, d)
-        Centered: of the size of their standard deviation, or digits are lost.
+        Centered. Digits are lost where the mean of a feature is much larger than its
+        standard deviation.
 
     Returns
     -------
@@ -108,16 +117,17 @@ def exponents(units: Units, rows: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> units = Units(torch.tensor([[0.0], [2.0]]), torch.zeros(1, 1), torch.zeros(1))
-    >>> exponents(units, torch.tensor([[0.0], [1.0]]))
+    >>> centers = torch.tensor([[0.0], [2.0]])
+    >>> units = RBFParameters(centers, torch.zeros(1, 1), torch.zeros(1))
+    >>> log_activations(units, torch.tensor([[0.0], [1.0]]))
     tensor([[ 0.0000, -0.5000],
             [-2.0000, -0.5000]])
     """
     centers, log_widths, log_scales = units
-    precision = precisions(units)
-    pulled = precision * centers  # (k, d)
-    constant = torch.linalg.vecdot(pulled, centers)  # (k,)
-    z = torch.addmm(constant[:, None], pulled, rows.t(), beta=-0.5)  # (k, n)
+    precision = inverse_squared_widths(units)
+    weighted = precision * centers  # (k, d)
+    constant = torch.linalg.vecdot(weighted, centers)  # (k,)
+    z = torch.addmm(constant[:, None], weighted, rows.t(), beta=-0.5)  # (k, n)
     squares = rows * rows  # (n, d)
     if log_widths.shape[1] == 1:
         norms = squares @ torch.exp(-2.0 * log_scales)  # (n,)
@@ -129,59 +139,62 @@ def exponents(units: Units, rows: Tensor) -> Tensor:
 
 
 @full_precision
-def farthest(units: Units) -> Tensor:
-    """How far from 0 rows may be, in each feature, for their exponents to be finite.
+def coordinate_limit(units: RBFParameters) -> Tensor:
+    """Compute the largest magnitude of coordinates with finite log activations.
 
     Parameters
     ----------
-    units : Units
+    units : RBFParameters
 
     Returns
     -------
     Tensor of shape ()
-        Not for gradients. Of centers that are farther away no exponent is finite.
+        Detached. If a center has a larger coordinate, no log activation of its unit is
+        finite.
 
     Notes
     -----
-    O(k d). The narrower the units, the less; and of wide ones the squares of the rows
-    themselves must be finite.
+    O(k d). The narrower the units, the smaller the limit. For wide units the squares of
+    the rows themselves must be finite.
 
     Examples
     --------
     >>> import torch
-    >>> units = Units(torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(2))
-    >>> far = farthest(units)
-    >>> exponents(units, torch.full((1, 2), 3e38).clamp(-far, far)).isfinite()
+    >>> units = RBFParameters(torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(2))
+    >>> limit = coordinate_limit(units)
+    >>> rows = torch.full((1, 2), 3e38).clamp(-limit, limit)
+    >>> log_activations(units, rows).isfinite()
     tensor([[True]])
     """
     by_scale = torch.exp(-2.0 * units.log_scales.detach()).sum()  # ()
-    steepest = precisions(units).detach().sum(1).amax()  # ()
+    steepest = inverse_squared_widths(units).detach().sum(1).amax()  # ()
     largest = torch.maximum(steepest, by_scale).clamp_min(1.0)
-    return (torch.finfo(largest.dtype).max / largest / _SUMS).sqrt()
+    return (torch.finfo(largest.dtype).max / largest / _LOG_ACTIVATION_TERMS).sqrt()
 
 
 @full_precision
-def exponents_gradient(
-    units: Units, rows: Tensor, exponents: Tensor, weights: Tensor
-) -> Units:
-    r"""Gradient of a weighted sum of exponents by the units (:eq:`eq-rbf-gradient`).
+def log_activations_gradient(
+    units: RBFParameters, rows: Tensor, log_activations: Tensor, weights: Tensor
+) -> RBFParameters:
+    r"""Differentiate a weighted sum of log activations (:eq:`eq-rbf-gradient`).
 
     The sum is :math:`\sum_{ik} g_{ik} z_{ik}`.
 
     Parameters
     ----------
-    units : Units
+    units : RBFParameters
     rows : Tensor of shape (n, d)
-    exponents : Tensor of shape (k, n)
-        Those of `units` and `rows`.
+    log_activations : Tensor of shape (k, n)
+        Those of `units` for `rows`.
     weights : Tensor of shape (k, n)
         :math:`g_{ik}`.
 
     Returns
     -------
-    Units
-        Gradients by the centers, log-widths and log-scales, of their shapes. Where
-        widths belong to units and features the scales add nothing: theirs is 0.
+    RBFParameters
+        Gradients with respect to the centers, log-widths and log-scales, of their
+        shapes. Where each unit and feature has a width, the scales are redundant, and
+        their gradient is 0.
 
     Notes
     -----
@@ -189,39 +202,41 @@ def exponents_gradient(
     follow from them. Autograd keeps more blocks and passes over them more often.
     """
     centers, log_widths, log_scales = units
-    mass = weights.sum(1)  # (k,)
+    weight_sums = weights.sum(1)  # (k,)
     total = weights @ rows  # (k, d)
     squares = rows * rows  # (n, d)
-    pull = torch.addcmul(total, mass[:, None], centers, value=-1.0)  # (k, d)
+    # Weighted sum of the differences between rows and center.
+    shift = torch.addcmul(total, weight_sums[:, None], centers, value=-1.0)  # (k, d)
     if log_widths.shape[1] > 1:
-        precision = precisions(units)
+        precision = inverse_squared_widths(units)
         second = weights @ squares  # (k, d)
-        spread = second - centers * (total + pull)
-        return Units(precision * pull, precision * spread, torch.zeros_like(log_scales))
-    by_width = -2.0 * torch.linalg.vecdot(weights, exponents)[:, None]  # (k, 1)
+        scatter = second - centers * (total + shift)
+        no_scales = torch.zeros_like(log_scales)
+        return RBFParameters(precision * shift, precision * scatter, no_scales)
+    by_width = -2.0 * torch.linalg.vecdot(weights, log_activations)[:, None]  # (k, 1)
     if log_widths.shape[0] == 1:
         by_width = by_width.sum(0, keepdim=True)  # (1, 1)
     inverse = torch.exp(-2.0 * log_widths[:, 0]).expand(len(centers))  # (k,)
     by_scale = torch.exp(-2.0 * log_scales)  # (d,)
-    total.add_(pull).mul_(centers)
-    spread = (inverse @ weights) @ squares - inverse @ total  # (d,)
-    by_center = pull.mul_(inverse[:, None]).mul_(by_scale)
-    return Units(by_center, by_width, by_scale * spread)
+    total.add_(shift).mul_(centers)
+    scatter = (inverse @ weights) @ squares - inverse @ total  # (d,)
+    by_center = shift.mul_(inverse[:, None]).mul_(by_scale)
+    return RBFParameters(by_center, by_width, by_scale * scatter)
 
 
 @full_precision
-def gaussian(exponents: Tensor) -> Tensor:
-    r"""Gaussian activations :math:`\exp z_{ik}`, 1 at the center (:eq:`eq-gaussian`).
+def gaussian(log_activations: Tensor) -> Tensor:
+    r"""Compute Gaussian activations :math:`\exp z_{ik}` (:eq:`eq-gaussian`).
 
     Parameters
     ----------
-    exponents : Tensor of shape (k, n)
+    log_activations : Tensor of shape (k, n)
 
     Returns
     -------
     Tensor of shape (k, n)
-        In [0, 1]. Below about ``exp(-60)`` (float32) or ``exp(-681)`` (float64) exactly
-        0: denormal numbers are slow.
+        In [0, 1], and 1 at the center. Exactly 0 below about ``exp(-60)`` (float32) or
+        ``exp(-681)`` (float64): denormal numbers are slow.
 
     Notes
     -----
@@ -233,14 +248,15 @@ def gaussian(exponents: Tensor) -> Tensor:
     >>> gaussian(torch.tensor([[0.0, -0.5, -200.0]]))
     tensor([[1.0000, 0.6065, 0.0000]])
     """
-    cut = math.log(torch.finfo(exponents.dtype).tiny) + 27.0  # leaves room for products
-    near = exponents.clamp_min(cut).exp()
+    tiny = torch.finfo(log_activations.dtype).tiny
+    cut = math.log(tiny) + _LOG_UNDERFLOW_MARGIN
+    near = log_activations.clamp_min(cut).exp()
     return torch.nn.functional.threshold(near, math.exp(cut + 0.01), 0.0)
 
 
 @full_precision
 def gaussian_jacobian_product(activations: Tensor, vectors: Tensor) -> Tensor:
-    r"""Jacobian of `gaussian` times a vector per row: :math:`\phi v`.
+    r"""Multiply the Jacobian of `gaussian` by a vector per row: :math:`\phi v`.
 
     Parameters
     ----------
@@ -265,19 +281,19 @@ def gaussian_jacobian_product(activations: Tensor, vectors: Tensor) -> Tensor:
 
 @full_precision
 def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:
-    r"""Root mean squared distance of each center to its nearest others.
+    r"""Compute the root mean squared distance of each center to its neighbors.
 
     Parameters
     ----------
     centers : Tensor of shape (k, d)
     n_neighbors : int, default=1
-        How many of the others count, fewer where there are fewer. A center that
-        coincides with another counts as none.
+        Number of nearest other centers to average over; all of them where there are
+        fewer. A center that coincides with another is not a neighbor of it.
 
     Returns
     -------
     Tensor of shape (k,)
-        Positive. 1 where a center has no other.
+        Positive. 1 for a center without neighbors.
 
     Notes
     -----
@@ -293,16 +309,17 @@ def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:
     rounding = 16.0 * torch.finfo(centers.dtype).eps * float(squared.amax())
     squared = torch.where(squared > rounding, squared, float("inf"))
     nearest = squared.sort(1)[0][:, :n_neighbors]  # (k, p)
-    there = nearest.isfinite()
-    mean = torch.where(there, nearest, 0.0).sum(1) / there.sum(1)  # (k,)
-    return torch.where(there.any(1), mean, 1.0).sqrt()
+    is_neighbor = nearest.isfinite()
+    total = torch.where(is_neighbor, nearest, 0.0).sum(1)  # (k,)
+    mean = total / is_neighbor.sum(1)
+    return torch.where(is_neighbor.any(1), mean, 1.0).sqrt()
 
 
 def _normalized(assignment: Assignment) -> Activation:
-    """An assignment map as an activation."""
+    """Turn an assignment map into an activation map."""
 
-    def function(exponents: Tensor) -> Tensor:
-        return assignment.function(exponents)[0]
+    def function(log_activations: Tensor) -> Tensor:
+        return assignment.function(log_activations)[0]
 
     return Activation(assignment.name, function, assignment.jacobian_product)
 

@@ -40,8 +40,35 @@ def net(**params):
     return DeepCenteringClustering(3, **small | params, random_state=0)
 
 
+class Steps:
+    """Keep the estimator after each step, and stop after some steps."""
+
+    def __init__(self, stop=None, error=None):
+        self.stop, self.error, self.taken, self.names = stop, error, [], []
+        self.most = None
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.parent is None:
+            self.most = context.max_subtasks
+            return False
+        self.taken.append(fitted_estimator)
+        self.names.append(context.task_name)
+        if len(self.taken) == self.stop and self.error:
+            raise self.error
+        return len(self.taken) == self.stop
+
+    def teardown(self, estimator, context):
+        pass
+
+
 @all_kinds
-def test_each_epoch_shows_an_estimator_that_works(kind):
+def test_callbacks_get_a_working_estimator_after_every_epoch(kind):
     steps, plain = Steps(), net(**kind).fit(X)
     est = net(**kind).set_callbacks(steps).fit(X)
     assert est.history_["loss"] == plain.history_["loss"]
@@ -59,7 +86,7 @@ def test_each_epoch_shows_an_estimator_that_works(kind):
 
 @all_kinds
 @pytest.mark.parametrize("stop", [1, 4, 6])
-def test_a_callback_that_returns_true_stops(kind, stop):
+def test_a_callback_stops_the_fit_by_returning_true(kind, stop):
     steps = Steps(stop)
     est = net(**kind).set_callbacks(steps).fit(X)
     last = steps.taken[-1]  # as if the fit had stopped there
@@ -71,7 +98,7 @@ def test_a_callback_that_returns_true_stops(kind, stop):
     assert_array_equal(np.unique(est.labels_), [0, 1, 2])
 
 
-def test_who_stops_a_fit_is_not_told_that_it_was_short():
+def test_a_fit_stopped_by_a_callback_does_not_warn():
     def far_off(n_features, n_components):
         decoder = nn.Linear(n_components, n_features)
         nn.init.constant_(decoder.bias, 9.0)
@@ -85,7 +112,9 @@ def test_who_stops_a_fit_is_not_told_that_it_was_short():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 @pytest.mark.parametrize("stop", [2, 7])
-def test_a_callback_that_fails_leaves_the_estimator(fitted_state, stop, error):
+def test_an_error_in_a_callback_leaves_the_estimator_unchanged(
+    fitted_state, stop, error
+):
     est = net().fit(X)
     before = fitted_state(est)
     est.set_callbacks(Steps(stop, error("from the callback")))
@@ -108,7 +137,7 @@ def test_monitor_and_progress_bar(capsys, method):
 
 
 @pytest.mark.parametrize("weight", [None, np.arange(60.0)])
-def test_hooks_see_a_whole_estimator_of_this_fit(weight):
+def test_callbacks_get_all_fitted_attributes_of_this_fit(weight):
     steps = Steps()
     est = net().fit(X * 3 + 1).set_callbacks(steps).fit(X, sample_weight=weight)
     assert [each.n_iter_ for each in steps.taken] == [0, 0, 0, 0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""DeepCenteringClustering interrupted, and going on from its checkpoint."""
+"""DeepCenteringClustering, interrupted and resumed from its checkpoint."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from torch import nn
 
 from helpers import Interrupting, poor_autoencoder
 from skrbf import DeepCenteringClustering
-from skrbf.engine.deep import checkpoint as on_disk
 from skrbf.nn import Autoencoder, DenseAutoencoder, RandomAffine
 
 RNG = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def path(tmp_path):
 
 
 def interrupted(path, left=5, X=GOOD, **params):
-    """Leave a checkpoint after some batches, and return an estimator to go on."""
+    """Leave a checkpoint after some batches, and return an estimator that resumes."""
     augment = Interrupting()
     augment.left = left
     with pytest.raises(KeyboardInterrupt):
@@ -60,7 +60,7 @@ SYSTEMS = {
     "DCN": {"temperature": 0, "center_update": "running_mean", "reinit_interval": None},
     "DKM": {
         "center_update": "gradient",
-        "through_weights": True,
+        "differentiate_assignments": True,
         "code_activation": "linear",
     },
     "BRB": {"weight_reset": 0.2, "reinit_interval": 2},
@@ -77,21 +77,21 @@ SYSTEMS = {
 
 @pytest.mark.parametrize("left", [3, 8, 9, 13])  # batches of 16, half of clustering
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS.keys())
-def test_a_fit_goes_on_from_its_checkpoint(path, system, left):
-    """The same as one that was never interrupted, to the last bit."""
-    whole = net(augment=Interrupting(), **system).fit(GOOD)
+def test_a_resumed_fit_equals_an_uninterrupted_one(path, system, left):
+    """To the last bit."""
+    uninterrupted = net(augment=Interrupting(), **system).fit(GOOD)
     est = interrupted(path, left, **system)
     assert path.exists()
     est.augment.left = 16 - left // 2 * 2
     est.fit(GOOD)
     assert est.augment.left == 0  # nothing was done twice
     assert not list(path.parent.iterdir())
-    assert_array_equal(est.transform(GOOD), whole.transform(GOOD))
-    for name in set(whole.history_) - {"seconds"}:
-        assert_array_equal(est.history_[name], whole.history_[name])
+    assert_array_equal(est.transform(GOOD), uninterrupted.transform(GOOD))
+    for name in set(uninterrupted.history_) - {"seconds"}:
+        assert_array_equal(est.history_[name], uninterrupted.history_[name])
 
 
-def test_labels_that_had_settled_before_the_interruption(path):
+def test_a_resumed_fit_counts_settled_epochs_before_the_interruption(path):
     params = {"tol": 1.0, "max_iter": 30}
     assert net(**params, augment=Interrupting()).fit(GOOD).n_iter_ == 3
     for tol, n_iter in ((1.0, 3), (0.0, 30)):
@@ -100,18 +100,28 @@ def test_labels_that_had_settled_before_the_interruption(path):
 
 
 @pytest.mark.parametrize("interval", [4, None])
-def test_labels_that_have_settled_by_another_tol(path, interval):
-    """The fit ends at once, with K-means where it has any."""
+def test_a_resumed_fit_with_a_larger_tol_ends_at_once(path, interval):
+    """With K-means at its end, unless the interval is None."""
     params = {"reinit_interval": interval, "max_iter": 30}
     settled = interrupted(path, 8 + 5 * 2, **params).set_params(tol=1.0).fit(GOOD)
     assert settled.n_iter_ == 5
-    whole = net(**params | {"max_iter": 5}, augment=Interrupting()).fit(GOOD)
-    assert_array_equal(settled.cluster_centers_, whole.cluster_centers_)
-    assert_array_equal(settled.labels_, whole.labels_)
+    uninterrupted = net(**params | {"max_iter": 5}, augment=Interrupting()).fit(GOOD)
+    assert_array_equal(settled.cluster_centers_, uninterrupted.cluster_centers_)
+    assert_array_equal(settled.labels_, uninterrupted.labels_)
+
+
+def poor(n_features, n_components):
+    """Make a network that adds a standard deviation to the mean, for all codes."""
+    module = Autoencoder(
+        nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
+    )
+    nn.init.zeros_(module.decoder.weight)
+    nn.init.ones_(module.decoder.bias)
+    return module
 
 
 def warned_when_done(est, path):
-    """Leave the checkpoint of a fit whose last epoch is over, and no more."""
+    """Interrupt a fit by a warning after its last epoch, and keep the checkpoint."""
     est.set_params(checkpoint=path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -123,10 +133,10 @@ def warned_when_done(est, path):
 
 @pytest.mark.parametrize(("done", "wanted"), [(2, 2), (2, 4), (2, 9), (4, 4)])
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
-def test_an_end_that_is_set_anew(path, done, wanted):
-    """The same as if it had been asked for at first."""
-    params = {"encoder": poor_autoencoder, "learning_rate": 1e-6, "reinit_interval": 3}
-    whole = net(max_iter=wanted, augment=Interrupting(), **params).fit(GOOD)
+def test_max_iter_may_change_when_a_fit_resumes(path, done, wanted):
+    """The result is that of an uninterrupted fit with this max_iter."""
+    params = {"encoder": poor, "learning_rate": 1e-6, "reinit_interval": 3}
+    uninterrupted = net(max_iter=wanted, augment=Interrupting(), **params).fit(GOOD)
     if done == 2:
         est = interrupted(path, 8 + 2 * 2, **params)  # two epochs of two batches
     else:
@@ -138,9 +148,9 @@ def test_an_end_that_is_set_anew(path, done, wanted):
         est.set_params(max_iter=1).fit(GOOD)
     assert path.read_bytes() == held
     more = est.set_params(max_iter=wanted).fit(GOOD)
-    assert more.n_iter_ == whole.n_iter_ == wanted
-    assert_array_equal(more.transform(GOOD), whole.transform(GOOD))
-    assert_array_equal(more.cluster_centers_, whole.cluster_centers_)
+    assert more.n_iter_ == uninterrupted.n_iter_ == wanted
+    assert_array_equal(more.transform(GOOD), uninterrupted.transform(GOOD))
+    assert_array_equal(more.cluster_centers_, uninterrupted.cluster_centers_)
     assert not path.exists()
 
 
@@ -156,10 +166,12 @@ def test_an_end_that_is_set_anew(path, done, wanted):
         ({}, GOOD**2, "X"),
     ],
 )
-def test_a_checkpoint_of_another_fit_is_refused(path, params, X, what):
+def test_a_checkpoint_of_another_fit_is_an_error(path, params, X, what):
     est = interrupted(path)
     held = path.read_bytes()
-    message = f"is of a fit with other {what}. Fit with those of before, remove"
+    message = (
+        f"is of a fit with different {what}. Restore the values of that fit, remove"
+    )
     with pytest.raises(ValueError, match=message):
         clone(est).set_params(**params).fit(X)
     assert path.read_bytes() == held
@@ -168,7 +180,7 @@ def test_a_checkpoint_of_another_fit_is_refused(path, params, X, what):
 
 
 class Making:
-    """An object that makes networks, whose widths are not all in its pickle."""
+    """A factory of networks with a width that is not in its pickle."""
 
     shared = 8
 
@@ -179,20 +191,24 @@ class Making:
         return DenseAutoencoder(n_features, n_components, (self.width, self.shared))
 
 
-def test_a_checkpoint_of_a_network_with_other_layers(path, monkeypatch):
-    """Also where the encoder has the same name and pickle."""
+def test_a_checkpoint_of_a_network_with_other_layers_is_an_error(path, monkeypatch):
+    """Also if the encoder has the same name and pickle."""
     est = interrupted(path, encoder=Making(8))
-    with pytest.raises(ValueError, match=r"other encoder, layers of the network\. Fit"):
+    with pytest.raises(
+        ValueError, match=r"different encoder, layers of the network\. Restore"
+    ):
         est.set_params(encoder=Making(9)).fit(GOOD)
     est.set_params(encoder=Making(8))
     with monkeypatch.context() as patched:
         patched.setattr(Making, "shared", 9)
-        with pytest.raises(ValueError, match=r"with other layers of the network\. Fit"):
+        with pytest.raises(
+            ValueError, match=r"with different layers of the network\. Restore"
+        ):
             est.fit(GOOD)
     est.fit(GOOD)
 
 
-def test_equal_numbers_are_no_other_parameters(path):
+def test_equal_numbers_of_any_type_are_the_same_parameters(path):
     numbers = {"clustering_weight": 1, "temperature": 0, "max_iter": np.int64(4)}
     numbers |= {"hidden_layer_sizes": (8,), "input_shape": (2, 3)}
     est = interrupted(path, **numbers)
@@ -203,12 +219,12 @@ def test_equal_numbers_are_no_other_parameters(path):
         hidden_layer_sizes=np.array([8]),
         input_shape=[np.int64(2), 3],
     ).fit(GOOD)
-    whole = net(augment=Interrupting(), **numbers).fit(GOOD)
-    assert_array_equal(est.cluster_centers_, whole.cluster_centers_)
+    uninterrupted = net(augment=Interrupting(), **numbers).fit(GOOD)
+    assert_array_equal(est.cluster_centers_, uninterrupted.cluster_centers_)
 
 
-def test_equal_rows_are_no_other_data(path):
-    """In another order and container, and with the same weight for all."""
+def test_equal_rows_are_the_same_data(path):
+    """In another order and container, and with equal weights."""
     zero = GOOD * [1, 1, 1, 1, 1, 0]
     assert np.signbit(zero[:, 5]).any()
     est = interrupted(path, X=zero)
@@ -217,7 +233,7 @@ def test_equal_rows_are_no_other_data(path):
     assert est.augment.left == 0
 
 
-def test_where_a_fit_runs_and_what_it_prints_may_change(path, capsys):
+def test_device_and_verbose_may_change_when_a_fit_resumes(path, capsys):
     est = interrupted(path, verbose=1, device="cpu")
     assert "epoch 2, pretrain" in capsys.readouterr().out
     est.augment.left = 16 - 4
@@ -226,16 +242,16 @@ def test_where_a_fit_runs_and_what_it_prints_may_change(path, capsys):
     assert not capsys.readouterr().out
 
 
-def test_a_fit_that_goes_on_says_so(path, capsys):
+def test_verbose_prints_that_a_fit_resumes(path, capsys):
     interrupted(path).set_params(verbose=1).fit(GOOD)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith(f"] goes on after epoch 2, from {path}")
+    assert lines[0].endswith(f"] resumes after epoch 2, from {path}")
     assert "] epoch 3, pretrain" in lines[1]
 
 
 @pytest.mark.parametrize("weight", [None, np.arange(1, 61)])
-def test_other_weights_are_another_fit(path, weight):
-    """Also where X is the same: the scaling of a warm start does not tell."""
+def test_other_sample_weights_are_an_error(path, weight):
+    """Also in a warm start, in which the scaling does not depend on the weights."""
     augment = Interrupting()
     est = net(warm_start=True, max_iter=1).fit(GOOD)
     est.set_params(augment=augment, checkpoint=path, max_iter=4)
@@ -243,12 +259,12 @@ def test_other_weights_are_another_fit(path, weight):
     with pytest.raises(KeyboardInterrupt):
         est.fit(GOOD, sample_weight=weight)
     augment.left = np.inf
-    with pytest.raises(ValueError, match="a fit with other sample_weight"):
+    with pytest.raises(ValueError, match="a fit with different sample_weight"):
         est.fit(GOOD, sample_weight=np.arange(60, 0, -1))
 
 
-def test_an_interruption_while_it_is_written(path, monkeypatch):
-    """The file of the epoch before is whole, and the fit goes on from it."""
+def test_an_interruption_while_the_checkpoint_is_written(path, monkeypatch):
+    """The file of the epoch before stays intact, and the fit resumes from it."""
     save, n_written = torch.save, 0
 
     def broken(content, file):
@@ -259,7 +275,7 @@ def test_an_interruption_while_it_is_written(path, monkeypatch):
             file.write_bytes(file.read_bytes()[:100])
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(on_disk.torch, "save", broken)
+    monkeypatch.setattr(torch, "save", broken)
     with pytest.raises(KeyboardInterrupt):
         net(checkpoint=path).fit(GOOD)
     est = net(checkpoint=path).fit(GOOD)
@@ -267,14 +283,14 @@ def test_an_interruption_while_it_is_written(path, monkeypatch):
     assert_array_equal(est.transform(GOOD), net().fit(GOOD).transform(GOOD))
 
 
-def test_a_file_that_may_not_be_read(path, monkeypatch):
-    """Is no matter of its content."""
+def test_an_unreadable_file_is_a_permission_error(path, monkeypatch):
+    """It is not taken for a file with other content."""
     path.write_bytes(b"something")
 
     def forbidden(*args, **kwargs):
         raise PermissionError
 
-    monkeypatch.setattr(on_disk.Path, "read_bytes", forbidden)
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
     with pytest.raises(PermissionError):
         net(checkpoint=path).fit(GOOD)
 
@@ -318,7 +334,7 @@ assert np.array_equal(est.set_params(checkpoint=None).fit(X).cluster_centers_, r
 """
 
 
-def test_a_fit_goes_on_in_another_process(tmp_path):
+def test_a_fit_resumes_in_another_process(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     runs = [
         subprocess.run(
@@ -355,8 +371,8 @@ def local_callables():
 
 
 @pytest.mark.parametrize("augment", local_callables())
-def test_an_augmentation_that_cannot_be_pickled(path, augment):
-    """Is refused before the first epoch, and only where there is a checkpoint."""
+def test_an_augmentation_that_cannot_be_pickled_is_an_error(path, augment):
+    """Before the first epoch, and only with a checkpoint."""
     est = net(augment=augment, checkpoint=path, max_iter=1)
     with pytest.raises(ValueError, match=r"augment cannot be pickled, .* module level"):
         est.fit(GOOD)
@@ -388,8 +404,8 @@ def normed(n_features, n_components):
     ],
     ids=["function", "lambda", "partial", "module"],
 )
-def test_an_encoder_that_cannot_be_pickled(path, encoder, other):
-    """Is refused where there is a checkpoint; a warm start knows it all the same."""
+def test_an_encoder_that_cannot_be_pickled_is_an_error(path, encoder, other):
+    """Only with a checkpoint. A warm start recognizes the encoder anyway."""
     est = net(encoder=encoder, checkpoint=path, warm_start=True)
     with pytest.raises(ValueError, match=r"encoder cannot be pickled, .* module level"):
         est.fit(GOOD)
@@ -398,16 +414,16 @@ def test_an_encoder_that_cannot_be_pickled(path, encoder, other):
         est.set_params(encoder=other).fit(GOOD)
 
 
-def test_a_random_state_may_have_drawn_numbers(path):
-    """As it has in the fit that was interrupted: what counts is in the file."""
+def test_a_used_random_state_resumes_the_fit(path):
+    """The state of the random numbers is in the file."""
     state = np.random.RandomState(0)
     est = interrupted(path, random_state=state).fit(GOOD)
-    whole = net(augment=Interrupting(), random_state=np.random.RandomState(0))
-    assert_array_equal(est.cluster_centers_, whole.fit(GOOD).cluster_centers_)
+    uninterrupted = net(augment=Interrupting(), random_state=np.random.RandomState(0))
+    assert_array_equal(est.cluster_centers_, uninterrupted.fit(GOOD).cluster_centers_)
 
 
 @pytest.mark.parametrize("content", [b"", b"none", b"Good\n", "tensor", "cut", "half"])
-def test_a_file_that_is_no_checkpoint(path, content):
+def test_another_file_is_not_a_checkpoint(path, content):
     if content == "half":
         interrupted(path)
     else:
@@ -415,64 +431,66 @@ def test_a_file_that_is_no_checkpoint(path, content):
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content != "tensor":
-        whole = path.read_bytes()
-        path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=re.escape(f"{path}' is not a checkpoint of")):
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(
+        ValueError, match=re.escape(f"{path}' is not a complete checkpoint of")
+    ):
         net(checkpoint=path).fit(GOOD)
     assert path.exists()
     with pytest.raises(IsADirectoryError, match="is a folder, not a file"):
         net(checkpoint=path.parent).fit(GOOD)
 
 
-def test_two_fits_with_one_file(path, monkeypatch):
+def test_two_fits_with_one_file_are_an_error(path, monkeypatch):
     save = torch.save
 
-    def save_and_lose(whole, draft):
-        save(whole, draft)
+    def save_and_lose(content, draft):
+        save(content, draft)
         draft.rename(path)  # as the other fit does
 
-    monkeypatch.setattr(on_disk.torch, "save", save_and_lose)
-    with pytest.raises(FileNotFoundError, match="need a checkpoint each"):
+    monkeypatch.setattr(torch, "save", save_and_lose)
+    with pytest.raises(FileNotFoundError, match="need one checkpoint each"):
         net(checkpoint=path).fit(GOOD)
 
 
-def test_a_checkpoint_without_all_its_parts(path):
+def test_a_checkpoint_without_one_of_its_parts_is_an_error(path):
     est = interrupted(path, 13)
-    whole = torch.load(path, weights_only=True)
-    for key in whole:
-        torch.save({k: v for k, v in whole.items() if k != key}, path)
-        with pytest.raises(ValueError, match="is not a checkpoint of"):
+    content = torch.load(path, weights_only=True)
+    for key in content:
+        torch.save({k: v for k, v in content.items() if k != key}, path)
+        with pytest.raises(ValueError, match="is not a complete checkpoint of"):
             est.fit(GOOD)
-    torch.save(whole, path)
+    torch.save(content, path)
     est.fit(GOOD)
 
 
-def test_a_checkpoint_of_another_version(path):
+def test_a_checkpoint_of_another_version_is_an_error(path):
     est = interrupted(path)
-    whole = torch.load(path, weights_only=True)
-    was = whole["configuration"]
+    content = torch.load(path, weights_only=True)
+    was = content["configuration"]
     older = [
         was | {"layout": was["layout"].rpartition(" ")[0]},  # reports had a field less
         was | {"a_former_parameter": was["n_clusters"]},
         {name: was[name] for name in was if name != "augment"},
     ]
     for configuration in older:
-        torch.save({**whole, "configuration": configuration}, path)
+        torch.save({**content, "configuration": configuration}, path)
         with pytest.raises(ValueError, match="was written by another version of skrbf"):
             est.fit(GOOD)
-    torch.save(whole, path)
+    torch.save(content, path)
     est.fit(GOOD)
 
 
-def test_a_checkpoint_without_a_folder(tmp_path):
+def test_a_checkpoint_in_a_missing_folder_is_an_error(tmp_path):
     path = tmp_path / "nowhere" / "state.pt"
-    with pytest.raises(FileNotFoundError, match="is in a folder that is not there"):
+    with pytest.raises(FileNotFoundError, match="is in a folder that does not exist"):
         net(checkpoint=path).fit(GOOD)
 
 
-def test_a_folder_that_may_not_be_written_to(path, monkeypatch):
-    """Is told of before the first epoch."""
-    monkeypatch.setattr(on_disk.os, "access", lambda *args: False)
+def test_a_read_only_folder_is_an_error(path, monkeypatch):
+    """Before the first epoch."""
+    monkeypatch.setattr(os, "access", lambda *args: False)
     seen = []
     with pytest.raises(PermissionError, match="may not be written to"):
         net(checkpoint=path, augment=seen.append).fit(GOOD)
@@ -480,13 +498,13 @@ def test_a_folder_that_may_not_be_written_to(path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:encoder is a module")
-def test_a_checkpoint_knows_the_weights_it_started_from(path):
+def test_a_checkpoint_of_a_module_with_other_weights_is_an_error(path):
     a, b = (net(max_iter=0, random_state=s).fit(GOOD).autoencoder_ for s in (0, 1))
     est = interrupted(path, 2, encoder=a)
-    with pytest.raises(ValueError, match="other encoder, weights of the network"):
+    with pytest.raises(ValueError, match="different encoder, weights of the network"):
         est.set_params(encoder=b).fit(GOOD)
     a.decoder.requires_grad_(requires_grad=False)
-    with pytest.raises(ValueError, match=r"other encoder\. Fit"):
+    with pytest.raises(ValueError, match=r"different encoder\. Restore"):
         est.set_params(encoder=a).fit(GOOD)
     a.requires_grad_().train()  # a fit sets the mode itself
     est.set_params(encoder=a).fit(GOOD)

@@ -1,4 +1,4 @@
-"""DeepCenteringClustering on a GPU: the CPU's results, repeatable, and without one."""
+"""DeepCenteringClustering on a GPU: agreement with the CPU, and repeatability."""
 
 import pickle
 
@@ -21,7 +21,7 @@ KINDS = {
     "conv": {"encoder": "conv", "input_shape": (8, 8)},
     "learned": {
         "center_update": "gradient",
-        "through_weights": True,
+        "differentiate_assignments": True,
         "code_activation": "linear",
     },
     "running": {"center_update": "running_mean", "temperature": 0},
@@ -37,7 +37,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-def test_cuda_is_the_cpu(kind):
+def test_cuda_agrees_with_the_cpu(kind):
     X, _ = load_digits(return_X_y=True)
     params = {"hidden_layer_sizes": (100,), "pretrain_epochs": 10, "max_iter": 5}
     cpu, gpu, again = (
@@ -58,7 +58,7 @@ def test_cuda_is_the_cpu(kind):
 
 
 @pytest.mark.parametrize("kind", [KINDS["default"], KINDS["running"], KINDS["learned"]])
-def test_what_a_gpu_began_a_cpu_ends(tmp_path, kind):
+def test_a_fit_of_a_gpu_resumes_on_a_cpu(tmp_path, kind):
     X, _ = load_digits(return_X_y=True)
     params = {"hidden_layer_sizes": (50,), "pretrain_epochs": 2, "max_iter": 3, **kind}
     augment = Interrupting(noise=0, left=24)  # batches, eight per epoch

@@ -1,4 +1,4 @@
-"""Fingerprints: equal for values that are made in the same way, in any process."""
+"""Fingerprints: equal in any process for values made in the same way."""
 
 import copy
 import json
@@ -53,7 +53,7 @@ def fingerprints():
 
 
 def test_another_process_has_the_same_fingerprints():
-    """Whatever the order of its sets, and the addresses of its tensors."""
+    """With another order of sets and other addresses of tensors."""
     script = f"import runpy, json; found = runpy.run_path({__file__!r})"
     script += "; print(json.dumps(found['fingerprints']()))"
     env = {**os.environ, "PYTHONHASHSEED": "7"}
@@ -71,14 +71,14 @@ def test_a_copy_has_the_same_fingerprint(make):
 
 
 @given(values=st.lists(HASHABLE, max_size=5))
-def test_the_order_of_a_set_does_not_count(values):
+def test_the_order_of_a_set_has_no_effect(values):
     one, other = set(values), {*reversed(values)}
     assert fingerprint(one) == fingerprint(other) == fingerprint(frozenset(one))
     assert fingerprint(Holding(x=one)) == fingerprint(Holding(x=other))
 
 
 @given(table=ARRAYS)
-def test_the_layout_of_a_table_does_not_count(table):
+def test_the_memory_layout_of_a_table_has_no_effect(table):
     spread = np.repeat(table, 2, axis=-1)[..., ::2]
     for same in (np.asfortranarray(table), spread):
         assert fingerprint(same) == fingerprint(table)
@@ -93,11 +93,11 @@ def test_the_layout_of_a_table_does_not_count(table):
 
 
 @given(number=st.booleans() | st.integers(-(2**31), 2**31) | st.floats(width=32))
-def test_a_number_of_numpy_is_a_number(number):
+def test_numbers_of_numpy_equal_those_of_python(number):
     assert fingerprint([np.asarray(number)[()]]) == fingerprint([number])
 
 
-def test_what_differs_has_different_fingerprints():
+def test_different_values_have_different_fingerprints():
     torch.manual_seed(0)
     frozen = nn.Linear(2, 2).requires_grad_(requires_grad=False)
     tanh_first = nn.Sequential(nn.ModuleDict({"b": nn.Tanh(), "a": nn.ReLU()}))

@@ -1,4 +1,4 @@
-"""Networks of one's own: what they draw, what is frozen in them, what is reset."""
+"""Custom networks: random numbers, frozen layers and weight resets."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -37,7 +37,7 @@ def dropping(n_features, n_components):
 
 
 @pytest.mark.parametrize("encoder", [lazy, dropping])
-def test_what_a_network_draws_comes_from_the_seed(encoder):
+def test_random_numbers_of_a_network_come_from_the_seed(encoder):
     before = torch.get_rng_state()
     first = net(encoder).fit(X)
     assert torch.equal(torch.get_rng_state(), before)
@@ -45,7 +45,7 @@ def test_what_a_network_draws_comes_from_the_seed(encoder):
     assert net(encoder).fit(X).history_["loss"] == first.history_["loss"]
 
 
-def test_lazy_layers_are_drawn_from_the_seed():
+def test_weights_of_lazy_layers_come_from_the_seed():
     def drawn(seed):
         est = net(lazy, pretrain_epochs=0, max_iter=0).set_params(random_state=seed)
         return list(est.fit(X).autoencoder_.parameters())
@@ -77,16 +77,16 @@ def lazily_normalizing(n_features, n_components):
 
 @pytest.mark.parametrize("encoder", [normalizing, lazily_normalizing])
 @pytest.mark.parametrize("given", [X, np.repeat(X[:1], 5, 0)], ids=["rows", "copies"])
-def test_a_batch_of_one_row_cannot_be_normalized(given, encoder):
+def test_normalizing_batches_of_one_row_is_an_error(given, encoder):
     est = net(encoder, batch_size=1).set_params(n_clusters=1)
-    with pytest.raises(ValueError, match="that takes a batch_size of 2"):
+    with pytest.raises(ValueError, match="it needs a batch_size of at least 2"):
         est.fit(given)
     if len(np.unique(given, axis=0)) > 1:
         est.set_params(batch_size=2).fit(given)
 
 
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
-def test_one_image_has_pixels_enough_to_be_normalized():
+def test_normalizing_the_pixels_of_one_image_works():
     def convolved(n_features, n_components):
         layers = [nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 4, 3, padding=1)]
         layers += [nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(24, n_components)]
@@ -140,14 +140,14 @@ def normed(n_features, n_components):
         (normed, "cannot draw the weights of layers that compute them"),
     ],
 )
-def test_a_reset_that_would_change_nothing_is_refused(encoder, message):
+def test_a_reset_that_would_change_nothing_is_an_error(encoder, message):
     with pytest.raises(ValueError, match=message):
         net(encoder, **RESET).fit(X)
     net(encoder).fit(X)
 
 
 class Constant(Autoencoder):
-    """It holds a tensor that is no buffer, and so is cast with nothing."""
+    """A network with a tensor that is not a buffer, and so is not converted."""
 
     def __init__(self, n_features, n_components):
         super().__init__(
@@ -160,7 +160,7 @@ class Constant(Autoencoder):
 
 
 class Penalized(Constant):
-    """It keeps a number with all that it was computed from."""
+    """A network that keeps a number with its graph."""
 
     def encode(self, rows):
         codes = self.encoder(rows)
@@ -170,7 +170,7 @@ class Penalized(Constant):
 
 
 class Locked(Constant):
-    """It holds what cannot be copied."""
+    """A network that cannot be copied."""
 
     def __init__(self, n_features, n_components):
         super().__init__(n_features, n_components)
@@ -178,7 +178,7 @@ class Locked(Constant):
 
 
 class Neighborly(Constant):
-    """Its codes in training are means over neighbors: two rows are not enough."""
+    """A network that needs five rows in training, to average over neighbors."""
 
     def encode(self, rows):
         if self.training:
@@ -188,14 +188,14 @@ class Neighborly(Constant):
 
 
 class Dropping(Constant):
-    """It drops features also out of training."""
+    """A network that drops features also in evaluation mode."""
 
     def encode(self, rows):
         return self.encoder(nn.functional.dropout(rows, 0.3))
 
 
 class Noting(Constant):
-    """Its state is more than tensors."""
+    """A network whose state is not only tensors."""
 
     def get_extra_state(self):
         return {"note": "any"}
@@ -205,7 +205,7 @@ class Noting(Constant):
 
 
 class Detached(Constant):
-    """Its codes have lost what they were computed from."""
+    """A network with detached codes."""
 
     def encode(self, rows):
         return self.encoder(rows).detach()
@@ -219,15 +219,15 @@ def frozen_encoder(n_features, n_components):
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        (Constant, r"does not take rows of torch.float64, as X has them .* buffers"),
+        (Constant, r"does not take rows of torch.float64, the dtype of X .* buffers"),
         (Penalized, "cannot be copied, and a fit keeps a copy"),
         (Locked, "cannot be copied, and a fit keeps a copy"),
-        (Dropping, "other codes each time, also out of training"),
-        (Detached, "no gradient reaches what makes the codes"),
-        (frozen_encoder, "no gradient reaches what makes the codes"),
+        (Dropping, "different codes each time, also in evaluation"),
+        (Detached, "no gradient reaches the encoder"),
+        (frozen_encoder, "no gradient reaches the encoder"),
     ],
 )
-def test_what_would_fail_after_training_fails_before(encoder, message, capsys):
+def test_unsuitable_networks_are_found_before_training(encoder, message, capsys):
     est = net(encoder, verbose=1)
     with pytest.raises(ValueError, match=message):
         est.fit(X)
@@ -235,12 +235,12 @@ def test_what_would_fail_after_training_fails_before(encoder, message, capsys):
     assert not hasattr(est, "n_features_in_")
 
 
-def test_a_module_that_cannot_be_copied():
+def test_a_module_that_cannot_be_copied_is_an_error():
     with pytest.raises(ValueError, match="cannot be copied, and a fit keeps a copy"):
         net(Locked(6, 2)).fit(X)
 
 
-def test_networks_that_only_some_fits_refuse(tmp_path):
+def test_networks_that_are_unsuitable_for_other_fits_only(tmp_path):
     single = X.astype(np.float32)
     noting = net(Noting, warm_start=True, checkpoint=tmp_path / "state.pt").fit(single)
     for est in (noting, net(Constant), net(Neighborly, batch_size=20)):
@@ -250,7 +250,7 @@ def test_networks_that_only_some_fits_refuse(tmp_path):
 
 
 class Making:
-    """An object that makes networks of a width of its own."""
+    """A factory of networks of one width."""
 
     def __init__(self, width):
         self.width = width
@@ -266,14 +266,14 @@ def test_a_warm_start_with_the_same_network(encoder):
     assert first.fit(X).history_["reconstruction_loss"][-1] < loss
 
 
-def test_a_warm_start_sees_another_network_by_its_layers():
+def test_a_warm_start_compares_the_layers_of_networks():
     est = net(Making(8), warm_start=True).fit(X)
     with pytest.raises(ValueError, match="encoder changed; set warm_start=False"):
         est.set_params(encoder=Making(9)).fit(X)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_predictions_leave_the_network_as_it_is(dtype):
+def test_predictions_do_not_change_the_network(dtype):
     given = X.astype(dtype)
     est = net(dropping).fit(given)
     codes, module = est.transform(given), est.autoencoder_
@@ -287,8 +287,8 @@ def test_predictions_leave_the_network_as_it_is(dtype):
 
 
 @pytest.mark.parametrize("pretrain_epochs", [1, 2])
-def test_a_decoder_that_explodes_is_told_of_where_the_codes_are_finite(pretrain_epochs):
-    """In the step where it did, though there may be no loss of it any more."""
+def test_a_diverging_decoder_of_finite_codes_is_an_error(pretrain_epochs):
+    """Also if it diverges in the last step, after which there is no loss."""
 
     def held(n_features, n_components):
         module = only_layer(n_features, n_components)

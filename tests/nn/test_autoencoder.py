@@ -1,4 +1,4 @@
-"""Autoencoders: shapes, weights that a generator draws, learning; augmentation."""
+"""Autoencoders: shapes, initial weights, learning; random affine maps of images."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ all_nets = pytest.mark.parametrize("make", NETS.values(), ids=NETS.keys())
 
 
 @all_nets
-def test_the_generator_draws_all_and_nothing_else_does(make):
+def test_the_generator_draws_all_weights(make):
     before = torch.get_rng_state()
     one, two, other = make(generator()), make(generator()), make(generator(1))
     assert torch.equal(torch.get_rng_state(), before)
@@ -35,7 +35,7 @@ def test_the_generator_draws_all_and_nothing_else_does(make):
         assert bool(parameter.any()) == ("bias" not in name)
 
 
-def test_without_a_generator_torch_s_own_draws():
+def test_without_a_generator_torch_draws():
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         one = DenseAutoencoder(4, 2, (3,))
@@ -45,7 +45,7 @@ def test_without_a_generator_torch_s_own_draws():
 
 
 @all_nets
-def test_codes_and_back(make):
+def test_shapes_and_precision_of_codes_and_rows(make):
     net, rows = make(generator()), images().reshape(6, 64)
     codes = net.encode(rows)
     assert codes.shape == (6, 3)
@@ -57,14 +57,14 @@ def test_codes_and_back(make):
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (3, 9, 7), (2, 5, 16), (28, 28)])
 @pytest.mark.parametrize("channels", [(4,), (4, 5, 6)])
-def test_images_of_any_size_come_back_in_it(shape, channels):
+def test_decoded_images_have_the_size_of_their_input(shape, channels):
     net = ConvAutoencoder(shape, 2, channels, generator=generator())
     rows = images(3, shape).reshape(3, -1)
     assert net(rows).shape == rows.shape
 
 
-def test_a_convolution_sees_places():
-    """A shift by two strides shifts what the first layer makes of the image."""
+def test_a_convolution_is_equivariant_to_shifts():
+    """A shift by two strides shifts the result of the first layer by one."""
     net = ConvAutoencoder((16, 16), 2, (4,), generator=generator())
     image = torch.zeros(2, 1, 16, 16)
     image[0, 0, 6:9, 6:9] = image[1, 0, 8:11, 10:13] = 1.0
@@ -72,8 +72,8 @@ def test_a_convolution_sees_places():
     torch.testing.assert_close(made[1], made[0].roll((1, 2), (1, 2)))
 
 
-def test_sizes_are_kept_by_the_draw():
-    """Glorot's variance: 2 over the sum of the widths."""
+def test_weights_have_the_variance_of_glorot():
+    """The variance is 2 over the sum of the widths."""
     net = DenseAutoencoder(400, 300, (), generator=generator())
     assert net.encoder[0].weight.var().item() == pytest.approx(2 / 700, rel=0.02)
 
@@ -87,7 +87,7 @@ def test_tanh_bounds_the_codes():
 
 
 @all_nets
-def test_it_learns(make):
+def test_networks_learn_a_linear_subspace(make):
     net = make(generator())
     basis = torch.randn(3, 64, generator=generator(1))
     rows = torch.randn(200, 3, generator=generator(2)) @ basis
@@ -101,7 +101,7 @@ def test_it_learns(make):
     assert loss.item() < 0.3 * first
 
 
-def test_a_pair_of_one_s_own_and_initialize():
+def test_initialize_draws_the_weights_of_a_custom_autoencoder():
     net = Autoencoder(nn.Linear(4, 2), nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4)))
     initialize(net, generator())
     first = net.encoder.weight.clone()
@@ -115,18 +115,18 @@ def test_a_pair_of_one_s_own_and_initialize():
 @pytest.mark.parametrize(
     ("shape", "channels"), [((8,), (4,)), ((1, 1, 8, 8), (4,)), ((8, 8), ())]
 )
-def test_convolutions_of_what_is_no_image(shape, channels):
-    with pytest.raises(ValueError, match="one convolution at least"):
+def test_convolutions_of_invalid_shapes_are_an_error(shape, channels):
+    with pytest.raises(ValueError, match="channels must not be empty"):
         ConvAutoencoder(shape, 2, channels)
 
 
-def test_an_activation_that_is_none():
+def test_an_unknown_activation_is_an_error():
     for make, given in ((DenseAutoencoder, 4), (ConvAutoencoder, (4, 4))):
         with pytest.raises(ValueError, match="code_activation must be one of"):
             make(given, code_activation="relu")
 
 
-def test_an_affine_map_that_does_nothing():
+def test_the_identity_and_shapes_that_are_no_images():
     same = RandomAffine(0, 0, 0)
     for shape in [(8, 8), (3, 8, 5)]:
         whole = images(4, shape)
@@ -142,7 +142,7 @@ def test_an_affine_map_that_does_nothing():
             module(rows)
 
 
-def test_an_affine_map_that_is_none():
+def test_invalid_settings_of_an_affine_map_are_an_error():
     for bad in (
         {"degrees": -1},
         {"translate": float("nan")},
@@ -159,8 +159,8 @@ def test_an_affine_map_that_is_none():
 
 
 @pytest.mark.parametrize("settings", [(40.0, 0, 0), (0, 0.2, 0), (0, 0, 0.3)])
-def test_an_affine_map_is_that_of_scipy(settings):
-    """Of a smooth blob, so that the ways to interpolate agree."""
+def test_an_affine_map_agrees_with_scipy(settings):
+    """On a smooth image, on which different interpolations agree."""
     y, x = np.mgrid[:24, :16]
     image = np.exp(-(((x - 8.5) / 2) ** 2) - ((y - 10) / 4) ** 2)
     given = torch.from_numpy(image)[None]
@@ -181,7 +181,7 @@ def test_an_affine_map_is_that_of_scipy(settings):
     assert np.abs(made - image).max() > 0.05
 
 
-def test_every_image_moves_its_own_way():
+def test_every_image_has_its_own_transformation():
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         made = RandomAffine()(images(1).repeat(5, 1, 1))

@@ -1,4 +1,4 @@
-"""The rules of deep clustering, against loops in numpy and autograd."""
+"""Losses and center updates of deep clustering, against numpy and autograd."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from skrbf.ops.clustering import (
     assign_codes,
     centroid_loss,
     distance_loss,
+    finite_sample_correction,
     regularized_loss,
     running_means,
     scale_penalty,
     shrink_and_perturb,
-    spread,
-    variance_share,
+    total_and_leading_variance,
 )
 from skrbf.ops.distances import squared_distances
 
@@ -39,7 +39,7 @@ def soft(codes, centers, name="softmax", temperature=1.5):
 
 
 @all_maps
-def test_responsibilities_are_those_of_the_reference(codes, centers, name, reference):
+def test_responsibilities_agree_with_the_reference(codes, centers, name, reference):
     _, r = soft(codes, centers, name)
     expected = reference.responsibilities(codes, centers, 1.5, name)
     assert_allclose(r.T, expected, atol=1e-7)
@@ -58,7 +58,7 @@ def test_hard_responsibilities_have_no_gradient_and_break_ties_once(codes):
 
 
 @all_maps
-def test_losses_row_by_row(codes, centers, name, reference):
+def test_losses_agree_with_loops_over_rows(codes, centers, name, reference):
     distances, r = soft(codes, centers, name)
     h, c = codes.numpy(), centers.numpy()
     weights = reference.responsibilities(h, c, 1.5, name)
@@ -70,11 +70,11 @@ def test_losses_row_by_row(codes, centers, name, reference):
         losses["regularized"].append(weighted - (h[i] ** 2).sum())
     assert set(losses) == set(CENTERING_LOSSES)
     for loss, expected in losses.items():
-        found = CENTERING_LOSSES[loss].function(codes, centers, distances, r)
+        found = CENTERING_LOSSES[loss](codes, centers, distances, r)
         assert_allclose(found, expected, atol=1e-6)
 
 
-def test_the_two_readings_differ_by_the_variance_of_the_centers(codes, centers):
+def test_two_losses_differ_by_the_variance_of_the_centers(codes, centers):
     distances, r = soft(codes, centers)
     mean = r.T @ centers
     variance = (r.T[:, :, None] * (centers - mean[:, None]) ** 2).sum((1, 2))
@@ -84,7 +84,9 @@ def test_the_two_readings_differ_by_the_variance_of_the_centers(codes, centers):
 
 
 @pytest.mark.parametrize("loss", [distance_loss, centroid_loss])
-def test_with_weights_held_codes_are_pulled_to_the_soft_centroid(codes, centers, loss):
+def test_constant_responsibilities_pull_codes_to_the_soft_centroid(
+    codes, centers, loss
+):
     h = codes.clone().requires_grad_()
     distances = squared_distances(centers, h)
     r = assign_codes(distances.detach(), 1.5, ASSIGNMENTS["softmax"])
@@ -102,8 +104,8 @@ def test_the_regularized_loss_is_linear_in_the_code(codes, centers):
 
 
 @all_maps
-def test_the_gradient_through_the_weights(codes, centers, name):
-    """Against finite differences; without it the slope is another."""
+def test_the_gradient_through_the_responsibilities(codes, centers, name):
+    """It agrees with finite differences, and differs from that of constant ones."""
 
     def value(h, c):
         distances, r = soft(h, c, name)
@@ -116,8 +118,8 @@ def test_the_gradient_through_the_weights(codes, centers, name):
     assert not np.allclose(full, 2 * (codes[:5] - r.T @ centers), atol=1e-2)
 
 
-def test_the_drift_of_the_scale(codes):
-    """Of its value and slope in the scale, whatever the place and the weights."""
+def test_the_scale_penalty_and_its_slope(codes):
+    """They depend on the scale only, not on the offset or the weights."""
     weight = torch.from_numpy(np.random.default_rng(1).random(30))
     mean = np.average(codes.numpy(), axis=0, weights=weight)
     spreads = np.square(codes.numpy() - mean).sum(1)
@@ -130,11 +132,11 @@ def test_the_drift_of_the_scale(codes):
         assert slope.item() == pytest.approx(2 * (scale - 1), abs=1e-10)
 
 
-def test_shrinking_does_not_pay(codes, centers):
-    """Of codes with their centers, at any scale below one over 1 + the loss."""
+def test_the_penalty_prevents_that_codes_shrink_to_zero(codes, centers):
+    """Codes that shrink with their centers have a least loss at a positive scale."""
     weight = torch.full((30,), 1 / 30, dtype=torch.float64)
     distances, r = soft(codes, centers, temperature=0.0)
-    variance, _ = spread(codes, weight)
+    variance, _ = total_and_leading_variance(codes, weight)
     share = (weight @ distance_loss(codes, centers, distances, r)).item() / variance
 
     def total(scale):
@@ -146,7 +148,7 @@ def test_shrinking_does_not_pay(codes, centers):
     assert min(around) == around[2]
 
 
-def test_codes_that_are_all_the_same_have_no_slope():
+def test_the_penalty_of_equal_codes_has_no_gradient():
     h = torch.ones(4, 2, requires_grad=True)
     drift = scale_penalty(h, torch.ones(4), 2.0)
     assert drift.item() == 1
@@ -154,19 +156,23 @@ def test_codes_that_are_all_the_same_have_no_slope():
     assert not slope.any()
 
 
-def test_the_variance_that_few_rows_have(codes):
-    """On average over all pairs, about the mean of the pair, by numpy."""
+def test_the_finite_sample_correction_of_pairs(codes):
+    """It is the mean variance of all pairs about their own means."""
     h = codes[:12].numpy()
     whole = np.square(h - h.mean(0)).sum(1).mean()
     pairs = np.stack([h[[i, j]] for i in range(12) for j in range(12) if i != j])
     within = np.square(pairs - pairs.mean(1, keepdims=True)).sum(2).mean()
-    share = variance_share(torch.ones(2)) / variance_share(torch.ones(12))
+    share = finite_sample_correction(torch.ones(2)) / finite_sample_correction(
+        torch.ones(12)
+    )
     assert within == pytest.approx(whole * share.item())
-    assert variance_share(torch.tensor([3.0, 1.0])).item() == pytest.approx(3 / 8)
-    assert variance_share(torch.ones(1)).item() == 0
+    assert finite_sample_correction(torch.tensor([3.0, 1.0])).item() == pytest.approx(
+        3 / 8
+    )
+    assert finite_sample_correction(torch.ones(1)).item() == 0
 
 
-def test_running_means_are_those_of_dcn_row_by_row(codes, centers):
+def test_running_means_agree_with_dcn_row_by_row(codes, centers):
     mass = torch.tensor([3.0, 0.0, 10.0, 1.0], dtype=torch.float64)
     weight = torch.from_numpy(np.random.default_rng(1).integers(0, 3, 30)).double()
     _, r = soft(codes, centers, temperature=0.0)
@@ -183,7 +189,7 @@ def test_running_means_are_those_of_dcn_row_by_row(codes, centers):
     assert_allclose(found[unused], centers[unused])
 
 
-def test_running_means_without_any_mass(centers):
+def test_running_means_without_any_weight(centers):
     nothing = torch.zeros(4, dtype=torch.float64)
     codes, r = torch.zeros(2, 3).double(), torch.ones(4, 2).double()
     found, total = running_means(centers, nothing, codes, r, torch.zeros(2).double())
@@ -191,14 +197,16 @@ def test_running_means_without_any_mass(centers):
     assert not total.any()
 
 
-def test_spread_is_trace_and_largest_eigenvalue(codes):
+def test_variances_are_the_trace_and_the_largest_eigenvalue(codes):
     weight = torch.arange(30.0)
     cov = np.cov(codes.numpy().T, aweights=weight.numpy(), ddof=0)
-    total, largest = spread(codes, weight)
+    total, largest = total_and_leading_variance(codes, weight)
     assert total == pytest.approx(np.trace(cov))
     assert largest == pytest.approx(np.linalg.eigvalsh(cov)[-1])
-    assert spread(torch.ones(3, 2), torch.ones(3)) == (0.0, 0.0)
-    assert np.isnan(spread(torch.full((3, 2), torch.nan), torch.ones(3))).all()
+    assert total_and_leading_variance(torch.ones(3, 2), torch.ones(3)) == (0.0, 0.0)
+    assert np.isnan(
+        total_and_leading_variance(torch.full((3, 2), torch.nan), torch.ones(3))
+    ).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])

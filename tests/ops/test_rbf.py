@@ -10,13 +10,13 @@ from skrbf.nn import RBFLayer, RBFNetwork
 from skrbf.ops.network import Network, cross_entropy, logits, network_gradient
 from skrbf.ops.rbf import (
     ACTIVATIONS,
-    Units,
-    exponents,
-    exponents_gradient,
+    RBFParameters,
     gaussian,
     gaussian_jacobian_product,
+    inverse_squared_widths,
+    log_activations,
+    log_activations_gradient,
     neighbor_widths,
-    precisions,
 )
 
 K, D, N, Q = 5, 3, 11, 4
@@ -38,11 +38,11 @@ def make_units(shape):
     scales = 0.2 * draw(D, seed=1)
     if shape == (K, D):  # the gradient by the scales is that of the widths then
         scales = torch.zeros_like(scales)
-    return Units(draw(K, D), 0.3 * draw(*shape, seed=2), scales)
+    return RBFParameters(draw(K, D), 0.3 * draw(*shape, seed=2), scales)
 
 
 def loop(units, rows):
-    """The exponents by their definition."""
+    """The log_activations by their definition."""
     z = np.zeros((K, N))
     width = np.broadcast_to(units.log_widths.numpy(), (K, D))
     for k in range(K):
@@ -57,7 +57,9 @@ def loop(units, rows):
 @all_widths
 def test_exponents_are_their_definition(rows, shape):
     units = make_units(shape)
-    np.testing.assert_allclose(exponents(units, rows), loop(units, rows), rtol=1e-12)
+    np.testing.assert_allclose(
+        log_activations(units, rows), loop(units, rows), rtol=1e-12
+    )
 
 
 @all_widths
@@ -65,27 +67,27 @@ def test_precisions(shape):
     units = make_units(shape)
     sigma = np.exp(units.log_widths.numpy() + units.log_scales.numpy())
     expected = np.broadcast_to(1 / sigma**2, (K, D))
-    np.testing.assert_allclose(precisions(units), expected, rtol=1e-12)
+    np.testing.assert_allclose(inverse_squared_widths(units), expected, rtol=1e-12)
 
 
 @all_widths
 def test_exponents_at_the_centers_are_zero_and_never_above(shape):
     units = make_units(shape)
     for dtype in (torch.float32, torch.float64):
-        cast = Units(*(part.to(dtype) for part in units))
-        z = exponents(cast, cast.centers)
+        cast = RBFParameters(*(part.to(dtype) for part in units))
+        z = log_activations(cast, cast.centers)
         assert z.max() <= 0
         torch.testing.assert_close(z.diagonal(), torch.zeros(K, dtype=dtype))
 
 
 @all_widths
 def test_the_gradient_is_that_of_autograd(rows, shape):
-    units = Units(*(part.requires_grad_() for part in make_units(shape)))
+    units = RBFParameters(*(part.requires_grad_() for part in make_units(shape)))
     weights = draw(K, N, seed=7)
-    (exponents(units, rows) * weights).sum().backward()
-    plain = Units(*(part.detach() for part in units))
-    found = exponents_gradient(plain, rows, exponents(plain, rows), weights)
-    for name, one, slope in zip(Units._fields, units, found, strict=True):
+    (log_activations(units, rows) * weights).sum().backward()
+    plain = RBFParameters(*(part.detach() for part in units))
+    found = log_activations_gradient(plain, rows, log_activations(plain, rows), weights)
+    for name, one, slope in zip(RBFParameters._fields, units, found, strict=True):
         if name == "log_scales" and shape == (K, D):
             assert not slope.any()  # said so: the widths have the features
         else:
@@ -152,7 +154,7 @@ def test_cross_entropy_is_that_of_torch(smoothing):
 def test_logits(rows):
     units = make_units((K, 1))
     network = Network(units, draw(Q, K), draw(Q))
-    phi = gaussian(exponents(units, rows))
+    phi = gaussian(log_activations(units, rows))
     expected = network.weight.numpy() @ phi.numpy() + network.bias.numpy()[:, None]
     np.testing.assert_allclose(logits(network, phi), expected)
 

@@ -1,4 +1,4 @@
-"""Errors on rows left out, against fits without them."""
+"""Test the leave-one-out errors against fits without the row."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from skrbf.ops.ridge import leave_one_out
 
 
 def refitted(phi, y, weight, penalty):
-    """Fit without each row in turn, and predict it."""
+    """Refit without each row in turn, and predict it."""
     k, n = phi.shape
     design = np.vstack([np.ones(n), phi])  # the intercept first
     ridge = penalty * np.diag([0.0] + [1.0] * k)

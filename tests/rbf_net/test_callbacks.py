@@ -1,6 +1,6 @@
-"""scikit-learn's callbacks (1.9) on RBFNetClassifier.
+"""Test the callbacks of scikit-learn 1.9 with RBFNetClassifier.
 
-Collected only where scikit-learn has them, see conftest.py.
+conftest.py collects this file only if scikit-learn has callbacks.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ X, Y = RNG.normal(size=(90, 2)), np.arange(90) % 3
 KINDS = {
     "adam": {},
     "lbfgs": {"solver": "lbfgs"},
-    "convex": {"max_iter": 0},
+    "output layer": {"max_iter": 0},
     "early": {"early_stopping": True},
 }
 all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
@@ -25,6 +25,33 @@ all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 def net(**params):
     return RBFNetClassifier(8, random_state=0, **params)
+
+
+class Steps:
+    """Callback that keeps the estimator of each step, and may stop the fit."""
+
+    def __init__(self, stop=None, error=None):
+        self.stop, self.error, self.taken, self.names = stop, error, [], []
+        self.most = None
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.parent is None:
+            self.most = context.max_subtasks
+            return False
+        self.taken.append(fitted_estimator)
+        self.names.append(context.task_name)
+        if len(self.taken) == self.stop and self.error:
+            raise self.error
+        return len(self.taken) == self.stop
+
+    def teardown(self, estimator, context):
+        pass
 
 
 @all_kinds
@@ -47,7 +74,7 @@ def test_a_progress_bar_counts_to_the_most_steps(max_iter, most):
     assert len(steps.names) <= steps.most == most
 
 
-def test_a_warm_start_has_no_first_output():
+def test_a_warm_start_does_not_fit_the_output_layer_first():
     steps = Steps()
     est = net(max_iter=3, warm_start=True).fit(X, Y).set_callbacks(steps).fit(X, Y)
     assert steps.most == len(steps.names) == 3
@@ -84,7 +111,7 @@ def test_monitor_and_progress_bar(capsys):
 
 
 def test_a_fit_that_a_callback_ends_has_not_diverged():
-    """One epoch at a rate that is far too high, and no warning of it."""
+    """One epoch at a rate that is far too high gives no warning."""
     for kind in ({}, {"early_stopping": True}):
         steps = Steps()
         with pytest.warns(ConvergenceWarning, match="diverged"):

@@ -1,6 +1,8 @@
-"""RBFNetClassifier: what it learns, promises and explains."""
+"""Test what RBFNetClassifier learns, predicts and explains."""
 
 import pickle
+import warnings
+from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from sklearn.datasets import (
     load_iris,
     make_classification,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -34,15 +37,15 @@ KINDS = {
     "per_feature": {"width": "per_feature"},
     "per_class": {"per_class": True},
     "lbfgs": {"solver": "lbfgs"},
-    "convex": {"max_iter": 0},
+    "output layer": {"max_iter": 0},
     "common scale": {"scale": False},
 }
 all_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 
 @pytest.fixture(scope="module")
-def moons():
-    """Two rings of three classes, in units that differ a lot."""
+def rings():
+    """Three classes on rings, with features of very different units."""
     rng = np.random.default_rng(0)
     y, angle = np.arange(300) % 3, rng.uniform(0, 2 * np.pi, 300)
     radius = 1 + y + rng.normal(scale=0.15, size=300)
@@ -55,10 +58,10 @@ def net(n_centers=20, **params):
 
 
 @all_kinds
-def test_what_no_line_parts(moons, kind):
+def test_classes_that_are_not_linearly_separable(rings, kind):
     if "scale" in kind:
-        moons = moons[0] * [1, 0.01], moons[1]
-    X, Xt, y, yt = train_test_split(*moons, random_state=0)
+        rings = rings[0] * [1, 0.01], rings[1]
+    X, Xt, y, yt = train_test_split(*rings, random_state=0)
     est = net(**kind)
     assert est.fit(X, y) is est
     linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
@@ -67,7 +70,7 @@ def test_what_no_line_parts(moons, kind):
 
 
 @pytest.mark.parametrize("load", [load_breast_cancer, load_digits, load_iris])
-def test_it_is_near_an_svm(load):
+def test_accuracy_is_near_that_of_an_svm(load):
     X, Xt, y, yt = train_test_split(*load(return_X_y=True), random_state=0)
     svm = make_pipeline(StandardScaler(), SVC(C=10)).fit(X, y)
     assert net(150).fit(X, y).score(Xt, yt) >= svm.score(Xt, yt) - 0.04
@@ -76,8 +79,8 @@ def test_it_is_near_an_svm(load):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_classes", [1, 2, 3])
 @all_kinds
-def test_the_methods_agree(moons, kind, n_classes, dtype):
-    X, y = moons[0].astype(dtype), moons[1]
+def test_the_methods_agree(rings, kind, n_classes, dtype):
+    X, y = rings[0].astype(dtype), rings[1]
     kept = np.isin(y, np.unique(y)[:n_classes])
     est = net(**kind).fit(X[kept], y[kept])
 
@@ -99,7 +102,7 @@ def test_the_methods_agree(moons, kind, n_classes, dtype):
     if n_classes == 3:
         assert_allclose(decision, logits, rtol, atol=10 * rtol)
     for array in (est.centers_, est.widths_, est.coef_, est.intercept_):
-        assert array.dtype == dtype
+        assert array.dtype == np.float64
     assert est.classes_.dtype == y.dtype
 
 
@@ -139,8 +142,8 @@ def test_the_methods_agree_where_rounding_makes_ties(
     ids=["single precision", "far away", "other units"],
 )
 @pytest.mark.parametrize("params", [{}, {"early_stopping": True}], ids=["", "held out"])
-def test_rounding_is_no_other_seed(other, params):
-    """Where classes overlap, so that other batches would give other probabilities."""
+def test_rounding_changes_less_than_another_seed(other, params):
+    """Classes overlap, so that other batches would give other probabilities."""
     X, y = make_classification(
         600, 10, n_informative=6, n_classes=3, flip_y=0.2, random_state=0
     )
@@ -152,11 +155,10 @@ def test_rounding_is_no_other_seed(other, params):
 
 
 @all_kinds
-def test_activations_follow_from_centers_and_widths_in_input_units(moons, kind):
-    X, y = moons
+def test_activations_follow_from_centers_and_widths_in_input_units(rings, kind):
+    X, y = rings
     est = net(**kind).fit(X, y)
-    scaled = (X[:, None] - est.centers_) / est.widths_  # (n, k, d)
-    z = -0.5 * (scaled**2).sum(2)
+    z = log_activations(X, est)
     phi = est.transform(X)
     if est.assignment is None:
         assert_allclose(phi, np.exp(z), atol=1e-5)
@@ -172,8 +174,8 @@ def test_activations_follow_from_centers_and_widths_in_input_units(moons, kind):
     assert distinct == 1 if est.width == "global" else distinct > 10
 
 
-def test_joint_training_is_never_worse_than_its_start(moons):
-    X, y = moons
+def test_joint_training_is_never_worse_than_its_start(rings):
+    X, y = rings
     for params in ({}, {"learning_rate": 0.1}, {"solver": "lbfgs"}):
         est = net(**params).fit(X, y)
         output = [
@@ -194,20 +196,20 @@ def test_joint_training_is_never_worse_than_its_start(moons):
         smooth = est.predict_log_proba(X).mean(axis=1)
         loss = -0.95 * logs.mean() - 0.05 * smooth.mean()
         placed = net(max_iter=0).fit(X, y)
-        alike = placed.transform(placed.centers_)
-        values, vectors = np.linalg.eigh((alike + alike.T) / 2)
+        mutual = placed.transform(placed.centers_)
+        values, vectors = np.linalg.eigh((mutual + mutual.T) / 2)
         values = values.clip(0) + 0.01 * values.clip(0).mean()
         penalty = ((est.coef_ @ vectors) ** 2 * values).sum()
         loss += 0.5 * est.alpha_ / 300 * penalty
         shift = (est.centers_ - placed.centers_) / est.scale_
         loss += 0.5 * (shift**2).mean()
-        # `coef_` is less its mean over the classes, which changes the penalty alone.
+        # `coef_` is centered over the classes, which changes the penalty only.
         assert loss - 1e-5 <= est.loss_ <= 1.003 * loss
         assert np.isnan(est.validation_score_)
 
 
-def test_max_iter_0_leaves_the_units(moons):
-    X, y = moons
+def test_max_iter_0_leaves_the_units(rings):
+    X, y = rings
     est = net(max_iter=0).fit(X, y)
     assert set(est.history_["phase"]) == {"output"}
     trained = net().fit(X, y)
@@ -220,9 +222,9 @@ def test_max_iter_0_leaves_the_units(moons):
     [{}, {"solver": "lbfgs"}, {"early_stopping": True}, {"class_weight": "balanced"}],
     ids=str,
 )
-def test_weights_are_repetitions_and_order_does_not_matter(moons, params, container):
-    """To the last bit, through every step of the training."""
-    X, y = moons
+def test_weights_are_repetitions_and_order_does_not_matter(rings, params, container):
+    """The results agree to the last bit, through every step of the training."""
+    X, y = rings
     rng = np.random.default_rng(1)
     weight, order = rng.integers(0, 4, 300), rng.permutation(300)
     repeated = rng.permutation(np.arange(300).repeat(weight))
@@ -237,15 +239,15 @@ def test_weights_are_repetitions_and_order_does_not_matter(moons, params, contai
     assert not np.allclose(plain.predict_proba(X), a.predict_proba(X), atol=1e-3)
 
 
-def test_the_same_seed_is_the_same_network(moons):
+def test_the_same_seed_gives_the_same_network(rings):
     a, b, c = (
-        RBFNetClassifier(20, random_state=seed).fit(*moons).centers_
+        RBFNetClassifier(20, random_state=seed).fit(*rings).centers_
         for seed in (0, 0, 1)
     )
     assert_array_equal(a, b)
     assert not np.array_equal(a, c)
     full = [
-        RBFNetClassifier(20, solver="lbfgs", random_state=seed).fit(*moons).centers_
+        RBFNetClassifier(20, solver="lbfgs", random_state=seed).fit(*rings).centers_
         for seed in (0, 1, None)
     ]
     assert_array_equal(full[0], full[1])
@@ -254,8 +256,8 @@ def test_the_same_seed_is_the_same_network(moons):
 
 @pytest.mark.filterwarnings("ignore:RBFNetClassifier did not converge")
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_small_integers_of_numpy_as_parameters(moons, solver):
-    X, y = moons
+def test_small_integers_of_numpy_as_parameters(rings, solver):
+    X, y = rings
     assert len(X) > 255
     small = {"n_centers": np.uint8(20), "batch_size": np.uint8(64)}
     small |= {"max_iter": np.int8(100), "n_iter_no_change": np.uint8(10)}
@@ -267,8 +269,8 @@ def test_small_integers_of_numpy_as_parameters(moons, solver):
     assert_array_equal(est.predict_proba(X), other.predict_proba(X))
 
 
-def test_scale_takes_units_away(moons):
-    X, y = moons
+def test_scale_makes_units_irrelevant(rings):
+    X, y = rings
     a, b = net().fit(X, y), net().fit(X * [1e3, 1e-3], y)
     assert_allclose(b.scale_, a.scale_ * [1e3, 1e-3])
     assert b.score(X * [1e3, 1e-3], y) == pytest.approx(a.score(X, y), abs=0.03)
@@ -277,26 +279,26 @@ def test_scale_takes_units_away(moons):
     assert common.score(X, y) < a.score(X, y)
 
 
-def test_alpha(moons):
-    X, y = moons
+def test_alpha(rings):
+    X, y = rings
     rng = np.random.default_rng(0)
     noisy = np.where(rng.random(300) < 0.3, rng.permutation(y), y)
-    sure, unsure = (net(100, max_iter=0).fit(X, labels) for labels in (y, noisy))
-    assert sure.alpha_ == 0.1 < unsure.alpha_
-    same = net(100, max_iter=0, alpha=unsure.alpha_).fit(X, noisy)
-    assert_allclose(same.coef_, unsure.coef_, rtol=1e-6)
-    unsure.set_params(warm_start=True, max_iter=1).fit(X, y)
-    assert unsure.alpha_ == same.alpha_
-    unsure.partial_fit(X, y)
-    assert unsure.alpha_ == same.alpha_
-    assert unsure.set_params(alpha=0).fit(X, y).alpha_ == 0
+    clean, est = (net(100, max_iter=0).fit(X, labels) for labels in (y, noisy))
+    assert clean.alpha_ == 0.1 < est.alpha_
+    same = net(100, max_iter=0, alpha=est.alpha_).fit(X, noisy)
+    assert_allclose(same.coef_, est.coef_, rtol=1e-6)
+    est.set_params(warm_start=True, max_iter=1).fit(X, y)
+    assert est.alpha_ == same.alpha_
+    est.partial_fit(X, y)
+    assert est.alpha_ == same.alpha_
+    assert est.set_params(alpha=0).fit(X, y).alpha_ == 0
     balanced = {"class_weight": "balanced", "early_stopping": True}
     assert net(100, max_iter=2, **balanced).fit(X, noisy).alpha_ > 0.1
-    assert net(5, max_iter=0).fit(X, np.zeros(300)).alpha_ == 0.1  # nothing to tell
+    assert net(5, max_iter=0).fit(X, np.zeros(300)).alpha_ == 0.1  # a single class
 
 
-def test_width_factor(moons):
-    X, y = moons
+def test_width_factor(rings):
+    X, y = rings
     narrow, wide, auto = (
         net(width_factor=factor, max_iter=0).fit(X, y) for factor in (1, 3.0, "auto")
     )
@@ -313,61 +315,65 @@ def norm(est):
     return np.square(est.coef_).sum()
 
 
-def moved(est):
-    """Mean squared way of the centers from where they were placed."""
-    placed = est._placed[0] * est.scale_ + est.mean_
-    return np.square((est.centers_ - placed) / est.scale_).mean()
+def center_shift(est, X, y):
+    """Compute the mean squared distance of the centers from where they were placed."""
+    placed = clone(est).set_params(max_iter=0).fit(X, y)
+    return np.square((est.centers_ - placed.centers_) / est.scale_).mean()
 
 
 def confidence(est, X):
     return est.predict_proba(X).max(1).mean()
 
 
-# What a larger value does: a number of the one is less than a part of the other's.
+# Two settings of a parameter, and a measure that is larger for the second.
 LAWS = {
-    "alpha": ({"alpha": 10.0}, {"alpha": 0.1}, lambda est, X: norm(est)),
-    "pull": ({"pull": 100.0}, {"pull": 0.0}, lambda est, X: moved(est)),
+    "alpha": ({"alpha": 10.0}, {"alpha": 0.1}, lambda est, X, y: norm(est)),
+    "center_penalty": (
+        {"center_penalty": 100.0},
+        {"center_penalty": 0.0},
+        center_shift,
+    ),
     "label_smoothing": (
         {"label_smoothing": 0.3},
         {"label_smoothing": 0.0},
-        lambda est, X: confidence(est, X),
+        lambda est, X, y: confidence(est, X),
     ),
     "learning_rate": (
         {"learning_rate": 1e-5},
         {"learning_rate": 0.02},
-        lambda est, X: moved(est),
+        center_shift,
     ),
-    "max_iter": ({"max_iter": 3}, {}, lambda est, X: len(est.loss_curve_)),
-    "batch_size": (  # the fewer the steps of an epoch, the shorter the way
+    "max_iter": ({"max_iter": 3}, {}, lambda est, X, y: len(est.loss_curve_)),
+    "batch_size": (  # fewer steps in an epoch move centers less
         {"batch_size": 300, "solver": "adam", "max_iter": 5},
         {"batch_size": 7, "solver": "adam", "max_iter": 5},
-        lambda est, X: moved(est),
+        center_shift,
     ),
     "tol": (
         {"tol": 0.5, "solver": "lbfgs"},
         {"tol": 1e-6, "solver": "lbfgs"},
-        lambda est, X: est.n_iter_,
+        lambda est, X, y: est.n_iter_,
     ),
     "n_iter_no_change": (
         {"n_iter_no_change": 1, "early_stopping": True, "tol": 0.1},
         {"n_iter_no_change": 10, "early_stopping": True, "tol": 0.1},
-        lambda est, X: est.n_iter_,
+        lambda est, X, y: est.n_iter_,
     ),
 }
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", LAWS)
-def test_a_parameter_does_what_it_says(moons, name):
-    X, y = moons
+def test_parameters_have_the_documented_effect(rings, name):
+    X, y = rings
     less, more, measure = LAWS[name]
     small, large = (net(**params).fit(X, y) for params in (less, more))
-    assert measure(small, X) < 0.95 * measure(large, X)
+    assert measure(small, X, y) < 0.95 * measure(large, X, y)
 
 
-def test_centers_per_class_lie_in_their_class(moons):
-    """And the share that is held out is of each class."""
-    X, y = moons
+def test_centers_per_class_lie_in_their_class(rings):
+    """The fraction that is held out is that of each class, too."""
+    X, y = rings
     own = net(per_class=True, max_iter=0).fit(X, y)
     mixed = net(5, max_iter=0).fit(X, y)
     assert own.class_profile_.max(1).mean() > mixed.class_profile_.max(1).mean() + 0.1
@@ -378,8 +384,8 @@ def test_centers_per_class_lie_in_their_class(moons):
         assert right == pytest.approx(round(right), abs=1e-3)
 
 
-def test_class_weight(moons):
-    X, y = moons
+def test_class_weight(rings):
+    X, y = rings
     rare = np.r_[np.flatnonzero(y == "inner")[:12], np.flatnonzero(y == "middle")]
     X, y = X[rare] + [0, 60], y[rare]
     weight = {"inner": 5.0}
@@ -396,8 +402,8 @@ def test_class_weight(moons):
     assert more.predict_proba(X)[:, 0].mean() > 1.1 * plain
 
 
-def test_early_stopping(moons):
-    X, y = moons
+def test_early_stopping(rings):
+    X, y = rings
     est = net(early_stopping=True, max_iter=200, n_iter_no_change=5, tol=0.01).fit(X, y)
     scores = est.history_["validation_score"]
     assert est.validation_score_ == np.max(scores)
@@ -406,35 +412,130 @@ def test_early_stopping(moons):
     assert len(scores) == len(est.loss_curve_)
 
 
-@pytest.mark.filterwarnings("ignore:Joint training of RBFNetClassifier has diverged")
-def test_warm_start_goes_on(moons):
-    X, y = moons
+@pytest.mark.filterwarnings("ignore:Joint training of RBFNetClassifier diverged")
+def test_warm_start_goes_on(rings):
+    X, y = rings
     est = net(warm_start=True, max_iter=1).fit(X, y)
     first, entropy = est.loss_, log_loss(y, est.predict_proba(X))
     again = est.set_params(max_iter=9).fit(X, y)
     assert again is est
     assert "output" not in est.history_["phase"]
     assert log_loss(y, est.predict_proba(X)) < entropy
-    assert est.loss_ < first  # by the same norm of the output
+    assert est.loss_ < first  # with the same norm of the output layer
     cold = net(max_iter=1).fit(X, y).fit(X, y)
     assert cold.loss_ == first
     others = {"n_centers": 5, "width": "global", "assignment": "softmax"}
     for name, value in others.items():
         other = pickle.loads(pickle.dumps(est)).set_params(**{name: value})
-        with pytest.raises(ValueError, match=f"{name}=.* warm_start=True goes on from"):
+        with pytest.raises(
+            ValueError, match=f"{name}=.* warm_start=True continues from"
+        ):
             other.fit(X, y)
         assert_array_equal(other.predict_proba(X), est.predict_proba(X))
         other.set_params(warm_start=False).fit(X, y)
     with pytest.raises(ValueError, match="not the same as on the last call"):
         est.fit(X[y != "outer"], y[y != "outer"])
-    with pytest.raises(ValueError, match="goes on from 2"):
+    with pytest.raises(ValueError, match="continues from a network with 2"):
         est.fit(X[:, :1], y)
     assert_array_equal(est.classes_, ["inner", "middle", "outer"])
     assert est.n_features_in_ == 2
 
 
-def test_partial_fit_learns_from_a_stream(moons):
-    X, y = moons
+def log_activations(X, est):
+    """Compute log activations by their formula, in plain numpy."""
+    scaled = (X[:, None] - est.centers_) / est.widths_  # (n, k, d)
+    return -0.5 * (scaled**2).sum(2)
+
+
+EDITS = {
+    "centers_": lambda a: a + 0.3 * a.std(axis=0) * np.arange(a.size).reshape(a.shape),
+    "one width": lambda a: a * np.where(np.arange(a.size).reshape(a.shape) == 3, 2, 1),
+    "all widths": lambda a: 1.5 * a,
+    "no structure": lambda a: a * np.linspace(0.7, 1.4, a.size).reshape(a.shape),
+    "coef_": lambda a: a * np.arange(a.size).reshape(a.shape),
+    "intercept_": lambda a: a + np.arange(a.size),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(rings):
+    """``fitted(width, dtype=np.float64)``: a copy of a fitted network."""
+    networks = {}
+
+    def copy(width, dtype=np.float64):
+        key = width, dtype
+        if key not in networks:
+            networks[key] = net(width=width).fit(rings[0].astype(dtype), rings[1])
+        return deepcopy(networks[key])
+
+    return copy
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", ["per_center", "global", "per_feature"])
+@pytest.mark.parametrize("edit", EDITS)
+def test_edited_attributes_predict_by_the_formula(rings, fitted, edit, width, dtype):
+    X, est = rings[0].astype(dtype), fitted(width, dtype)
+    before = est.decision_function(X)
+    name = edit if edit.endswith("_") else "widths_"
+    setattr(est, name, EDITS[edit](getattr(est, name)))
+    z = log_activations(X, est)
+    expected = np.exp(z) @ est.coef_.T + est.intercept_
+    size = np.abs(est.coef_).sum(axis=1).max()
+    atol = (1e-5 if dtype == np.float32 else 1e-12) * size
+    found = est.decision_function(X)
+    assert_allclose(found, expected, rtol=0, atol=atol)
+    assert_allclose(est.transform(X), np.exp(z), atol=2e-5)
+    assert_allclose(est.score_samples(X), z.max(axis=1), rtol=1e-4, atol=1e-4)
+    assert np.abs(found - before).max() > 1e-3
+    assert_array_equal(est.predict(X), est.classes_[found.argmax(axis=1)])
+
+
+def test_edited_attributes_may_have_any_dtype(rings, fitted):
+    (X, _), est = rings, fitted("per_center")
+    est.coef_ = np.round(est.coef_, 1).astype(np.float32)
+    expected = est.transform(X) @ est.coef_.T + est.intercept_
+    assert_allclose(est.decision_function(X), expected, atol=1e-9)
+    est.coef_ = est.coef_.tolist()
+    assert_allclose(est.decision_function(X), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+@pytest.mark.parametrize("width", ["per_center", "global", "per_feature"])
+def test_training_goes_on_from_edited_attributes(rings, fitted, width, fit):
+    """A step of a tiny rate leaves them where they are."""
+    (X, y), est = rings, fitted(width)
+    est.partial_fit(X, y)  # leaves moments
+    est.set_params(learning_rate=1e-9, warm_start=True, max_iter=1)
+    est.centers_ = est.centers_ + 0.1 * est.scale_
+    est.widths_ = est.widths_ * np.linspace(0.9, 1.1, 40).reshape(20, 2)
+    est.coef_ = 0.5 * est.coef_
+    edited = {name: getattr(est, name) for name in ("centers_", "widths_", "coef_")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        getattr(est, fit)(X, y)
+    for name, value in edited.items():
+        assert_allclose(getattr(est, name), value, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(est.partial_fit(X, y).loss_)
+
+
+@pytest.mark.parametrize("origin", [0.0, 1e3, 1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_training_goes_on_far_from_the_origin(rings, dtype, origin):
+    """Attributes hold steps that are less than the rounding of the data."""
+    X = ((rings[0] - [5, 0]) / [1, 100] + origin).astype(dtype)
+    y = rings[1]
+    est = net(learning_rate=1e-3, batch_size=300).fit(X, y)
+    before, score = est.centers_, est.score(X, y)
+    for _ in range(4):
+        est.partial_fit(X, y)
+    shift = np.abs(est.centers_ - before) / est.scale_
+    assert 2e-4 < np.median(shift) < 2e-3
+    assert est.score(X, y) >= score - 0.01
+
+
+def test_partial_fit_learns_from_a_stream(rings):
+    X, y = rings
     est = net(learning_rate=0.03, max_iter=0)
     first = est.partial_fit(X[:24], y[:24], classes=np.unique(y)).score(X, y)
     losses = []
@@ -448,8 +549,8 @@ def test_partial_fit_learns_from_a_stream(moons):
     assert est.centers_.shape == (20, 2)
 
 
-def test_partial_fit_does_not_undo_a_fit(moons):
-    X, y = moons
+def test_partial_fit_does_not_undo_a_fit(rings):
+    X, y = rings
     est = net(learning_rate=0.04, batch_size=len(X)).fit(X, y)
     before, score, loss = est.centers_, est.score(X, y), est.loss_
     est.partial_fit(X, y)
@@ -460,8 +561,8 @@ def test_partial_fit_does_not_undo_a_fit(moons):
     assert est.loss_ < 1.3 * loss
 
 
-def test_partial_fit_with_a_class_that_comes_later(moons):
-    X, y = moons
+def test_partial_fit_with_a_class_that_comes_later(rings):
+    X, y = rings
     early = y != "outer"
     est = net(learning_rate=0.03).partial_fit(X[early], y[early], classes=np.unique(y))
     assert_array_equal(est.classes_, ["inner", "middle", "outer"])
@@ -471,8 +572,8 @@ def test_partial_fit_with_a_class_that_comes_later(moons):
     assert est.score(X, y) > 0.9
 
 
-def test_units_are_prototypes(moons):
-    X, y = moons
+def test_units_are_prototypes(rings):
+    X, y = rings
     est = net().fit(X, y)
     assert est.class_profile_.shape == (20, 3)
     assert_allclose(est.class_profile_.sum(1), 1)
@@ -485,8 +586,8 @@ def test_units_are_prototypes(moons):
 
 
 @all_kinds
-def test_an_explanation_adds_up(moons, kind):
-    X, y = moons
+def test_an_explanation_adds_up(rings, kind):
+    X, y = rings
     est = net(**kind).fit(X, y)
     found = est.explain(X, n_units=4)
     logits = est.transform(X) @ est.coef_.T + est.intercept_
@@ -506,8 +607,8 @@ def test_an_explanation_adds_up(moons, kind):
         est.explain(X[:1], n_units=2.5)
 
 
-def test_novelty(moons):
-    X, y = moons
+def test_novelty(rings):
+    X, y = rings
     est = net().fit(X, y)
     inside = est.novelty(X)
     assert (inside >= 0).all()
@@ -521,8 +622,8 @@ def test_novelty(moons):
     assert (np.diff(inside[order]) <= 0).all()
 
 
-def test_grid_search_in_a_pipeline_in_two_processes(moons):
-    X, y = moons
+def test_grid_search_in_a_pipeline_in_two_processes(rings):
+    X, y = rings
     grid = {
         "rbfnetclassifier__n_centers": [2, 25],
         "rbfnetclassifier__alpha": [0.1, 1e4],
@@ -538,17 +639,17 @@ def test_grid_search_in_a_pipeline_in_two_processes(moons):
     assert_array_equal(search.predict(X), alone.predict(X))
 
 
-def test_named_features(moons):
-    X = pd.DataFrame(moons[0], columns=["u", "v"])
-    est = net(3).set_output(transform="pandas").fit(X, moons[1])
+def test_named_features(rings):
+    X = pd.DataFrame(rings[0], columns=["u", "v"])
+    est = net(3).set_output(transform="pandas").fit(X, rings[1])
     out = est.transform(X)
     names = [f"rbfnetclassifier{k}" for k in range(3)]
     assert out.columns.tolist() == est.get_feature_names_out().tolist() == names
-    assert_array_equal(clone(est).fit_transform(X, moons[1]), out)
+    assert_array_equal(clone(est).fit_transform(X, rings[1]), out)
 
 
-def test_pickle_holds_no_tensor(moons, fitted_state):
-    X, y = moons
+def test_pickle_holds_no_tensor(rings, fitted_state):
+    X, y = rings
     est = net().partial_fit(X, y, classes=np.unique(y)).partial_fit(X, y)
     data = pickle.dumps(est)
     assert b"torch" not in data
@@ -558,10 +659,10 @@ def test_pickle_holds_no_tensor(moons, fitted_state):
     assert_array_equal(back.partial_fit(X, y).coef_, est.partial_fit(X, y).coef_)
 
 
-def test_what_fit_leaves_is_documented(moons):
+def test_what_fit_leaves_is_documented(rings):
     est = net()
     params = dict(est.get_params())
-    est.fit(*moons)
+    est.fit(*rings)
     assert est.get_params() == params
     public = [name for name in vars(est) if name not in params and name[0] != "_"]
     for name in public:

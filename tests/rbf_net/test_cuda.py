@@ -1,4 +1,4 @@
-"""RBFNetClassifier on a GPU: the CPU's results, repeatable, and without one."""
+"""Test RBFNetClassifier on a GPU against the CPU."""
 
 import pickle
 

@@ -1,4 +1,7 @@
-"""Bad input and interruptions: a clear error, and an estimator as it was before."""
+"""Test errors and interruptions: clear messages, and an unchanged estimator."""
+
+import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,7 +18,6 @@ from sklearn.utils._param_validation import InvalidParameterError  # noqa: TID25
 
 from helpers import with_value
 from skrbf import RBFNetClassifier
-from skrbf.engine.rbf import fit as rbf
 
 RNG = np.random.default_rng(0)
 GOOD, LABELS = RNG.normal(size=(60, 3)), np.arange(60) % 3
@@ -28,12 +30,12 @@ BAD_PARAMETER = {
     "per_class": ["yes"],
     "scale": ["standard"],
     "alpha": [-1.0, "small"],
-    "pull": [-1.0],
+    "center_penalty": [-1.0],
     "label_smoothing": [-0.1, 1.0],
     "solver": ["sgd", None],
     "learning_rate": [0, -0.1],
-    "max_iter": [-1, 1.5],
-    "batch_size": [0],
+    "max_iter": [-1, 1.5, None, "all"],
+    "batch_size": [0, None, "all"],
     "early_stopping": ["yes"],
     "validation_fraction": [0, 1, 1.5],
     "n_iter_no_change": [0],
@@ -101,7 +103,9 @@ def test_not_fitted():
 
 
 def test_an_unknown_class_in_class_weight():
-    with pytest.raises(ValueError, match=r"class_weight names classes \[7\] not in y"):
+    with pytest.raises(
+        ValueError, match=r"class_weight has classes \[7\] that are not in y"
+    ):
         net(class_weight={0: 1, 7: 2}).fit(GOOD, LABELS)
     for factor in (-1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="factors that are negative or not finite"):
@@ -114,8 +118,8 @@ def test_more_units_than_rows():
     est = RBFNetClassifier(random_state=0).fit(GOOD[:5], LABELS[:5])
     assert est.n_centers == 300
     assert est.centers_.shape == (5, 3)
-    sure = RBFNetClassifier(alpha=0.1, random_state=0).fit(GOOD[:5], LABELS[:5])
-    assert sure.score(GOOD[:5], LABELS[:5]) == 1
+    weak = RBFNetClassifier(alpha=0.1, random_state=0).fit(GOOD[:5], LABELS[:5])
+    assert weak.score(GOOD[:5], LABELS[:5]) == 1
     X = np.repeat(GOOD[:4], 10, axis=0)
     est.fit(X, np.repeat([0, 1, 0, 1], 10))
     assert est.centers_.shape == (4, 3)
@@ -123,8 +127,8 @@ def test_more_units_than_rows():
     assert set(est.nearest_rows_.ravel()) == {0, 10, 20, 30}
 
 
-def test_a_first_batch_without_room_for_the_units_is_told(fitted_state):
-    est, message = net(n_centers=20), "room for 12 units of n_centers=20, and later"
+def test_a_first_batch_with_too_few_rows_warns():
+    est, message = net(n_centers=20), "12 units instead of n_centers=20, and later"
     with pytest.raises(ConvergenceWarning, match=message):  # an error in these tests
         est.partial_fit(GOOD[:12], LABELS[:12], classes=[0, 1, 2])
     assert not hasattr(est, "centers_")
@@ -133,11 +137,11 @@ def test_a_first_batch_without_room_for_the_units_is_told(fitted_state):
     assert seen[0].filename == __file__
     shared = net(n_centers=10, per_class=True)  # three for each of three classes
     assert len(shared.partial_fit(GOOD, LABELS, classes=[0, 1, 2]).centers_) == 9
-    est.partial_fit(GOOD[12:], LABELS[12:])  # told once
-    est.fit(GOOD[:12], LABELS[:12])  # where all rows are there, none is missing
+    est.partial_fit(GOOD[12:], LABELS[12:])  # warns once
+    est.fit(GOOD[:12], LABELS[:12])  # has all rows, so no unit is missing
 
 
-def test_dead_units_are_told(fitted, fitted_state):
+def test_dead_units_warn(fitted, fitted_state):
     before = fitted_state(fitted)
     with pytest.raises(ConvergenceWarning, match=r"All units .* dead.* width"):
         fitted.partial_fit(GOOD + 1e3, LABELS)  # a warning is an error in these tests
@@ -211,7 +215,7 @@ def test_a_rare_class_is_never_only_in_the_validation_part():
         net(early_stopping=True).fit(GOOD[:2], [0, 1])
 
 
-def test_nan_in_training_names_the_parameter(fitted_state):
+def test_a_loss_that_is_not_finite_names_the_parameter(fitted_state):
     X, y = GOOD, LABELS
     est = net().fit(X, y)
     est.set_params(learning_rate=1e30, scale=False)
@@ -224,7 +228,7 @@ def test_nan_in_training_names_the_parameter(fitted_state):
     assert fitted_state(est) == before
 
 
-def test_it_says_that_more_iterations_are_needed(fitted_state):
+def test_a_fit_that_has_not_converged_warns(fitted_state):
     est = net(solver="lbfgs", max_iter=2, tol=0)
     message = r"did not converge in max_iter=2 iterations; increase max_iter, or tol"
     with pytest.warns(ConvergenceWarning, match=message):
@@ -248,8 +252,8 @@ DIVERGED = r"diverged.*Lower learning_rate, or set width_factor to a smaller num
         ({"assignment": "softmax"}, 0.5),
     ],
 )
-def test_joint_training_that_diverges_is_told(params, share):
-    """Of classes in many clumps, from wide units at a high rate."""
+def test_joint_training_that_diverges_warns(params, share):
+    """Classes in many clusters diverge from wide units at a high rate."""
     clumps = {"n_clusters_per_class": 4, "class_sep": 0.8, "weights": [share]}
     X, y = make_classification(2000, 20, n_informative=10, random_state=2, **clumps)
     est = net(**DIVERGING, **params)
@@ -259,7 +263,7 @@ def test_joint_training_that_diverges_is_told(params, share):
     assert est.loss_ < np.array(est.history_["loss"])[joint].min()
 
 
-def test_the_convex_network_alone_has_not_diverged():
+def test_the_output_layer_alone_has_not_diverged():
     X, y = make_classification(2000, 20, n_informative=10, random_state=2)
     est = net(**DIVERGING, max_iter=0).fit(X, y)
     with pytest.warns(ConvergenceWarning, match=DIVERGED):
@@ -278,18 +282,18 @@ def test_the_convex_network_alone_has_not_diverged():
         {"solver": "lbfgs", "tol": 0.01},
     ],
 )
-def test_a_start_that_is_good_already_is_no_divergence(load, params):
+def test_a_good_start_is_no_divergence(load, params):
     X, y = load(return_X_y=True)
     est = net(**{"n_centers": 30, **params}).fit(X, y)
     est.set_params(warm_start=True)
     for _ in range(3):
-        est.fit(X, y)  # and would raise a warning, in these tests
+        est.fit(X, y)  # a warning is an error in these tests
 
 
 @pytest.mark.parametrize(
     "params", [{}, {"label_smoothing": 0.0, "alpha": 0.0}, {"early_stopping": True}]
 )
-def test_classes_that_are_told_apart_are_no_divergence(params):
+def test_separated_classes_are_no_divergence(params):
     X, y = make_blobs(200, centers=3, cluster_std=0.01, random_state=0)
     for labels in (y, np.zeros_like(y)):
         est = net(**params).fit(X, labels).set_params(warm_start=True)
@@ -297,7 +301,7 @@ def test_classes_that_are_told_apart_are_no_divergence(params):
             est.fit(X, labels)
 
 
-def test_partial_fit_wants_classes_first(fitted, fitted_state):
+def test_partial_fit_needs_classes_first(fitted, fitted_state):
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         net().partial_fit(GOOD, LABELS)
     with pytest.raises(ValueError, match=r"y has classes \[2\] that are not in"):
@@ -310,27 +314,40 @@ def test_partial_fit_wants_classes_first(fitted, fitted_state):
     assert fitted_state(fitted) == before
 
 
-def test_an_absent_device_says_what_there_is():
+def test_a_missing_device_names_the_available_ones():
     with pytest.raises(ValueError, match=r"device='cuda:99'.*available.*'cpu'"):
         net(device="cuda:99").fit(GOOD, LABELS)
 
 
+@contextmanager
+def interrupt_in(name):
+    """Raise KeyboardInterrupt, as Ctrl-C does, where a function of skrbf is entered."""
+
+    def profile(frame, event, arg):
+        module = frame.f_globals.get("__name__", "")
+        if event == "call" and frame.f_code.co_name == name and "skrbf" in module:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
 @pytest.mark.parametrize(
     "name",
-    ["place_units", "chosen_factor", "ridge", "logistic", "adam", "describe"],
+    ["units_at", "choose_width_factor", "ridge", "logistic", "adam_step", "describe"],
 )
-def test_ctrl_c_leaves_the_estimator(fitted, fitted_state, monkeypatch, name):
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    module = "skrbf._rbf_net.prototypes" if name == "describe" else rbf.__name__
-    monkeypatch.setattr(f"{module}.{name}", interrupt)
+def test_ctrl_c_leaves_the_estimator(fitted, fitted_state, name):
     before = fitted_state(fitted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interrupt_in(name):
         fitted.fit(GOOD[:, :2], LABELS)
     assert fitted_state(fitted) == before
     fresh = net()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interrupt_in(name):
         fresh.fit(GOOD, LABELS)
     assert set(vars(fresh)) == set(fresh.get_params())
 
@@ -372,17 +389,15 @@ def test_a_row_that_has_nearly_all_of_the_weight_is_no_divergence(load, heavy):
     X, y = load(return_X_y=True)
     weight = np.ones(len(y))
     weight[0] = heavy
-    est = net(n_centers=30).fit(
-        X, y, weight
-    )  # and would raise a warning, in these tests
+    est = net(n_centers=30).fit(X, y, weight)  # a warning is an error in these tests
     assert est.predict(X[:1]) == y[:1]
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e-30, 1e-12])
-def test_a_penalty_that_leaves_nothing_is_named(size):
+def test_a_penalty_that_dominates_the_loss_is_named(size):
     X, y = load_wine(return_X_y=True)
     est = net(n_centers=300, learning_rate=0.5)
-    message = r"alpha=0.1 is large beside the weight .* Lower alpha, or scale sample_w"
+    message = r"alpha=0.1 is large compared .* Lower alpha, or scale sample_w"
     with pytest.warns(ConvergenceWarning, match=message):
         est.fit(X, y, np.full(len(y), size))
 
@@ -390,7 +405,7 @@ def test_a_penalty_that_leaves_nothing_is_named(size):
 @pytest.mark.parametrize("far", [1e15, 1e20, 1e150, -1e300])
 @pytest.mark.parametrize("assignment", [None, "softmax", "entmax15"])
 @pytest.mark.parametrize("width", ["per_center", "per_feature"])
-def test_far_rows_of_a_batch_are_taken(assignment, width, far):
+def test_batches_may_have_far_rows(assignment, width, far):
     est = net(assignment=assignment, width=width)
     est.partial_fit(GOOD, LABELS, classes=[0, 1, 2])
     batch = GOOD.copy()
@@ -404,7 +419,7 @@ def test_far_rows_of_a_batch_are_taken(assignment, width, far):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("part", [1.0, -1.0, 0.3])
-def test_centers_and_widths_stay_in_the_dtype(dtype, part):
+def test_fitted_attributes_are_finite(dtype, part):
     X = GOOD.astype(dtype)
     X[0, 0] = dtype(part) * np.finfo(dtype).max
     for params in (
@@ -414,6 +429,15 @@ def test_centers_and_widths_stay_in_the_dtype(dtype, part):
     ):
         est = net(**params).fit(X, LABELS)
         for name in ("centers_", "widths_"):
-            assert getattr(est, name).dtype == dtype
+            assert getattr(est, name).dtype == np.float64
             assert np.isfinite(getattr(est, name)).all()
         assert np.isfinite(est.predict_proba(X)).all()
+
+
+def test_both_ends_of_float64_have_predictions():
+    """The differences of two such rows, and of their centers, are not finite."""
+    X = GOOD.copy()
+    X[:30, 0], X[30:, 0] = 1e308, -1e308
+    est = net().fit(X, X[:, 0] > 0)
+    assert est.score(X, X[:, 0] > 0) == 1
+    assert np.isfinite(est.partial_fit(X, X[:, 0] > 0).predict_proba(X)).all()

@@ -1,9 +1,12 @@
-"""Centers among codes: by K-means, matched to those before, and moved by a rule."""
+"""Centers of codes: K-means, the order of its clusters, and updates between its runs.
+
+Every update takes centers (k, c) and the weight (k,) of the codes that each of them is
+the mean of, and returns both.
+"""
 
 from collections.abc import Callable, Iterable
 from functools import reduce
-from itertools import starmap
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -13,102 +16,90 @@ from skrbf.engine.data.compute import Compute
 from skrbf.engine.kmeans.fit import fit_hard
 from skrbf.ops import statistics
 from skrbf.ops.clustering import running_means
-from skrbf.ops.statistics import ClusterStatistics, soft_statistics
+from skrbf.ops.statistics import soft_statistics
+
+# Takes centers, their weights, and the codes (b, c), responsibilities (k, b) and
+# weights (b,) of a batch.
+BatchUpdate = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+# Codes (b, c), responsibilities (k, b) and weights (b,).
+CodeBlock = tuple[Tensor, Tensor, Tensor]
+# Takes centers, their weights, and all codes in blocks.
+EpochUpdate = Callable[[Tensor, Tensor, Iterable[CodeBlock]], tuple[Tensor, Tensor]]
 
 
-class Clusters(NamedTuple):
-    """Centers, and the weight of what each of them is the mean of."""
-
-    centers: Tensor  # (k, c)
-    mass: Tensor  # (k,) float64 where the device has it
-
-
-def kmeans(
+def kmeans_centers(
     codes: Tensor,
     weight: Tensor,
     n_clusters: int,
     compute: Compute,
     start: Tensor | None = None,
-) -> Clusters:
-    """Centers of hard K-means, grown from the mean, or by Lloyd from a start.
+) -> tuple[Tensor, Tensor]:
+    """Compute centers by hard K-means.
 
-    Where fewer codes are distinct, some centers are equal.
+    Some centers are equal if there are fewer distinct codes than clusters.
 
     Parameters
     ----------
     codes : Tensor of shape (n, c)
     weight : Tensor of shape (n,)
+    n_clusters : int
+    compute : Compute
     start : Tensor of shape (k, c), optional
+        Centers to start from. Without them the centers are grown.
+
+    Returns
+    -------
+    centers : Tensor of shape (k, c)
+    cluster_weights : Tensor of shape (k,)
+        In float64 if the device has it.
     """
-    found = fit_hard(compute.dense(codes), weight, n_clusters, compute, start=start)
-    return Clusters(found.centers, found.cluster_weight)
+    fitted = fit_hard(compute.dense(codes), weight, n_clusters, compute, start=start)
+    return fitted.centers, fitted.cluster_weight
 
 
-def match(before: Tensor, after: Tensor, weight: Tensor, n_clusters: int) -> Tensor:
-    """For each label before, that of the clusters after that has most of its rows.
+def match_labels(
+    before: Tensor, after: Tensor, weight: Tensor, n_clusters: int
+) -> Tensor:
+    """Match clusters one to one, so that the largest weight keeps its label.
 
-    One to one, with the largest weight that keeps its label (the Hungarian method).
+    This is the assignment problem, solved by the Hungarian method.
 
     Parameters
     ----------
     before, after : Tensor of shape (n,), integer
+        Labels of the same codes in two clusterings.
     weight : Tensor of shape (n,)
+    n_clusters : int
 
     Returns
     -------
     Tensor of shape (k,), int64
-        ``centers_after[match]`` are in the order of the labels before.
+        ``centers_after[match]`` has the order of the labels before.
     """
     pairs = before.long() * n_clusters + after.long()  # (n,)
-    shared = torch.bincount(pairs.cpu(), weight.cpu().double(), n_clusters**2)
-    overlap = shared.reshape(n_clusters, n_clusters)  # (before, after)
+    pair_weights = torch.bincount(pairs.cpu(), weight.cpu().double(), n_clusters**2)
+    overlap = pair_weights.reshape(n_clusters, n_clusters)  # (before, after)
     _, order = linear_sum_assignment(overlap.numpy(), maximize=True)
     return torch.as_tensor(order, device=before.device)
 
 
-# Moves clusters by codes (n, c), their responsibilities (k, n) and weights (n,): those
-# of a batch, or all of them in parts.
-Move = Callable[[Clusters, Tensor, Tensor, Tensor], Clusters]
-Part = tuple[Tensor, Tensor, Tensor]
-AllMove = Callable[[Clusters, Iterable[Part]], Clusters]
+def soft_means(
+    centers: Tensor, cluster_weights: Tensor, blocks: Iterable[CodeBlock]
+) -> tuple[Tensor, Tensor]:
+    """Compute the means of all codes under their responsibilities (eq-fixed-point)."""
+    accumulate = cluster_weights.dtype
+    parts = (
+        soft_statistics(r, codes, w, torch.zeros_like(w), accumulate=accumulate)
+        for codes, r, w in blocks
+    )
+    total = reduce(statistics.add, parts)
+    return statistics.centers(total, centers), total.weight
 
 
-def stay(
-    clusters: Clusters, codes: Tensor, responsibilities: Tensor, weight: Tensor
-) -> Clusters:
-    """Leave the centers where they are."""
-    return clusters
-
-
-def move_to_running_means(
-    clusters: Clusters, codes: Tensor, responsibilities: Tensor, weight: Tensor
-) -> Clusters:
-    """The centers of DCN after a batch (eq-running-means)."""
-    return Clusters(*running_means(*clusters, codes, responsibilities, weight))
-
-
-def move_to_soft_means(clusters: Clusters, parts: Iterable[Part]) -> Clusters:
-    """Means of all codes by their responsibilities (eq-fixed-point)."""
-
-    def statistic(codes: Tensor, r: Tensor, weight: Tensor) -> ClusterStatistics:
-        nothing, accumulate = torch.zeros_like(weight), clusters.mass.dtype
-        return soft_statistics(r, codes, weight, nothing, accumulate=accumulate)
-
-    stats = reduce(statistics.add_statistics, starmap(statistic, parts))
-    return Clusters(statistics.weighted_means(stats, clusters.centers), stats.weight)
-
-
-class CenterRule(NamedTuple):
-    """What moves centers between one K-means and the next."""
-
-    learned: bool = False  # by gradient steps, with the weights of the network
-    after_batch: Move = stay
-    after_epoch: AllMove | None = None
-
-
-CENTER_RULES = {
-    "kmeans": CenterRule(),
-    "running_mean": CenterRule(after_batch=move_to_running_means),
-    "gradient": CenterRule(learned=True),
-    "soft_mean": CenterRule(after_epoch=move_to_soft_means),
+CENTER_UPDATES: dict[str, dict[str, Any]] = {
+    "kmeans": {},
+    "running_mean": {"update_after_batch": running_means},
+    "gradient": {"learn_centers": True},
+    "soft_mean": {"update_after_epoch": soft_means},
 }
+"""Updates of the centers between two runs of K-means, as fields of a configuration."""

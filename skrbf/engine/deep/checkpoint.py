@@ -8,20 +8,19 @@ from typing import Any
 
 import torch
 
-from skrbf.engine.deep.state import Training, state_to_dict
+from skrbf.engine.deep.state import State, state_to_dict
 from skrbf.engine.training.records import Record
 
-_KEYS = {"records", "phase", "epoch", "began"}
-_KEYS |= {"module", "optimizer", "generator"}
-_CLUSTER_KEYS = {"centers", "mass"}
+_KEYS = ("records", "phase", "epoch", "module", "optimizer", "generator")
+_CLUSTERING_KEYS = ("centers", "cluster_weights", "initial_variance")
 
 
 class NoCheckpoint:
-    """The checkpoint of a fit that writes none."""
+    """The checkpoint of a fit without a file."""
 
     saved = None
 
-    def write(self, training: Training, records: Sequence[Record]) -> None:
+    def write(self, state: State, records: Sequence[Record]) -> None:
         """Do nothing."""
 
     def remove(self) -> None:
@@ -35,31 +34,37 @@ class Checkpoint:
     ----------
     path : str or path-like
     configuration : mapping of str to str
-        Fingerprints of what the fits before and after an interruption must have in
-        common, by the names that an error message has for them.
+        Fingerprints that must be equal before and after an interruption, by the names
+        that an error message has for them.
+
+    Attributes
+    ----------
+    saved : dict or None
+        Content of the file, None if there is no file.
 
     Raises
     ------
     ValueError
-        If the file is no checkpoint, or that of a fit with other parameters or data.
+        If the file is no checkpoint, or is of a fit with other parameters or data.
     FileNotFoundError, PermissionError
-        If its folder is not there, or may not be written to.
+        If the folder of the file does not exist, or may not be written to.
     IsADirectoryError
-        If it is a folder itself.
+        If `path` is a folder.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], configuration: Mapping[str, str]
     ) -> None:
         self.path = Path(path)
-        self.configuration = {**configuration, "layout": " ".join(Record._fields)}
+        layout = " ".join((*_KEYS, *_CLUSTERING_KEYS, *Record._fields))
+        self.configuration = {**configuration, "layout": layout}
         self.saved = self._load()
 
     def _load(self) -> dict[str, Any] | None:
-        """Read the file, to the CPU; None where there is none."""
+        """Read the file to the CPU, if there is one."""
         name = f"checkpoint={str(self.path)!r}"
         if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"{name} is in a folder that is not there.")
+            raise FileNotFoundError(f"{name} is in a folder that does not exist.")
         if self.path.is_dir():
             raise IsADirectoryError(f"{name} is a folder, not a file.")
         if not os.access(self.path.parent, os.W_OK):
@@ -67,49 +72,51 @@ class Checkpoint:
         if not self.path.exists():
             return None
         content = self.path.read_bytes()
+        incomplete = f"{name} is not a complete checkpoint of a fit."
         try:
             saved: dict[str, Any] = torch.load(
                 BytesIO(content), map_location="cpu", weights_only=True
             )
-            before = dict(saved["configuration"])
-            clusters = saved.get("phase") == "cluster"
-            missing = (_KEYS | _CLUSTER_KEYS if clusters else _KEYS) - saved.keys()
-            if missing:
-                raise KeyError(*missing)
-        except Exception as error:  # reading something else can come to anything
-            raise ValueError(
-                f"{name} is not a checkpoint of a fit, or not a whole one."
-            ) from error
+            configuration = dict(saved["configuration"])
+        except Exception as error:  # other content can raise any error
+            raise ValueError(incomplete) from error
+        self._compare(configuration, name)
+        in_clustering = saved.get("phase") == "cluster"
+        keys = {*_KEYS, *_CLUSTERING_KEYS} if in_clustering else {*_KEYS}
+        if keys - saved.keys():
+            raise ValueError(incomplete)
+        return {**saved, "records": [Record(*record) for record in saved["records"]]}
+
+    def _compare(self, before: Mapping[str, str], name: str) -> None:
+        """Raise an error if the file is of another version or of another fit."""
         now = self.configuration
         if before.keys() != now.keys() or before["layout"] != now["layout"]:
             raise ValueError(
-                f"{name} was written by another version of skrbf. Remove the file, or "
-                "name another."
+                f"{name} was written by another version of skrbf. Remove the file or "
+                "choose another."
             )
-        other = [each for each in sorted(now) if before[each] != now[each]]
-        if other:
+        different = [field for field in sorted(now) if before[field] != now[field]]
+        if different:
             raise ValueError(
-                f"{name} is of a fit with other {', '.join(other)}. Fit with those of "
-                "before, remove the file, or name another."
+                f"{name} is of a fit with different {', '.join(different)}. Restore "
+                "the values of that fit, remove the file, or choose another."
             )
-        records = [Record(*record) for record in saved["records"]]
-        return {**saved, "records": records}
 
-    def write(self, training: Training, records: Sequence[Record]) -> None:
-        """Replace the file; the one before stays until the new one is whole."""
+    def write(self, state: State, records: Sequence[Record]) -> None:
+        """Replace the file, which stays intact until the new one is complete."""
         draft = self.path.with_name(self.path.name + ".part")
-        whole = {
+        content = {
             "configuration": self.configuration,
             "records": [tuple(record) for record in records],
-            **state_to_dict(training),
+            **state_to_dict(state),
         }
-        torch.save(whole, draft)
+        torch.save(content, draft)
         try:
             draft.replace(self.path)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"{str(draft)!r} has gone while the fit was at work. Fits that run at "
-                "the same time, as in a search, need a checkpoint each."
+                f"{str(draft)!r} disappeared during the fit. Fits that run at the same "
+                "time, as in a search, need one checkpoint each."
             ) from error
 
     def remove(self) -> None:

@@ -1,203 +1,262 @@
-"""Epochs of an autoencoder: those that pretrain it and those that cluster."""
+"""Epochs of an autoencoder: those of pretraining and those of clustering."""
 
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from skrbf.engine.data.training_data import TrainingData
-from skrbf.engine.deep.reclustering import (
-    between_epochs,
+from skrbf.engine.deep.center_updates import CodeBlock
+from skrbf.engine.deep.codes import (
+    are_finite,
+    are_in_range,
     code_distances,
+    decode_in_range,
     encode_all,
-    is_due,
-    largest_cluster,
-    moves,
-    reset,
+    label_and_center_change,
+    largest_cluster_fraction,
+    summarize_codes,
 )
-from skrbf.engine.deep.state import ClusterPlan, NetPlan, Training, View
+from skrbf.engine.deep.config import ClusteringConfig, TrainingConfig
+from skrbf.engine.deep.reclustering import (
+    have_settled,
+    recluster,
+    recluster_at_end,
+    reset_encoder,
+    set_learned_centers,
+    should_recluster,
+)
+from skrbf.engine.deep.state import ClusteringState, CodeSummary, PretrainingState
+from skrbf.engine.training.batches import shuffled_batches
 from skrbf.engine.training.loop import Step
 from skrbf.engine.training.records import Record
-from skrbf.nn.autoencoder import Autoencoder
-from skrbf.ops.clustering import assign_codes, scale_penalty, variance_share
+from skrbf.engine.training.rng import draw_seed, scoped_rng
+from skrbf.ops.clustering import assign_codes, finite_sample_correction, scale_penalty
 
 
 def pretraining(
-    training: Training, data: TrainingData, plan: NetPlan
-) -> Iterator[Step[Training]]:
-    """Epochs that lower the reconstruction error (eq-reconstruction)."""
-    while True:
-        began = time.perf_counter()
-        training.module.train()
-        total = data.rows.new_zeros(())
-        for index, size in _batches(training, data, plan):
-            rows = data.rows[index]  # (b, d)
-            rows = rows if plan.augment is None else plan.augment(rows)
-            seen = _masked(rows, plan.denoising, training.generator)
-            back = training.module.decode(training.module.encode(seen))
-            errors = (back - rows).square().mean(1)  # (b,)
-            part = data.weight[index] @ errors
-            _descend(training.optimizer, part / size)
-            total += part.detach()
-        training.epoch += 1
-        error = float(total) / len(data.rows)
-        if not are_finite(*training.module.parameters()):
-            yield Step(training, math.nan)
-        training.report = Record(
+    state: PretrainingState, data: TrainingData, config: TrainingConfig
+) -> Iterator[Step[PretrainingState]]:
+    """Yield epochs that lower the reconstruction error (eq-reconstruction)."""
+    while state.epoch < config.pretrain_epochs:
+        started = time.perf_counter()
+        with _user_rng(state.generator, data, config):
+            error = _pretraining_epoch(state, data, config)
+        record = Record(
             "pretrain",
             loss=error,
             reconstruction_loss=error,
-            learning_rate=plan.learning_rate,
-            seconds=time.perf_counter() - began,
+            learning_rate=config.learning_rate,
+            seconds=time.perf_counter() - started,
         )
-        yield Step(training, error)
+        state = state._replace(epoch=state.epoch + 1, record=record)
+        finite = are_finite(*state.module.parameters())
+        yield Step(state, error if finite else math.nan)
 
 
 def clustering(
-    training: Training, data: TrainingData, net: NetPlan, plan: ClusterPlan
-) -> Iterator[Step[Training]]:
-    """Epochs that pull codes to their centers (eq-deep-objective)."""
-    assert training.clusters is not None
-    while True:
-        began = time.perf_counter()
-        training.before = training.view
-        if is_due(training, plan) and plan.weight_reset:
-            reset(training, data, plan)
-        error, pull, drift = _clustering_epoch(training, data, net, plan)
-        training.epoch += 1
-        loss = error + plan.weight * (pull + drift)
-        codes = encode_all(training.module, data)
-        centers = training.clusters.centers
-        if not (in_range(codes) and decodes_in_range(training.module, centers)):
-            yield Step(training, math.nan)
-        between_epochs(training, data, plan, codes)
-        assert training.view is not None
-        change, shift = moves(training, data)
-        training.report = Record(
-            "cluster",
-            loss=loss,
-            reconstruction_loss=error,
-            clustering_loss=pull,
-            scale_penalty=drift,
-            label_change=change,
-            center_shift=shift,
-            code_variance=training.view.variance,
-            largest_cluster=largest_cluster(training.view, data, plan.n_clusters),
-            temperature=training.view.temperature,
-            learning_rate=net.learning_rate,
-            seconds=time.perf_counter() - began,
-        )
-        yield Step(training, loss)
+    state: ClusteringState,
+    data: TrainingData,
+    training: TrainingConfig,
+    config: ClusteringConfig,
+) -> Iterator[Step[ClusteringState]]:
+    """Yield epochs that pull codes to their centers (eq-deep-objective).
+
+    The last epoch is number `config.n_epochs`, or the one after which the labels have
+    settled.
+    """
+    while state.epoch < config.n_epochs and not have_settled(
+        state.label_changes, config
+    ):
+        with _user_rng(state.generator, data, training):
+            step = _clustering_epoch(state, data, training, config)
+        state = step.state
+        yield step
 
 
-def in_range(codes: Tensor) -> bool:
-    """Whether the squared distances of codes are finite numbers."""
-    return are_finite((2 * codes).square().sum(1))
+def _user_rng(
+    generator: torch.Generator, data: TrainingData, config: TrainingConfig
+) -> AbstractContextManager[None]:
+    """Seed torch's own generators for an epoch, if user code may draw from them."""
+    if not config.has_user_code:
+        return nullcontext()
+    return scoped_rng(draw_seed(generator), data.compute.device)
 
 
-def decodes_in_range(module: Autoencoder, centers: Tensor) -> bool:
-    """Whether the rows that centers decode to are: bounded codes always are."""
-    module.eval()
-    with torch.no_grad():
-        return in_range(module.decode(centers))
-
-
-def are_finite(*tensors: Tensor) -> bool:
-    """Whether all entries of all tensors are."""
-    # One pass, in which NaN is least and largest; isfinite takes ten times as long.
-    ends = (torch.stack(tensor.aminmax()) for tensor in tensors if tensor.numel())
-    return all(bool(torch.isfinite(both).all()) for both in ends)
+def _pretraining_epoch(
+    state: PretrainingState, data: TrainingData, config: TrainingConfig
+) -> float:
+    """Train for an epoch, and return the mean reconstruction error."""
+    module = state.module
+    module.train()
+    n_rows, device = len(data.rows), data.rows.device
+    size = min(config.batch_size, n_rows)
+    total = data.rows.new_zeros(())
+    for index, _ in shuffled_batches(n_rows, size, state.generator, device, 2):
+        rows = data.rows[index]  # (b, d)
+        rows = rows if config.augment is None else config.augment(rows)
+        masked = _mask_entries(rows, config.denoising, state.generator)
+        decoded = module.decode(module.encode(masked))
+        loss = data.weight[index] @ (decoded - rows).square().mean(1)
+        _descend(state.optimizer, loss / size)
+        total += loss.detach()
+    return float(total) / n_rows
 
 
 def _clustering_epoch(
-    training: Training, data: TrainingData, net: NetPlan, plan: ClusterPlan
-) -> tuple[float, float, float]:
-    """Mean reconstruction error, centering loss over the codes' variance, and drift."""
-    training.module.train()
-    view, clusters, began = training.view, training.clusters, training.began
-    assert view is not None
-    assert clusters is not None
-    assert began is not None
-    # Over the present variance, shrinking codes and centers would always gain the same.
-    variance = began if plan.loss.holds_scale else view.variance
-    unit = 1.0 / variance if variance > 0 else 0.0  # without any, all are at a center
-    whole = variance_share(data.weight)
-    total = data.rows.new_zeros(3)
-    for index, size in _batches(training, data, net):
+    state: ClusteringState,
+    data: TrainingData,
+    training: TrainingConfig,
+    config: ClusteringConfig,
+) -> Step[ClusteringState]:
+    """Train for an epoch and update the centers; the loss is NaN out of range."""
+    started, before = time.perf_counter(), state.summary
+    if config.weight_reset is not None and should_recluster(state.epoch, config):
+        state = reset_encoder(state, data, config, config.weight_reset)
+    losses, centers, weights = _train_batches(state, data, training, config)
+    error, centering, penalty = losses
+    loss = error + config.weight * (centering + penalty)
+    codes = encode_all(state.module, data)
+    if not (are_in_range(codes) and decode_in_range(state.module, centers)):
+        return Step(state, math.nan)
+    epoch = state.epoch + 1
+    if config.update_after_epoch is not None:
+        blocks = _responsible_blocks(centers, codes, state.summary, data, config)
+        centers, weights = config.update_after_epoch(centers, weights, blocks)
+    if should_recluster(epoch, config):
+        centers, weights = recluster(codes, centers, before.labels, data, config)
+        set_learned_centers(state, centers)
+    summary = summarize_codes(codes, centers, weights, data, config)
+    change, shift = label_and_center_change(before, summary, data)
+    changes = (*state.label_changes, change)
+    state = state._replace(summary=summary, label_changes=changes, epoch=epoch)
+    if have_settled(changes, config):
+        state = recluster_at_end(state, data, config)
+        _, shift = label_and_center_change(before, state.summary, data)
+    record = Record(
+        "cluster",
+        loss=loss,
+        reconstruction_loss=error,
+        clustering_loss=centering,
+        scale_penalty=penalty,
+        label_change=change,
+        center_shift=shift,
+        code_variance=summary.variance,
+        largest_cluster=largest_cluster_fraction(
+            state.summary, data, config.n_clusters
+        ),
+        temperature=summary.temperature,
+        learning_rate=training.learning_rate,
+        seconds=time.perf_counter() - started,
+    )
+    return Step(state._replace(record=record), loss)
+
+
+def _train_batches(
+    state: ClusteringState,
+    data: TrainingData,
+    training: TrainingConfig,
+    config: ClusteringConfig,
+) -> tuple[list[float], Tensor, Tensor]:
+    """Take the gradient steps of an epoch.
+
+    Returns
+    -------
+    losses : list of 3 float
+        Mean reconstruction error, centering loss in units of the variance of the codes,
+        and scale penalty.
+    centers : Tensor of shape (k, c)
+    cluster_weights : Tensor of shape (k,)
+    """
+    module, summary, learned = state.module, state.summary, state.learned_centers
+    module.train()
+    centers, cluster_weights = summary.centers, summary.cluster_weights
+    # In units of the present variance, shrinking codes and centers would pay anew in
+    # every epoch.
+    variance = state.initial_variance if config.penalize_scale else summary.variance
+    unit = 1.0 / variance if variance > 0 else 0.0  # all codes are at a center
+    correction = finite_sample_correction(data.weight)
+    n_rows, device = len(data.rows), data.rows.device
+    size = min(training.batch_size, n_rows)
+    totals = data.rows.new_zeros(3)
+    for index, _ in shuffled_batches(n_rows, size, state.generator, device, 2):
         weight, rows = data.weight[index], data.rows[index]  # (b,), (b, d)
         b = len(rows)
-        if net.augment is not None:
-            rows = torch.cat([rows, net.augment(rows)])  # (2 b, d)
-        codes = training.module.encode(rows)
-        errors = (training.module.decode(codes) - rows).square().mean(1)
-        centers = clusters.centers if training.learned is None else training.learned
-        distances = code_distances(centers, codes)  # (k, 2 b) or (k, b)
-        r = _responsibilities(distances[:, :b], index, view, plan)  # (k, b)
-        everywhere, share = r, weight
-        if net.augment is not None:  # what is made of a row belongs where the row does
-            everywhere, share = torch.cat([r, r], 1), torch.cat([weight, weight]) / 2
-        pull = share @ plan.loss.function(codes, centers, distances, everywhere)
-        drift = pull.new_zeros(())
-        if plan.loss.holds_scale and variance > 0 and b > 1:
-            expected = variance * variance_share(weight) / whole
-            drift = weight.sum() * scale_penalty(codes[:b], weight, expected)
-        parts = torch.stack([share @ errors, unit * pull, drift])
-        loss = parts[0] + plan.weight * (parts[1] + parts[2])
-        _descend(training.optimizer, loss / size)
-        total += parts.detach()
-        clusters = plan.rule.after_batch(
-            clusters, codes[:b].detach(), r.detach(), weight
+        if training.augment is not None:
+            rows = torch.cat([rows, training.augment(rows)])  # (2 b, d)
+        codes = module.encode(rows)
+        errors = (module.decode(codes) - rows).square().mean(1)
+        distances = code_distances(centers if learned is None else learned, codes)
+        r = _responsibilities(distances[:, :b], index, summary, config)  # (k, b)
+        all_r, all_weight = r, weight
+        if training.augment is not None:  # augmented rows belong where their rows do
+            all_r = torch.cat([r, r], 1)
+            all_weight = torch.cat([weight, weight]) / 2
+        centering = all_weight @ config.loss(codes, centers, distances, all_r)
+        penalty = centering.new_zeros(())
+        if config.penalize_scale and variance > 0 and b > 1:
+            expected = variance * finite_sample_correction(weight) / correction
+            penalty = weight.sum() * scale_penalty(codes[:b], weight, expected)
+        losses = torch.stack([all_weight @ errors, unit * centering, penalty])
+        _descend(
+            state.optimizer,
+            (losses[0] + config.weight * (losses[1] + losses[2])) / size,
         )
-    if training.learned is not None:
-        clusters = clusters._replace(centers=training.learned.detach().clone())
-    training.clusters = clusters
-    error, pull, drift = (total / len(data.rows)).tolist()
-    return error, pull, drift
+        totals += losses.detach()
+        if config.update_after_batch is not None:
+            centers, cluster_weights = config.update_after_batch(
+                centers, cluster_weights, codes[:b].detach(), r.detach(), weight
+            )
+    if learned is not None:
+        centers = learned.detach().clone()
+    return (totals / n_rows).tolist(), centers, cluster_weights
 
 
 def _responsibilities(
-    distances: Tensor, index: Tensor, view: View, plan: ClusterPlan
+    distances: Tensor, index: Tensor, summary: CodeSummary, config: ClusteringConfig
 ) -> Tensor:
-    """Those of a batch (k, b): of the codes before, held, or differentiated through."""
-    if plan.once_per_epoch:
-        distances = code_distances(view.centers, view.codes[index])
-    elif not plan.through_weights:
+    """Compute the responsibilities (k, b) of a batch, or those of its codes before."""
+    if config.assign_once_per_epoch:
+        distances = code_distances(summary.centers, summary.codes[index])
+    elif not config.differentiate_assignments:
         distances = distances.detach()
-    return assign_codes(distances, view.temperature, plan.assignment)
+    return assign_codes(distances, summary.temperature, config.assignment)
 
 
-def _batches(
-    training: Training, data: TrainingData, plan: NetPlan
-) -> Iterator[tuple[Tensor, int]]:
-    """Numbers of the rows of each batch, and the size that a loss is divided by.
+def _responsible_blocks(
+    centers: Tensor,
+    codes: Tensor,
+    before: CodeSummary,
+    data: TrainingData,
+    config: ClusteringConfig,
+) -> Iterator[CodeBlock]:
+    """Yield all codes with their responsibilities, or those of the codes before."""
+    assigned = codes
+    if config.assign_once_per_epoch:
+        centers, assigned = before.centers, before.codes
+    size = data.compute.block_rows(config.n_clusters)
+    tables = (codes, assigned, data.weight)
+    for block, given, weight in zip(*(t.split(size) for t in tables), strict=True):
+        distances = code_distances(centers, given)  # (k, b)
+        r = assign_codes(distances, before.temperature, config.assignment)
+        yield block, r, weight
 
-    The last batch may be smaller, and then its step is by as much less. A last row
-    alone joins the batch before: layers that normalize a batch cannot take it.
-    """
-    n_rows = len(data.rows)
-    size = min(plan.batch_size, n_rows)
-    order = torch.randperm(n_rows, generator=training.generator, device="cpu")
-    order = order.to(data.rows.device)
-    alone = n_rows % size == 1 < size < n_rows
-    sizes = [size] * (n_rows // size - alone)
-    sizes.append(n_rows - sum(sizes))
-    for index in order.split([each for each in sizes if each]):
-        yield index, size
 
-
-def _masked(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Rows with a share of their entries set to 0, which is their mean."""
-    if share == 0:
+def _mask_entries(rows: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+    """Set a random fraction of the entries of rows to 0, their mean."""
+    if fraction == 0:
         return rows
-    drawn = torch.rand(
+    uniform = torch.rand(
         rows.shape, generator=generator, dtype=torch.float32, device="cpu"
     )
-    return rows * (drawn >= share).to(rows)
+    return rows * (uniform >= fraction).to(rows)
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Take a gradient step."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

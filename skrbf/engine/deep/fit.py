@@ -1,310 +1,202 @@
-"""A whole deep fit: pretrain the autoencoder, place the centers, cluster its codes."""
+"""A whole deep fit: pretrain the autoencoder, place the centers, cluster the codes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData
-from skrbf.engine.deep.center_updates import Clusters, kmeans
-from skrbf.engine.deep.epochs import clustering, decodes_in_range, in_range, pretraining
-from skrbf.engine.deep.predict import n_parameters, network_blocks
-from skrbf.engine.deep.reclustering import (
-    begin,
+from skrbf.engine.deep.center_updates import kmeans_centers
+from skrbf.engine.deep.codes import (
+    are_in_range,
+    decode_in_range,
     encode_all,
-    end_with_kmeans,
-    nearest_centers,
+    label_codes,
+    summarize_codes,
 )
+from skrbf.engine.deep.config import ClusteringConfig, TrainingConfig
+from skrbf.engine.deep.constants import COLLAPSED_VARIANCE_FRACTION
+from skrbf.engine.deep.epochs import clustering, pretraining
+from skrbf.engine.deep.predict import n_parameters
+from skrbf.engine.deep.reclustering import have_settled, recluster_at_end
 from skrbf.engine.deep.state import (
-    ClusterPlan,
-    NetPlan,
-    Training,
-    restore_state,
-    start_training,
+    ClusteringState,
+    CodeSummary,
+    State,
+    make_optimizer,
+    restore_clustering,
+    start_pretraining,
 )
-from skrbf.engine.training.loop import ADVICE, Step, follow
-from skrbf.engine.training.rng import seeded
+from skrbf.engine.training.loop import ADVICE, Step, checked
 from skrbf.nn.autoencoder import Autoencoder
 from skrbf.ops.statistics import weight_sums
 
-# Epochs in a row that change fewer labels than `tol` before the fit ends, and one
-# interval of K-means at the least.
-PATIENCE = 3
-# Of the variance that the codes had when clustering began: less than it is none.
-_VANISHED = 1e-3
-# Rows, about, that tell whether a network is trained.
-_ENOUGH = 2048
-# Rows, about, of which principal components are found.
-_FEW = 512
-_CLUSTER_ADVICE = "Lower learning_rate or clustering_weight."
-
 # Called after every epoch; a true answer ends the fit.
-OnEpoch = Callable[[Training], bool]
-
-
-class Start(NamedTuple):
-    """Where a fit starts."""
-
-    module: Autoencoder  # on its device; trained in place
-    generator: torch.Generator  # of the CPU
-    pretrained: bool
-    centers: Tensor | None  # (k, c) to go on from, None places them by K-means
-    foreign: bool  # whether code of the user's may draw from torch's own generator
-    saved: dict[str, Any] | None  # what a checkpoint holds
-
-
-class DeepFitted(NamedTuple):
-    """What a deep fit came to."""
-
-    clusters: Clusters
-    temperature: float
-    variance: float
-    n_iter: int
-    collapsed: bool
-
-
-def resume(start: Start, saved: dict[str, Any]) -> Start:
-    """Start from what a checkpoint holds."""
-    start.module.load_state_dict(saved["module"])
-    start.generator.set_state(saved["generator"])
-    return start._replace(saved=saved)
+OnEpoch = Callable[[Step[Any]], bool]
 
 
 def fit_deep(
-    data: TrainingData, net: NetPlan, plan: ClusterPlan, start: Start, on_epoch: OnEpoch
-) -> DeepFitted:
-    """Fit an autoencoder and centers of its codes."""
-    work = min(net.batch_size, len(data.rows)) * n_parameters(start.module)
-    with (
-        torch.enable_grad(),
-        _repeatable(data.compute.device),
-        data.compute.limited_threads(work),
-    ):
-        stopped = _pretrain(data, net, start, on_epoch)
-        return _cluster(data, net, plan, start, on_epoch, stopped)
-
-
-def first_error(module: Autoencoder, data: TrainingData) -> float:
-    """Reconstruction error of some rows, over that of the mean; 0 if all are equal."""
-    step = max(1, len(data.rows) // _ENOUGH)
-    some = data._replace(rows=data.rows[::step], weight=data.weight[::step])
-    with torch.no_grad():
-        errors = [
-            (module.decode(module.encode(rows)) - rows).square().mean(1)
-            for rows in network_blocks(some)
-        ]
-    of_mean = float(some.weight @ some.rows.square().mean(1))
-    return float(some.weight @ torch.cat(errors)) / of_mean if of_mean else 0.0
-
-
-def linear_error(data: TrainingData, n_components: int) -> float:
-    """Reconstruction error of principal components, over that of the mean."""
-    step = max(1, len(data.rows) // _FEW)
-    rows, weight = data.rows[::step].double(), data.weight[::step].double()
-    weighted = rows * weight.sqrt()[:, None]  # (m, d)
-    squares = torch.linalg.svdvals(weighted).square()  # (min(m, d),)
-    total = float(squares.sum())
-    return float(squares[n_components:].sum()) / total if total else 0.0
-
-
-def _pretrain(
-    data: TrainingData, net: NetPlan, start: Start, on_epoch: OnEpoch
-) -> bool:
-    """Whether it was told to stop."""
-    saved = start.saved
-    if start.pretrained or (saved is not None and saved["phase"] == "cluster"):
-        return False
-    training = start_training(start.module, start.generator, net.learning_rate)
-    if saved is not None:
-        restore_state(training, saved)
-    stopped = False
-
-    def see(step: Step[Training]) -> bool:
-        nonlocal stopped
-        stopped = bool(on_epoch(training))
-        return stopped
-
-    steps = pretraining(training, data, net)
-    if start.foreign:
-        steps = _isolated(steps, data, start.generator)
-    left = net.pretrain_epochs - training.epoch
-    follow(steps, "pretrain", left, see, _advice(ADVICE, net))
-    return stopped
-
-
-def _cluster(
     data: TrainingData,
-    net: NetPlan,
-    plan: ClusterPlan,
-    start: Start,
+    module: Autoencoder,
+    generator: torch.Generator,
+    training: TrainingConfig,
+    config: ClusteringConfig,
     on_epoch: OnEpoch,
-    stopped: bool,
-) -> DeepFitted:
-    saved = start.saved if start.saved and start.saved["phase"] == "cluster" else None
-    training = _placed(data, net, plan, start, saved)
-    records = [] if saved is None else saved["records"]
-    changes = [each.label_change for each in records if each.phase == "cluster"]
-
-    def see(step: Step[Training]) -> bool:
-        report = training.report
-        assert report is not None
-        changes.append(report.label_change)
-        settled = _have_settled(changes, plan)
-        if settled:  # before anybody sees it
-            end_with_kmeans(training, data, plan)
-        return bool(on_epoch(training)) or settled
-
-    settled = _have_settled(changes, plan)  # and interrupted before the fit had ended
-    if not stopped and not settled and plan.n_epochs > training.epoch:
-        steps = clustering(training, data, net, plan)
-        if start.foreign:
-            steps = _isolated(steps, data, start.generator)
-        left = plan.n_epochs - training.epoch
-        follow(steps, "cluster", left, see, _advice(_CLUSTER_ADVICE, net))
-    elif saved is not None and (settled or training.epoch == plan.n_epochs):
-        end_with_kmeans(training, data, plan)
-    return _fitted(training, data, plan)
-
-
-def _placed(
-    data: TrainingData,
-    net: NetPlan,
-    plan: ClusterPlan,
-    start: Start,
-    saved: dict[str, Any] | None,
-) -> Training:
-    """The pretrained network with centers among its codes, or a saved training."""
-    codes = encode_all(start.module, data)
-    if not in_range(codes):
-        raise _out_of_range("codes", net, start)
-    clusters = _first_clusters(codes, data, plan, start, saved)
-    if not decodes_in_range(start.module, clusters.centers):
-        raise _out_of_range("decoded centers", net, start)
-    training = start_training(
-        start.module,
-        start.generator,
-        net.learning_rate,
-        clusters,
-        learned=plan.rule.learned,
-    )
-    begin(training, data, plan, codes)
-    if saved is not None:
-        restore_state(training, saved)
-    return training
-
-
-def _out_of_range(what: str, net: NetPlan, start: Start) -> FloatingPointError:
-    came = "that the network starts with" if start.pretrained else "after 'pretrain'"
-    advice = "" if start.pretrained else f" {_advice(ADVICE, net)}"
-    return FloatingPointError(
-        f"The {what} {came} are not finite, or their squares overflow.{advice}"
-    )
-
-
-def _fitted(training: Training, data: TrainingData, plan: ClusterPlan) -> DeepFitted:
-    view, clusters, began = training.view, training.clusters, training.began
-    assert view is not None
-    assert clusters is not None
-    assert began is not None
-    alone = plan.n_clusters > 1 and len(view.labels.unique()) == 1
-    collapsed = alone or view.variance <= _VANISHED * began
-    return DeepFitted(
-        clusters,
-        view.temperature,
-        view.variance,
-        training.epoch,
-        collapsed and len(data.rows) > 1,
-    )
-
-
-def _advice(advice: str, net: NetPlan) -> str:
-    """What to change where numbers are not finite."""
-    return advice if net.augment is None else f"{advice} Or augment returned them."
-
-
-def _first_clusters(
-    codes: Tensor,
-    data: TrainingData,
-    plan: ClusterPlan,
-    start: Start,
-    saved: dict[str, Any] | None,
-) -> Clusters:
-    if saved is not None:
-        mass = saved["mass"].to(data.compute.accumulate)  # before it is moved
-        return Clusters(saved["centers"].to(codes), mass.to(codes.device))
-    if start.centers is None:
-        return kmeans(codes, data.weight, plan.n_clusters, data.compute)
-    labels = nearest_centers(codes, start.centers, data)  # (m,)
-    weight = data.weight.to(data.compute.accumulate)
-    return Clusters(start.centers, weight_sums(labels, weight, plan.n_clusters))
-
-
-def _have_settled(changes: Sequence[float], plan: ClusterPlan) -> bool:
-    """Whether labels hardly changed in the last epochs, given the changes of all."""
-    interval = plan.reinit_interval or 0
-    patience = max(PATIENCE, interval)
-    # A reset is there to change labels that have settled: those before it do not count.
-    counted = changes[interval:] if plan.weight_reset else changes
-    last = counted[-patience:]
-    return len(last) == patience and all(change < plan.tol for change in last)
-
-
-def in_data_units(
-    augment: Callable[[Tensor], Tensor],
-    scaling: Scaling,
-    input_shape: tuple[int, ...] | None,
-    device: torch.device,
-) -> Callable[[Tensor], Tensor]:
-    r"""An augmentation of rows in units of the data, for rows as the network has them.
+    centers: Tensor | None = None,
+    saved: Mapping[str, Any] | None = None,
+) -> ClusteringState:
+    """Fit an autoencoder and centers of its codes.
 
     Parameters
     ----------
-    augment : callable
-        Of a batch (b, d), or (b, \*input_shape) with an `input_shape`.
+    data : TrainingData
+    module : Autoencoder
+        On the device of the data. The fit trains it in place.
+    generator : torch.Generator
+        On the CPU.
+    training : TrainingConfig
+    config : ClusteringConfig
+    on_epoch : callable
+        ``on_epoch(step)`` after every epoch; a true answer ends the fit.
+    centers : Tensor of shape (k, c), optional
+        Centers to start from. Without them K-means places the centers.
+    saved : mapping, optional
+        Content of a checkpoint to resume from.
+
+    Returns
+    -------
+    ClusteringState
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss, a code or a decoded center is not finite.
     """
-    mean, scale = (part.float().to(device) for part in scaling)  # (d,)
+    if saved is not None:
+        module.load_state_dict(saved["module"])
+        generator.set_state(saved["generator"])
+    is_clustering = saved is not None and saved["phase"] == "cluster"
+    batch_work = min(training.batch_size, len(data.rows)) * n_parameters(module)
+    with (
+        torch.enable_grad(),
+        deterministic_convolutions(data.compute.device),
+        data.compute.limited_threads(batch_work),
+    ):
+        stopped = False
+        if not is_clustering:
+            start = start_pretraining(module, generator, training, saved)
+            epochs = pretraining(start, data, training)
+            left = training.pretrain_epochs - start.epoch
+            advice = _advice(ADVICE, training)
+            stopped = any(map(on_epoch, checked(epochs, "pretrain", left, advice)))
+            saved = None
+        state = start_clustering(
+            module, generator, data, training, config, centers, saved
+        )
+        if stopped:
+            return state
+        left = config.n_epochs - state.epoch
+        advice = _advice("Lower learning_rate or clustering_weight.", training)
+        steps = clustering(state, data, training, config)
+        for step in checked(steps, "cluster", left, advice):
+            state = step.state
+            if on_epoch(step):
+                break
+    return state
 
-    def augmented(rows: Tensor) -> Tensor:
-        given = rows * scale + mean  # (b, d)
-        if input_shape is not None:
-            given = given.reshape(-1, *input_shape)
-        shape = tuple(given.shape)
-        try:
-            with torch.no_grad():
-                made = augment(given)
-        except Exception as error:
-            raise ValueError(
-                f"augment was called as augment(rows), with a tensor of shape {shape}, "
-                f"and raised {type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(made, Tensor) or made.shape != given.shape:
-            raise ValueError(
-                "augment must return a tensor of the shape that it is given, "
-                f"{shape}, and returned "
-                f"{tuple(made.shape) if isinstance(made, Tensor) else type(made)}."
-            )
-        return (made.to(rows).reshape(rows.shape) - mean) / scale
 
-    return augmented
+def start_clustering(
+    module: Autoencoder,
+    generator: torch.Generator,
+    data: TrainingData,
+    training: TrainingConfig,
+    config: ClusteringConfig,
+    centers: Tensor | None = None,
+    saved: Mapping[str, Any] | None = None,
+) -> ClusteringState:
+    """Make the first state of clustering, or the one of a checkpoint.
+
+    Parameters
+    ----------
+    module, generator, data, training, config, centers
+        As in `fit_deep`.
+    saved : mapping, optional
+        Content of a checkpoint that was written in clustering.
+    """
+    codes = encode_all(module, data)
+    if not are_in_range(codes):
+        raise _out_of_range("codes", training)
+    if saved is not None:
+        centers = saved["centers"].to(codes)
+        # In two steps, since the device may lack the dtype of the file.
+        weights = saved["cluster_weights"].to(data.compute.accumulate).to(codes.device)
+    elif centers is None:
+        k = config.n_clusters
+        centers, weights = kmeans_centers(codes, data.weight, k, data.compute)
+    else:
+        labels = label_codes(codes, centers, data)
+        weight = data.weight.to(data.compute.accumulate)
+        weights = weight_sums(labels, weight, config.n_clusters)
+    if not decode_in_range(module, centers):
+        raise _out_of_range("decoded centers", training)
+    learned = nn.Parameter(centers.clone()) if config.learn_centers else None
+    optimizer = make_optimizer(module, training.learning_rate, learned)
+    summary = summarize_codes(codes, centers, weights, data, config)
+    state = ClusteringState(
+        module, optimizer, generator, learned, summary, summary.variance
+    )
+    if saved is None:
+        return state
+    state = restore_clustering(state, saved)
+    if have_settled(state.label_changes, config) or state.epoch == config.n_epochs:
+        return recluster_at_end(state, data, config)  # interrupted after its last epoch
+    return state
 
 
-def _isolated(
-    steps: Iterator[Step[Training]], data: TrainingData, generator: torch.Generator
-) -> Iterator[Step[Training]]:
-    """Steps in which torch's own random numbers come from a seed, and are put back."""
-    while True:
-        seed = int(torch.randint(2**31, (1,), generator=generator, device="cpu"))
-        with seeded(seed, data.compute.device):
-            step = next(steps)
-        yield step
+def current_summary(
+    state: State, data: TrainingData, config: ClusteringConfig
+) -> CodeSummary:
+    """Summarize the codes of a state, clustered by K-means in pretraining."""
+    if isinstance(state, ClusteringState):
+        return state.summary
+    codes = encode_all(state.module, data)
+    k = config.n_clusters
+    centers, weights = kmeans_centers(codes, data.weight, k, data.compute)
+    return summarize_codes(codes, centers, weights, data, config)
+
+
+def have_collapsed(
+    state: ClusteringState, data: TrainingData, config: ClusteringConfig
+) -> bool:
+    """Tell whether the codes have lost their variance or all have one label."""
+    summary = state.summary
+    one_label = config.n_clusters > 1 and len(summary.labels.unique()) == 1
+    least = COLLAPSED_VARIANCE_FRACTION * state.initial_variance
+    return len(data.rows) > 1 and (one_label or summary.variance <= least)
+
+
+def _out_of_range(what: str, training: TrainingConfig) -> FloatingPointError:
+    """Make the error for codes or centers that clustering cannot start from."""
+    origin, advice = "after 'pretrain'", f" {_advice(ADVICE, training)}"
+    if training.pretrain_epochs == 0:
+        origin, advice = "that the network starts with", ""
+    return FloatingPointError(
+        f"The {what} {origin} are not finite, or their squares overflow.{advice}"
+    )
+
+
+def _advice(advice: str, training: TrainingConfig) -> str:
+    """Add `augment` to the possible causes of numbers that are not finite."""
+    if training.augment is None:
+        return advice
+    return f"{advice} Or augment returned such numbers."
 
 
 @contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
-    """On a GPU, convolutions whose sums have one order; other settings stay."""
+def deterministic_convolutions(device: torch.device) -> Iterator[None]:
+    """On a GPU, use convolutions that sum in a fixed order; keep other settings."""
     if device.type != "cuda":
         yield
         return

@@ -2,114 +2,138 @@
 
 import copy
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.constants import MAX_SCALED_VALUE
-from skrbf.engine.data.rows import Rows
+from skrbf.engine.data.rows import Rows, as_dense
+from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData
-from skrbf.nn.autoencoder import Autoencoder
-
-# Temporaries of a row in a network, beside its features, for the size of blocks. Layers
-# are wider, but reading their weights takes a few hundred rows to pay off.
-NETWORK_COLUMNS = 256
-_ENOUGH_ROWS = (
-    128  # rows of a block, where they fit into the memory but not into a cache
+from skrbf.engine.deep.constants import (
+    LINEAR_TEST_ROWS,
+    MIN_NETWORK_BLOCK_ROWS,
+    NETWORK_COLUMNS,
+    UNTRAINED_TEST_ROWS,
 )
+from skrbf.nn.autoencoder import Autoencoder
 
 
 def network_blocks(data: TrainingData) -> Iterator[Tensor]:
     """Yield the rows in blocks for a network."""
     columns = NETWORK_COLUMNS + data.rows.shape[1]
-    for rows, _, _ in data.blocks(columns, _ENOUGH_ROWS):
+    for rows, _, _ in data.blocks(columns, MIN_NETWORK_BLOCK_ROWS):
         yield rows
 
 
-class Encoder(NamedTuple):
-    """An autoencoder on a device, with the scaling of its rows."""
+def n_parameters(module: Autoencoder) -> int:
+    """Count the parameters: about the multiply-adds per row of dense layers."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
-    module: Autoencoder
-    mean: Tensor  # (d,)
-    scale: Tensor  # (d,)
 
-    def scaled(self, block: Tensor) -> Tensor:
-        """Rows (m, d), dense or CSR, as the network sees them."""
-        rows = block if block.layout == torch.strided else block.to_dense()
-        return ((rows - self.mean) / self.scale).clamp(
-            -MAX_SCALED_VALUE, MAX_SCALED_VALUE
+def prediction_module(module: Autoencoder, compute: Compute) -> Autoencoder:
+    """Give a network for prediction, in the dtype and on the device of the rows.
+
+    Returns
+    -------
+    Autoencoder
+        The network itself if it is there already, otherwise a copy: `module` never
+        changes.
+    """
+    fits = all(
+        parameter.device == compute.device and parameter.dtype == compute.dtype
+        for parameter in module.parameters()
+    )
+    if fits and not any(part.training for part in module.modules()):
+        return module
+    return copy.deepcopy(module).to(compute.device, compute.dtype).eval()
+
+
+def scale_rows(block: Tensor, scaling: Scaling) -> Tensor:
+    """Scale rows (m, d), dense or CSR, for the network."""
+    scaled = (as_dense(block) - scaling.mean) / scaling.scale
+    return scaled.clamp(-MAX_SCALED_VALUE, MAX_SCALED_VALUE)
+
+
+def encode_rows(module: Autoencoder, scaled: Tensor) -> Tensor:
+    """Compute the codes (m, c) of scaled rows (m, d).
+
+    Raises
+    ------
+    ValueError
+        If a code is not finite.
+    """
+    codes = module.encode(scaled)
+    if not bool(codes.isfinite().all()):
+        raise ValueError(
+            "The autoencoder makes codes that are not finite for rows of X that lie "
+            "far from those of the fit; leave such rows out."
         )
-
-    def encode(self, scaled: Tensor) -> Tensor:
-        """Codes (m, c) of rows (m, d) as the network sees them.
-
-        Raises
-        ------
-        ValueError
-            If a code is not finite.
-        """
-        codes = self.module.encode(scaled)
-        if not bool(codes.isfinite().all()):
-            raise ValueError(
-                "The autoencoder makes codes that are not finite of rows of X that lie "
-                "far from those of the fit; leave such rows out."
-            )
-        return codes
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Rows (m, d), in units of the data, of codes (m, c).
-
-        What their precision cannot hold is its largest number.
-        """
-        most = torch.finfo(self.mean.dtype).max
-        rows = self.module.decode(codes) * self.scale + self.mean
-        return rows.clamp(-most, most)
+    return codes
 
 
-class EncodedRows(NamedTuple):
-    """The codes of rows: made block by block, never all at once."""
+def decode_codes(module: Autoencoder, codes: Tensor, scaling: Scaling) -> Tensor:
+    """Compute the rows (m, d), in units of the data, of codes (m, c).
 
-    rows: Rows
-    encoder: Encoder
+    Numbers beyond the range of their precision become its largest number.
+    """
+    largest = torch.finfo(scaling.mean.dtype).max
+    rows = module.decode(codes) * scaling.scale + scaling.mean
+    return rows.clamp(-largest, largest)
+
+
+class EncodedRows:
+    """Codes of a table, computed block by block and never all at once."""
+
+    def __init__(self, rows: Rows, module: Autoencoder, scaling: Scaling) -> None:
+        self.rows = rows
+        self.module = module
+        self.scaling = scaling
 
     def blocks(self, columns: int) -> Iterator[tuple[int, int, Tensor]]:
-        wide = max(columns, NETWORK_COLUMNS + self.rows.n_features)
-        for start, stop, block in self.rows.blocks(wide):
-            yield start, stop, self.encoder.encode(self.encoder.scaled(block))
+        """Yield (start, stop, codes), with room for `columns` temporaries per row."""
+        columns = max(columns, NETWORK_COLUMNS + self.rows.n_features)
+        for start, stop, block in self.rows.blocks(columns):
+            yield start, stop, encode_rows(self.module, scale_rows(block, self.scaling))
+
+    def blocks_with_errors(self) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+        """Yield (start, stop, codes (m, c), errors (m,)).
+
+        Reconstruction errors (eq-reconstruction) are in units of the mean variance of
+        the features.
+        """
+        columns = NETWORK_COLUMNS + self.rows.n_features
+        for start, stop, block in self.rows.blocks(columns):
+            scaled = scale_rows(block, self.scaling)
+            codes = encode_rows(self.module, scaled)
+            errors = (self.module.decode(codes) - scaled).square().mean(1)
+            yield start, stop, codes, errors
 
 
-def make_encoder(
-    module: Autoencoder, mean: Tensor, scale: Tensor, compute: Compute
-) -> Encoder:
-    """A network for prediction, in the dtype and on the device of rows.
+def reconstruction_error(module: Autoencoder, data: TrainingData) -> float:
+    """Compute the reconstruction error of some rows, in units of that of the mean.
 
-    The network itself if it is there already, or a copy: it is never changed.
+    It is 0 if all rows are equal.
     """
-    there = all(
-        each.device == compute.device and each.dtype == compute.dtype
-        for each in module.parameters()
-    )
-    if not there or any(each.training for each in module.modules()):
-        module = copy.deepcopy(module).to(compute.device, compute.dtype).eval()
-    return Encoder(module, mean, scale)
+    step = max(1, len(data.rows) // UNTRAINED_TEST_ROWS)
+    some = data._replace(rows=data.rows[::step], weight=data.weight[::step])
+    with torch.no_grad():
+        errors = [
+            (module.decode(module.encode(rows)) - rows).square().mean(1)
+            for rows in network_blocks(some)
+        ]
+    error_of_mean = float(some.weight @ some.rows.square().mean(1))
+    if error_of_mean == 0:
+        return 0.0
+    return float(some.weight @ torch.cat(errors)) / error_of_mean
 
 
-def n_parameters(module: Autoencoder) -> int:
-    """Count the parameters: about the multiply-adds for one row, of dense layers."""
-    return sum(each.numel() for each in module.parameters())
-
-
-def reconstruction_errors(
-    rows: Rows, encoder: Encoder
-) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-    """Yield (start, stop, errors (m,), codes (m, c)) of every block.
-
-    Errors (eq-reconstruction) are in units of the mean variance of the features.
-    """
-    for start, stop, block in rows.blocks(NETWORK_COLUMNS + rows.n_features):
-        scaled = encoder.scaled(block)
-        codes = encoder.encode(scaled)
-        errors = (encoder.module.decode(codes) - scaled).square().mean(1)
-        yield start, stop, errors, codes
+def linear_reconstruction_error(data: TrainingData, n_components: int) -> float:
+    """Compute the error of principal components, in units of that of the mean."""
+    step = max(1, len(data.rows) // LINEAR_TEST_ROWS)
+    rows, weight = data.rows[::step].double(), data.weight[::step].double()
+    weighted = rows * weight.sqrt()[:, None]  # (m, d)
+    squares = torch.linalg.svdvals(weighted).square()  # (min(m, d),)
+    total = float(squares.sum())
+    return float(squares[n_components:].sum()) / total if total else 0.0

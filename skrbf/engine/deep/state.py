@@ -1,112 +1,141 @@
-"""What a deep fit is to do, and where it stands between two epochs."""
+"""States of a deep training between two epochs.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+A state refers to the network, the optimizer and the generator, which change in place.
+Everything else in it is a value that does not change.
+"""
+
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from skrbf.engine.deep.center_updates import CenterRule, Clusters
+from skrbf.engine.deep.config import TrainingConfig
 from skrbf.engine.training.records import Record
 from skrbf.nn.autoencoder import Autoencoder
-from skrbf.ops.assignment import Assignment
-from skrbf.ops.clustering import CenteringLoss
 
 
-class NetPlan(NamedTuple):
-    """How the network is trained."""
+class CodeSummary(NamedTuple):
+    """All codes, and the centers, temperature and labels that belong to them.
 
-    pretrain_epochs: int
-    batch_size: int
-    learning_rate: float
-    denoising: float  # share of the entries of a row that are masked in pretraining
-    augment: Callable[[Tensor], Tensor] | None  # of rows as the network sees them
+    Attributes
+    ----------
+    codes : Tensor of shape (m, c)
+    centers : Tensor of shape (k, c)
+    cluster_weights : Tensor of shape (k,)
+        Weight of the codes that each center is the mean of, in float64 if the device
+        has it.
+    variance : float
+        Total variance of the codes.
+    temperature : float
+    labels : Tensor of shape (m,), int64
+    """
 
-
-class ClusterPlan(NamedTuple):
-    """How codes are clustered."""
-
-    n_epochs: int
-    n_clusters: int
-    weight: float  # of the centering loss
-    temperature: float  # relative to twice the largest variance of the codes
-    assignment: Assignment
-    loss: CenteringLoss
-    through_weights: bool
-    once_per_epoch: bool  # responsibilities, of all rows by the codes before
-    rule: CenterRule
-    reinit_interval: int | None
-    regrow: bool  # K-means from a start of its own, not from the present centers
-    weight_reset: float | None
-    tol: float
-
-
-class View(NamedTuple):
-    """All codes between two epochs, and what follows from them."""
-
-    codes: Tensor  # (m, c)
-    centers: Tensor  # (k, c)
+    codes: Tensor
+    centers: Tensor
+    cluster_weights: Tensor
     variance: float
     temperature: float
-    labels: Tensor  # (m,) int64
+    labels: Tensor
 
 
-@dataclass
-class Training:
-    """A network in training. It changes in place: copy what is to be kept."""
+class PretrainingState(NamedTuple):
+    """State of a network after some epochs of pretraining."""
 
     module: Autoencoder
     optimizer: torch.optim.Optimizer
-    generator: torch.Generator  # of the CPU
+    generator: torch.Generator  # on the CPU
     epoch: int = 0
-    clusters: Clusters | None = None
-    learned: nn.Parameter | None = None  # the centers, where the optimizer has them
-    view: View | None = None
-    before: View | None = None  # the last epoch
-    report: Record | None = None
-    began: float | None = None  # variance of the codes where clustering began
+    record: Record = Record("pretrain")
 
 
-def start_training(
+class ClusteringState(NamedTuple):
+    """State of a network and centers after some epochs of clustering.
+
+    Attributes
+    ----------
+    module : Autoencoder
+    optimizer : Optimizer
+    generator : Generator
+        On the CPU.
+    learned_centers : Parameter of shape (k, c) or None
+        Centers that the optimizer trains.
+    summary : CodeSummary
+    initial_variance : float
+        Variance of the codes at the start of clustering.
+    label_changes : tuple of float
+        Label change of every epoch so far.
+    epoch : int
+    record : Record
+        Log of the last epoch.
+    """
+
+    module: Autoencoder
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    learned_centers: nn.Parameter | None
+    summary: CodeSummary
+    initial_variance: float
+    label_changes: tuple[float, ...] = ()
+    epoch: int = 0
+    record: Record = Record("cluster")
+
+
+State = PretrainingState | ClusteringState
+
+
+def start_pretraining(
     module: Autoencoder,
     generator: torch.Generator,
-    learning_rate: float,
-    clusters: Clusters | None = None,
-    *,
-    learned: bool = False,
-) -> Training:
-    """A network and a fresh optimizer, which learns the centers as well if asked to."""
-    parameters, own = list(module.parameters()), None
-    if learned:
-        assert clusters is not None
-        own = nn.Parameter(clusters.centers.clone())
-        parameters.append(own)
+    config: TrainingConfig,
+    saved: Mapping[str, Any] | None = None,
+) -> PretrainingState:
+    """Make the first state of pretraining, or the one of a checkpoint."""
+    optimizer = make_optimizer(module, config.learning_rate)
+    state = PretrainingState(module, optimizer, generator)
+    if saved is None:
+        return state
+    optimizer.load_state_dict(saved["optimizer"])
+    return state._replace(epoch=saved["epoch"])
+
+
+def make_optimizer(
+    module: Autoencoder, learning_rate: float, centers: nn.Parameter | None = None
+) -> torch.optim.Optimizer:
+    """Make an optimizer of a network, and of centers if there are any."""
+    parameters = list(module.parameters())
     fused = parameters[0].device.type in ("cpu", "cuda")
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
-    return Training(module, optimizer, generator, clusters=clusters, learned=own)
+    if centers is not None:
+        parameters.append(centers)
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
 
 
-def state_to_dict(training: Training) -> dict[str, Any]:
-    """Collect all that a training needs to go on later: tensors, numbers and text."""
-    report = training.report
-    assert report is not None
-    state: dict[str, Any] = {
-        "phase": report.phase,
-        "epoch": training.epoch,
-        "began": training.began,
-        "module": training.module.state_dict(),
-        "optimizer": training.optimizer.state_dict(),
-        "generator": training.generator.get_state(),
+def restore_clustering(
+    state: ClusteringState, saved: Mapping[str, Any]
+) -> ClusteringState:
+    """Continue from a checkpoint, with a state of its network and centers."""
+    state.optimizer.load_state_dict(saved["optimizer"])
+    records = [record for record in saved["records"] if record.phase == "cluster"]
+    return state._replace(
+        initial_variance=saved["initial_variance"],
+        label_changes=tuple(record.label_change for record in records),
+        epoch=saved["epoch"],
+    )
+
+
+def state_to_dict(state: State) -> dict[str, Any]:
+    """Collect all that a training needs to continue: tensors, numbers and text."""
+    content = {
+        "phase": state.record.phase,
+        "epoch": state.epoch,
+        "module": state.module.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "generator": state.generator.get_state(),
     }
-    if training.clusters is not None:
-        state["centers"] = training.clusters.centers
-        state["mass"] = training.clusters.mass
-    return state
-
-
-def restore_state(training: Training, saved: dict[str, Any]) -> None:
-    """Set a training that has its network and centers to where a saved one was."""
-    training.epoch = saved["epoch"]
-    training.began = saved["began"]
-    training.optimizer.load_state_dict(saved["optimizer"])
+    if isinstance(state, PretrainingState):
+        return content
+    return content | {
+        "centers": state.summary.centers,
+        "cluster_weights": state.summary.cluster_weights,
+        "initial_variance": state.initial_variance,
+    }

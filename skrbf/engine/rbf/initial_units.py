@@ -1,74 +1,117 @@
-"""Where the units of an RBF network start: centers by hard K-means, and widths."""
+"""Initial units of an RBF network: centers by hard K-means, and widths."""
+
+import math
 
 import torch
 from torch import Tensor
 
 from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.kmeans.fit import fit_hard
-from skrbf.engine.rbf.objective import Task
-from skrbf.ops.rbf import Units, neighbor_widths
-
-# Training moves the centers on: a few iterations from a good start are enough. The
-# draws are the same in every fit, so that a result depends on no seed. Grown centers
-# have a distortion lower by 4 %, but cost four times as much, a third of a whole fit,
-# and were no more accurate in cross-validation.
-_MAX_ITER = 10
-_SEED = 0
-# A unit reaches as far as the nearest of the others: this part of all of them, and this
-# many at least. None reaches less than this part of the mean.
-_NEIGHBORS, _FEWEST = 0.05, 3
-_NARROWEST = 0.1
+from skrbf.engine.rbf.config import RBFConfig
+from skrbf.engine.rbf.constants import (
+    MIN_NEIGHBORS,
+    MIN_RELATIVE_WIDTH,
+    NEIGHBOR_FRACTION,
+    PLACEMENT_MAX_ITER,
+    PLACEMENT_SEED,
+)
+from skrbf.engine.rbf.objective import fractions
+from skrbf.engine.rbf.output_layer import choose_width_factor, scale_widths
+from skrbf.ops.rbf import Activation, RBFParameters, neighbor_widths
 
 
-def place_centers(
+def initial_units(
+    data: TrainingData,
+    config: RBFConfig,
+    n_classes: int,
+    activation: Activation,
+    alpha: float,
+) -> tuple[RBFParameters, float]:
+    """Place units by K-means, and return them with the factor on their widths.
+
+    Parameters
+    ----------
+    data : TrainingData
+    config : RBFConfig
+    n_classes : int
+    activation : Activation
+    alpha : float
+        Penalty with which the width factor is chosen, relative to the mean loss of a
+        row.
+    """
+    if config.per_class:
+        centers = class_centers(data, n_classes, config.n_centers)
+    else:
+        weight = fractions(data)
+        centers = kmeans_centers(data.rows, weight, config.n_centers, data.compute)
+    spread = math.sqrt(float(data.rows.square().sum(1) @ fractions(data)))
+    units = units_at(centers, config.width, spread)
+    factor = config.width_factor
+    if factor is None:
+        factor = choose_width_factor(data, units, n_classes, activation, alpha)
+    return scale_widths(units, factor), factor
+
+
+def kmeans_centers(
     rows: Tensor, weight: Tensor, n_centers: int, compute: Compute
 ) -> Tensor:
-    """Centers (k, d) of K-means, from the draws of k-means++ with a fixed seed.
+    """Compute centers (k, d) by K-means, starting from k-means++ with a fixed seed.
 
     Parameters
     ----------
+    rows : Tensor of shape (n, d)
+    weight : Tensor of shape (n,)
+        Only the ratios count.
     n_centers : int
         At most the number of distinct rows.
+    compute : Compute
     """
-    weight = weight * (len(weight) / weight.sum())
-    table = compute.dense(rows)
-    found = fit_hard(table, weight, n_centers, compute, seed=_SEED, max_iter=_MAX_ITER)
-    return found.centers
+    fitted = fit_hard(
+        compute.dense(rows),
+        weight * (len(weight) / weight.sum()),
+        n_centers,
+        compute,
+        seed=PLACEMENT_SEED,
+        max_iter=PLACEMENT_MAX_ITER,
+    )
+    return fitted.centers
 
 
-def place_centers_by_class(task: Task, n_centers: int) -> Tensor:
-    """Centers of K-means within each class, as many as its share of the weight.
+def class_centers(data: TrainingData, n_classes: int, n_centers: int) -> Tensor:
+    """Compute centers by K-means within each class.
 
-    Every class has one at least, so there may be more than were asked for.
+    The number of centers of a class is proportional to its weight, and at least one. So
+    there may be more centers than `n_centers`.
     """
-    parts = []
-    for label in range(task.n_classes):
-        own = (task.labels == label).nonzero()[:, 0]
+    weight, centers = fractions(data), []
+    for label in range(n_classes):
+        own = (data.labels == label).nonzero()[:, 0]
         if len(own) == 0:
             continue
-        share = float(task.weight[own].sum())
-        k = min(len(own), max(1, round(n_centers * share)))
-        parts.append(place_centers(task.rows[own], task.weight[own], k, task.compute))
-    return torch.cat(parts)
+        k = min(len(own), max(1, round(n_centers * float(weight[own].sum()))))
+        centers.append(kmeans_centers(data.rows[own], weight[own], k, data.compute))
+    return torch.cat(centers)
 
 
-def place_units(centers: Tensor, width: str, spread: float) -> Units:
-    """Units at some centers, as wide as the distances to their neighbors.
+def units_at(centers: Tensor, width: str, spread: float) -> RBFParameters:
+    """Build units at given centers, as wide as the distances to their neighbors.
 
     Parameters
     ----------
+    centers : Tensor of shape (k, d)
     width : {"per_center", "global", "per_feature"}
     spread : float
-        Root mean squared norm of the rows, the width of a unit that has no neighbor.
+        Root mean squared norm of the rows: the width of a single unit.
     """
-    n_neighbors = max(_FEWEST, int(_NEIGHBORS * len(centers)))
-    reach = neighbor_widths(centers, n_neighbors)  # (k,)
+    n_neighbors = max(MIN_NEIGHBORS, int(NEIGHBOR_FRACTION * len(centers)))
+    widths = neighbor_widths(centers, n_neighbors)  # (k,)
     if len(centers) == 1 and spread > 0:
-        reach = torch.full_like(reach, spread)
+        widths = torch.full_like(widths, spread)
     if width == "global":
-        reach = reach.square().mean().sqrt()[None]  # (1,)
-    reach = reach.clamp_min(_NARROWEST * float(reach.mean()))
-    log_widths = reach.log()[:, None]  # (k, 1) or (1, 1)
+        widths = widths.square().mean().sqrt()[None]  # (1,)
+    widths = widths.clamp_min(MIN_RELATIVE_WIDTH * float(widths.mean()))
+    log_widths = widths.log()[:, None]  # (k, 1) or (1, 1)
     if width == "per_feature":
         log_widths = log_widths.repeat(1, centers.shape[1])  # (k, d)
-    return Units(centers, log_widths, torch.zeros_like(centers[0]))
+    return RBFParameters(centers, log_widths, torch.zeros_like(centers[0]))

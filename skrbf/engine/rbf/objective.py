@@ -1,4 +1,4 @@
-"""The loss of an RBF network over all rows of a fit, block by block."""
+"""Penalized cross-entropy of an RBF network over all rows of a fit, in blocks."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,8 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.data.compute import Compute
-from skrbf.ops.kernel import Kernel, unit_kernel
+from skrbf.engine.data.training_data import TrainingData
 from skrbf.ops.network import (
     Network,
     cross_entropy,
@@ -15,177 +14,211 @@ from skrbf.ops.network import (
     network_gradient,
     output_gradient,
 )
-from skrbf.ops.rbf import Activation, Units, exponents
+from skrbf.ops.rbf import Activation, RBFParameters, log_activations
 
 
-class Task(NamedTuple):
-    """What a network is to learn, on one device."""
+class Objective(NamedTuple):
+    """Function that training minimizes (eq-objective).
 
-    rows: Tensor  # (n, d) centered and scaled
-    labels: Tensor  # (n,) int64
-    weight: Tensor  # (n,) sums to 1
+    Attributes
+    ----------
+    data : TrainingData
+    n_classes : int
+    activation : Activation
+    alpha : float
+        Penalty on the output, relative to the mean loss of a row.
+    center_penalty : float
+        Penalty on the mean squared distance of the centers from `anchor`.
+    smoothing : float
+        Label smoothing.
+    kernel : tuple of Tensor
+        Kernel matrix of the initial units, its root and inverse root, of `unit_kernel`.
+    anchor : Tensor of shape (k, d)
+        Centers before joint training.
+    """
+
+    data: TrainingData
     n_classes: int
     activation: Activation
     alpha: float
-    pull: float  # of the centers, to their home
-    smoothing: float  # of the targets
-    compute: Compute
-    kernel: Kernel | None = None  # of the units as placed; None: there are none yet
-    home: Tensor | None = None  # (k, d) where centers start; None: where they are
+    center_penalty: float
+    smoothing: float
+    kernel: tuple[Tensor, Tensor, Tensor]
+    anchor: Tensor
 
-    def take(self, index: Tensor) -> "Task":
-        """Some of the rows, their weights summing to 1 again."""
-        weight = self.weight[index]
-        return self._replace(
-            rows=self.rows[index],
-            labels=self.labels[index],
-            weight=weight / weight.sum(),
-        )
-
-    def with_kernel(self, units: Units) -> "Task":
-        """The task for an output of such units."""
-        return self._replace(kernel=unit_kernel(units, self.activation))
-
-    def blocks(self, n_units: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Rows, labels and weights of every block."""
-        size = self.compute.block_rows(n_units)
-        return zip(
-            self.rows.split(size),
-            self.labels.split(size),
-            self.weight.split(size),
-            strict=True,
-        )
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield rows, labels and fractions of the total weight."""
+        return fraction_blocks(self.data, len(self.anchor))
 
 
-def loss(task: Task, network: Network) -> float:
-    """The penalized cross-entropy (eq-objective)."""
-    total = _penalty(task, network)
-    for rows, labels, weight in task.blocks(len(network.units.centers)):
-        phi = task.activation.function(exponents(network.units, rows))
-        f = logits(network, phi)  # (q, m)
-        total += float(cross_entropy(f, labels, weight, task.smoothing)[0])
+def fractions(data: TrainingData) -> Tensor:
+    """Divide the weights by the number of rows: their sum is 1, up to rounding."""
+    return data.weight / len(data.weight)  # (n,)
+
+
+def fraction_blocks(
+    data: TrainingData, n_units: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield rows, labels and fractions of the total weight of blocks of rows."""
+    for rows, labels, weight in data.blocks(n_units):
+        yield rows, labels, weight / len(data.weight)
+
+
+def loss(objective: Objective, network: Network, vector: Tensor | None = None) -> float:
+    """Compute the objective.
+
+    Parameters
+    ----------
+    objective : Objective
+    network : Network
+    vector : Tensor of shape (p,), optional
+        Whitened parameters that replace those of `network`.
+    """
+    if vector is not None:
+        network = unwhiten(vector, network, objective.kernel)
+    total = _penalty(objective, network)
+    for rows, labels, weight in objective.blocks():
+        z = log_activations(network.units, rows)  # (k, m)
+        f = logits(network, objective.activation.function(z))  # (q, m)
+        total += float(cross_entropy(f, labels, weight, objective.smoothing)[0])
     return total
 
 
-def loss_gradient(task: Task, network: Network) -> tuple[float, Network]:
-    """The penalized cross-entropy, and its gradient by all parameters."""
-    total, whole = _penalty(task, network), penalty_gradient(task, network)
-    for block in task.blocks(len(network.units.centers)):
-        part, gradient = network_gradient(
-            network, task.activation, *block, task.smoothing
+def loss_gradient(objective: Objective, network: Network) -> tuple[float, Network]:
+    """Compute the objective and its gradient with respect to all parameters."""
+    total = _penalty(objective, network)
+    sums = list(parts(_penalty_gradient(objective, network)))
+    for block in objective.blocks():
+        block_loss, gradient = network_gradient(
+            network, objective.activation, *block, objective.smoothing
         )
-        total += float(part)
-        whole = unpack(pack(whole) + pack(gradient), network)
-    return total, whole
+        total += float(block_loss)
+        sums = [a + b for a, b in zip(sums, parts(gradient), strict=True)]
+    return total, from_parts(sums)
 
 
 def output_loss_gradient(
-    task: Task, network: Network
+    objective: Objective, network: Network
 ) -> tuple[float, tuple[Tensor, Tensor]]:
-    """The same, and its gradient by weight and bias of the output only."""
-    total = _penalty(task, network)
-    by_weight, by_bias = _shrink(task, network), torch.zeros_like(network.bias)
-    for rows, labels, weight in task.blocks(len(network.units.centers)):
-        phi = task.activation.function(exponents(network.units, rows))
-        f = logits(network, phi)  # (q, m)
-        part, residuals = cross_entropy(f, labels, weight, task.smoothing)
-        total += float(part)
-        more = output_gradient(residuals, phi)
-        by_weight, by_bias = by_weight + more[0], by_bias + more[1]
+    """Compute the objective and its gradient by output weights and biases only."""
+    total = _penalty(objective, network)
+    by_weight = _output_penalty_gradient(objective, network)  # (q, k)
+    by_bias = torch.zeros_like(network.bias)  # (q,)
+    for rows, labels, weight in objective.blocks():
+        z = log_activations(network.units, rows)  # (k, m)
+        activations = objective.activation.function(z)
+        f = logits(network, activations)  # (q, m)
+        block_loss, residuals = cross_entropy(f, labels, weight, objective.smoothing)
+        total += float(block_loss)
+        block_weight, block_bias = output_gradient(residuals, activations)
+        by_weight, by_bias = by_weight + block_weight, by_bias + block_bias
     return total, (by_weight, by_bias)
 
 
-def batch_gradient(task: Task, network: Network, index: Tensor) -> Network:
-    """Gradient of a batch of rows, an estimate of that of all."""
-    weight = task.weight[index] * (len(task.weight) / len(index))
-    rows, labels = task.rows[index], task.labels[index]
+def whitened_loss_gradient(
+    objective: Objective, like: Network, vector: Tensor
+) -> tuple[float, Tensor]:
+    """Compute the objective and its gradient with respect to whitened parameters."""
+    network = unwhiten(vector, like, objective.kernel)
+    value, gradient = loss_gradient(objective, network)
+    return value, whiten_gradient(gradient, objective.kernel)
+
+
+def whitened_batch_gradient(
+    objective: Objective, like: Network, vector: Tensor, index: Tensor
+) -> Tensor:
+    """Estimate the gradient with respect to whitened parameters from a batch.
+
+    Parameters
+    ----------
+    objective : Objective
+    like : Network
+        Shapes of the parameters.
+    vector : Tensor of shape (p,)
+        Whitened parameters.
+    index : Tensor of shape (b,)
+        Rows of the batch.
+    """
+    network, data = unwhiten(vector, like, objective.kernel), objective.data
+    n_rows = len(data.weight)
     _, gradient = network_gradient(
-        network, task.activation, rows, labels, weight, task.smoothing
+        network,
+        objective.activation,
+        data.rows[index],
+        data.labels[index],
+        data.weight[index] / n_rows * (n_rows / len(index)),
+        objective.smoothing,
     )
-    by_weight = gradient.weight + _shrink(task, network)
-    units = gradient.units
-    units = units._replace(centers=units.centers + _pull(task, network))
-    return gradient._replace(weight=by_weight, units=units)
+    penalty = _penalty_gradient(objective, network)
+    pairs = zip(parts(gradient), parts(penalty), strict=True)
+    return whiten_gradient(from_parts([a + b for a, b in pairs]), objective.kernel)
 
 
-def penalty_gradient(task: Task, network: Network) -> Network:
-    """Gradient of the penalties alone."""
-    zeros = unpack(torch.zeros_like(pack(network)), network)
-    units = zeros.units._replace(centers=_pull(task, network))
-    return zeros._replace(weight=_shrink(task, network), units=units)
+def _penalty(objective: Objective, network: Network) -> float:
+    output = _output_penalty_gradient(objective, network) * network.weight
+    shift = network.units.centers - objective.anchor
+    squared_shift = float(shift.square().mean())
+    return 0.5 * float(output.sum()) + 0.5 * objective.center_penalty * squared_shift
 
 
-def _penalty(task: Task, network: Network) -> float:
-    total = 0.5 * float((_shrink(task, network) * network.weight).sum())
-    if task.home is not None:
-        shift = network.units.centers - task.home
-        total += 0.5 * task.pull * float(shift.square().mean())
-    return total
+def _penalty_gradient(objective: Objective, network: Network) -> Network:
+    centers, log_widths, log_scales = network.units
+    factor = objective.center_penalty / centers.numel()
+    units = RBFParameters(
+        (centers - objective.anchor) * factor,
+        torch.zeros_like(log_widths),
+        torch.zeros_like(log_scales),
+    )
+    by_weight = _output_penalty_gradient(objective, network)
+    return Network(units, by_weight, torch.zeros_like(network.bias))
 
 
-def _shrink(task: Task, network: Network) -> Tensor:
-    """Gradient (q, k) of the penalty on the output."""
-    assert task.kernel is not None
-    return task.alpha * (network.weight @ task.kernel.matrix)
-
-
-def _pull(task: Task, network: Network) -> Tensor:
-    centers = network.units.centers  # (k, d)
-    if task.home is None:
-        return torch.zeros_like(centers)
-    return (centers - task.home) * (task.pull / centers.numel())
+def _output_penalty_gradient(objective: Objective, network: Network) -> Tensor:
+    return objective.alpha * (network.weight @ objective.kernel[0])  # (q, k)
 
 
 def parts(network: Network) -> tuple[Tensor, ...]:
-    """Its tensors: centers, log-widths, log-scales, weight, bias."""
+    """List the tensors: centers, log-widths, log-scales, weight, bias."""
     return (*network.units, network.weight, network.bias)
 
 
-def from_parts(tensors: tuple[Tensor, ...]) -> Network:
-    """The network of such tensors."""
-    return Network(Units(*tensors[:3]), tensors[3], tensors[4])
+def from_parts(tensors: list[Tensor]) -> Network:
+    """Build a network from the tensors of `parts`."""
+    return Network(RBFParameters(*tensors[:3]), tensors[3], tensors[4])
 
 
 def pack(network: Network) -> Tensor:
-    """All parameters in one vector."""
+    """Concatenate all parameters to one vector (p,)."""
     return torch.cat([part.reshape(-1) for part in parts(network)])
 
 
 def unpack(vector: Tensor, like: Network) -> Network:
-    """The network of a vector, in the shapes of another."""
+    """Split a vector (p,) into parameters of the shapes of another network."""
     shapes = [part.shape for part in parts(like)]
     pieces = vector.split([shape.numel() for shape in shapes])
-    return from_parts(
-        tuple(piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
-    )
+    pairs = zip(pieces, shapes, strict=True)
+    return from_parts([piece.view(shape) for piece, shape in pairs])
 
 
-class Coordinates(NamedTuple):
-    """Where an optimizer has a network: its output in the metric of the kernel.
-
-    There the penalty on the output is the same in all directions. In the weights
-    themselves most of what a few wide units can do lies in a few directions, and
-    gradient steps hardly move in the others.
-    """
-
-    like: Network
-    kernel: Kernel
-
-    def vector(self, network: Network) -> Tensor:
-        """The coordinates of a network."""
-        return pack(network._replace(weight=network.weight @ self.kernel.root))
-
-    def network(self, vector: Tensor) -> Network:
-        """The network that has such coordinates."""
-        network = unpack(vector, self.like)
-        return network._replace(weight=network.weight @ self.kernel.inverse)
-
-    def gradient(self, gradient: Network) -> Tensor:
-        """A gradient by the coordinates, from that by the parameters."""
-        return pack(gradient._replace(weight=gradient.weight @ self.kernel.inverse))
+# Optimizers work on whitened parameters: the output weights times the root of the
+# kernel matrix. Their penalty is the same in all directions. Most of what a few wide
+# units can do lies in a few directions of the weights themselves, and gradient steps
+# hardly move in the others.
 
 
-def coordinates(task: Task, network: Network) -> Coordinates:
-    """Those in which a network is trained."""
-    assert task.kernel is not None
-    return Coordinates(network, task.kernel)
+def whiten(network: Network, kernel: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Compute the whitened parameters (p,) of a network."""
+    return pack(network._replace(weight=network.weight @ kernel[1]))
+
+
+def unwhiten(
+    vector: Tensor, like: Network, kernel: tuple[Tensor, Tensor, Tensor]
+) -> Network:
+    """Compute the network of whitened parameters (p,): the inverse of `whiten`."""
+    network = unpack(vector, like)
+    return network._replace(weight=network.weight @ kernel[2])
+
+
+def whiten_gradient(gradient: Network, kernel: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Transform a gradient by the parameters to one by the whitened parameters."""
+    return pack(gradient._replace(weight=gradient.weight @ kernel[2]))

@@ -1,76 +1,81 @@
-"""The convex start of an RBF network: its output on units that stand still."""
+"""Output layer of an RBF network on fixed units, and what is chosen by it."""
 
 import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from skrbf.engine.rbf.objective import Task, loss, output_loss_gradient
+from skrbf.engine.data.training_data import TrainingData
+from skrbf.engine.rbf.constants import (
+    ACTIVATION_ROUNDING,
+    ALPHA_CANDIDATES,
+    EMPTY_CLASS_WEIGHT,
+    LEAVE_ONE_OUT_PENALTIES,
+    LOGIT_FACTORS,
+    MAX_SELECTION_ROWS,
+    MIN_SELECTION_ROWS,
+    OUTPUT_LBFGS_MEMORY,
+    SELECTION_ROWS_PER_UNIT,
+    WIDTH_FACTORS,
+)
+from skrbf.engine.rbf.objective import Objective, fractions, loss, output_loss_gradient
 from skrbf.engine.training.lbfgs import lbfgs
 from skrbf.engine.training.loop import Step
 from skrbf.ops.network import Network
-from skrbf.ops.rbf import Units, exponents
+from skrbf.ops.rbf import Activation, RBFParameters, log_activations
 from skrbf.ops.ridge import leave_one_out
 
-# Factors on the output of the ridge regression, which predicts 0 or 1 and not logits.
-_TEMPERATURES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-# Of one row's weight, what a class without any is given for its logarithm.
-_RARE = 0.1
-# Widths to choose from, by so many rows for each unit, at least and at most. The units
-# are trained later and come to fit better than now, as with a smaller penalty: parts of
-# it are tried as well.
-_FACTORS = (1.0, math.sqrt(2.0), 2.0, 2.0 * math.sqrt(2.0))
-_ROWS_PER_UNIT, _FEWEST, _MOST = 5, 1000, 5000
-_PENALTIES = (0.01, 0.1, 1.0)
-# Penalties on the norm of the output to choose from, the smallest first.
-ALPHAS = (0.1, 0.3, 1.0, 3.0)
-# What rounding of the activations leaves of a variance, in single precision.
-_ROUNDING = 1e-6
-# Of L-BFGS: its vectors are short here, next to a pass over the rows.
-_MEMORY = 20
 
-
-def ridge(task: Task, units: Units) -> tuple[Network, Tensor]:
-    """Ridge regression of the classes on the activations (eq-ridge).
+def ridge(objective: Objective, units: RBFParameters) -> tuple[Network, Tensor]:
+    """Fit the output layer by ridge regression of the classes (eq-ridge).
 
     Returns
     -------
     network : Network
-        With the factor on the output that has the least cross-entropy.
+        The regression times the factor with the lowest objective, as logits.
     factor : Tensor of shape (k, k), float64, on the CPU
         Cholesky factor of the covariance of the activations, with the penalty.
     """
-    mean, covariance, cross = _moments(task, units)
-    second = float((covariance.diagonal() + mean.square()).mean())
-    factor = _cholesky(covariance, task.alpha, _rounding(second))  # (k, k)
+    mean, covariance, cross = _activation_moments(objective, units)
+    second_moment = float((covariance.diagonal() + mean.square()).mean())
+    rounding = _rounding(second_moment)
+    factor = _cholesky(covariance, objective.alpha, rounding)  # (k, k)
     weight = torch.cholesky_solve(cross, factor).t()  # (q, k)
-    share = mean.new_zeros(task.n_classes)
-    share.index_add_(0, task.labels.cpu(), task.weight.cpu().to(mean.dtype))
-    prior = share.clamp_min(_RARE / len(task.rows)).log()  # (q,)
-    like = units.centers
+    data, like = objective.data, units.centers
+    class_weight = mean.new_zeros(objective.n_classes)
+    class_weight.index_add_(0, data.labels.cpu(), fractions(data).cpu().to(mean.dtype))
+    log_prior = class_weight.clamp_min(
+        EMPTY_CLASS_WEIGHT / len(data.rows)
+    ).log()  # (q,)
+    networks = [
+        Network(
+            units,
+            (scale * weight).to(like),
+            (log_prior - scale * (weight @ mean)).to(like),
+        )
+        for scale in (0.0, *LOGIT_FACTORS)
+    ]
+    return min(networks, key=lambda network: loss(objective, network)), factor
 
-    def scaled(factor: float) -> Network:
-        bias = prior - factor * (weight @ mean)
-        return Network(units, (factor * weight).to(like), bias.to(like))
 
-    networks = [scaled(factor) for factor in (0.0, *_TEMPERATURES)]
-    return min(networks, key=lambda network: loss(task, network)), factor
+def logistic(
+    objective: Objective, start: Network, factor: Tensor
+) -> Iterator[Step[Network]]:
+    """Fit the output layer by multinomial logistic regression, with L-BFGS.
 
-
-def logistic(task: Task, start: Network, factor: Tensor) -> Iterator[Step[Network]]:
-    """Multinomial logistic regression on the activations, by L-BFGS.
-
-    In the coordinates in which the covariance of the activations with the penalty of
-    the ridge regression is the identity. A few iterations come close to the optimum
-    where units are not alike. Where they are it takes many: joint training, which
-    follows a few, begins with what tells rows apart easily.
+    The optimizer works on parameters in which the covariance of the activations, with
+    the penalty of the ridge regression, is the identity. A few iterations come close to
+    the optimum unless units nearly coincide. In that case it takes many iterations, and
+    the first ones fit what separates the rows easily. Joint training starts from those.
 
     Parameters
     ----------
+    objective : Objective
     start : Network
     factor : Tensor of shape (k, k)
-        As of :func:`ridge`.
+        Second result of :func:`ridge`.
     """
     like, shape = start.bias, start.weight.shape
     inverse = torch.linalg.inv(factor).to(like)  # (k, k)
@@ -80,108 +85,142 @@ def logistic(task: Task, start: Network, factor: Tensor) -> Iterator[Step[Networ
         return start._replace(weight=white.view(shape) @ inverse, bias=bias)
 
     def function(vector: Tensor) -> tuple[float, Tensor]:
-        value, (by_weight, by_bias) = output_loss_gradient(task, network(vector))
+        value, (by_weight, by_bias) = output_loss_gradient(objective, network(vector))
         return value, torch.cat([(by_weight @ inverse.t()).reshape(-1), by_bias])
 
     white = start.weight @ factor.to(like)  # (q, k)
-    for step in lbfgs(function, torch.cat([white.reshape(-1), start.bias]), _MEMORY):
+    vector = torch.cat([white.reshape(-1), start.bias])
+    for step in lbfgs(function, vector, OUTPUT_LBFGS_MEMORY):
         yield Step(network(step.state), step.loss)
 
 
-def chosen_factor(task: Task, units: Units) -> float:
-    """Factor on the widths of units with the best ridge regression.
+def choose_width_factor(
+    data: TrainingData,
+    units: RBFParameters,
+    n_classes: int,
+    activation: Activation,
+    alpha: float,
+    n_rows: int | None = None,
+) -> float:
+    """Choose the factor on the widths with the lowest leave-one-out error.
 
-    By its error on rows left out (eq-leave-one-out), at the best part of the penalty.
-    """
-    if task.n_classes == 1:
-        return _FACTORS[0]
-    task = _few(task, units)
-
-    def error(factor: float) -> float:
-        z = exponents(widened(units, factor), task.rows)
-        return float(_left_out(task, task.activation.function(z), _PENALTIES).amin())
-
-    return min(_FACTORS, key=error)
-
-
-def chosen_alpha(task: Task, units: Units) -> float:
-    """The one of `ALPHAS` with the best kernel ridge regression.
-
-    As the factor on the widths, with the penalty that the output has: on its norm
-    (eq-unit-kernel).
+    The error is that of ridge regression (eq-leave-one-out), at the best of several
+    parts of the penalty.
 
     Parameters
     ----------
-    task : Task
-        With the kernel of the units, and the first of `ALPHAS`.
+    data : TrainingData
+    units : RBFParameters
+    n_classes : int
+    activation : Activation
+    alpha : float
+        Penalty relative to the mean loss of a row.
+    n_rows : int, optional
+        Rows to choose by. The default depends on the number of units.
     """
-    kernel = task.kernel
-    assert kernel is not None
-    if task.n_classes == 1:
-        return ALPHAS[0]
-    task = _few(task, units)
-    phi = task.activation.function(exponents(units, task.rows))  # (k, n)
-    factors = tuple(alpha / ALPHAS[0] for alpha in ALPHAS)
-    return ALPHAS[int(_left_out(task, kernel.inverse @ phi, factors).argmin())]
+    if n_classes == 1:
+        return WIDTH_FACTORS[0]
+    n_rows = n_selection_rows(data, units) if n_rows is None else n_rows
+    penalties = [
+        alpha * len(data.rows) / n_rows * part for part in LEAVE_ONE_OUT_PENALTIES
+    ]
+    errors = []
+    for factor in WIDTH_FACTORS:
+        z = log_activations(scale_widths(units, factor), data.rows[:n_rows])  # (k, m)
+        activations = activation.function(z)
+        error = _leave_one_out_errors(data, activations, n_classes, penalties)
+        errors.append(float(error.amin()))
+    return WIDTH_FACTORS[errors.index(min(errors))]
 
 
-def _few(task: Task, units: Units) -> Task:
-    """Enough rows to choose by."""
-    n_rows = min(max(_FEWEST, _ROWS_PER_UNIT * len(units.centers)), _MOST)
-    if n_rows >= len(task.rows):
-        return task
-    # Their order says nothing of them: the first are as good as drawn.
-    few = task.take(torch.arange(n_rows, device=task.rows.device))
-    return few._replace(alpha=task.alpha * len(task.rows) / n_rows)
+def choose_alpha(objective: Objective, units: RBFParameters) -> float:
+    """Choose the one of `ALPHA_CANDIDATES` with the lowest leave-one-out error.
+
+    The error is that of kernel ridge regression: with the penalty of the objective
+    (eq-unit-kernel) instead of a penalty on the squared norm of the weights.
+
+    Parameters
+    ----------
+    objective : Objective
+        Its `alpha` is that of the first candidate.
+    units : RBFParameters
+    """
+    if objective.n_classes == 1:
+        return ALPHA_CANDIDATES[0]
+    data, (_, _, inverse_root) = objective.data, objective.kernel
+    n_rows = n_selection_rows(data, units)
+    first = objective.alpha * len(data.rows) / n_rows
+    penalties = [first * (alpha / ALPHA_CANDIDATES[0]) for alpha in ALPHA_CANDIDATES]
+    z = log_activations(units, data.rows[:n_rows])
+    activations = inverse_root @ objective.activation.function(z)  # (k, m)
+    errors = _leave_one_out_errors(data, activations, objective.n_classes, penalties)
+    return ALPHA_CANDIDATES[int(errors.argmin())]
 
 
-def _left_out(task: Task, phi: Tensor, factors: tuple[float, ...]) -> Tensor:
-    """Errors on rows left out with so many times the penalty each."""
-    phi = phi.cpu().double()  # (k, n)
-    codes = torch.nn.functional.one_hot(task.labels, task.n_classes).t().cpu().double()
-    weight = task.weight.cpu().double()
+def n_selection_rows(data: TrainingData, units: RBFParameters) -> int:
+    """Count the rows for choices: the first ones, since their order is arbitrary."""
+    n_rows = max(MIN_SELECTION_ROWS, SELECTION_ROWS_PER_UNIT * len(units.centers))
+    return min(n_rows, MAX_SELECTION_ROWS, len(data.rows))
+
+
+def _leave_one_out_errors(
+    data: TrainingData, activations: Tensor, n_classes: int, penalties: list[float]
+) -> Tensor:
+    """Compute the leave-one-out error of the first rows for each penalty."""
+    n_rows = activations.shape[1]
+    activations = activations.cpu().double()  # (k, m)
+    codes = one_hot(data.labels[:n_rows], n_classes).t().cpu().double()  # (q, m)
+    weight = data.weight[:n_rows].cpu().double()
     weight = weight / weight.sum()
-    penalties = task.alpha * phi.new_tensor(factors)
-    penalties += _rounding(float((phi.square() @ weight).mean()))
-    return leave_one_out(phi, codes, weight, penalties)
+    rounding = _rounding(float((activations.square() @ weight).mean()))
+    return leave_one_out(
+        activations, codes, weight, activations.new_tensor(penalties) + rounding
+    )
 
 
-def widened(units: Units, factor: float) -> Units:
-    """Units of so many times the width."""
+def scale_widths(units: RBFParameters, factor: float) -> RBFParameters:
+    """Multiply the widths by a factor."""
     return units._replace(log_widths=units.log_widths + math.log(factor))
 
 
-def _rounding(second: float) -> float:
-    """What still bounds a ridge regression with a penalty of 0."""
-    return _ROUNDING * second + 1e-12
+def _rounding(second_moment: float) -> float:
+    """Compute the smallest penalty that bounds a ridge regression."""
+    return ACTIVATION_ROUNDING * second_moment + 1e-12
 
 
 def _cholesky(covariance: Tensor, penalty: float, rounding: float) -> Tensor:
-    """Factor of a covariance with a penalty, and with as much more as it needs."""
+    """Factorize a covariance with a penalty, raised until it is positive definite."""
     eye = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
     for power in range(6):
-        whole = covariance + (penalty + 10.0**power * rounding) * eye
-        factor, failed = torch.linalg.cholesky_ex(whole)
+        penalized = covariance + (penalty + 10.0**power * rounding) * eye
+        factor, failed = torch.linalg.cholesky_ex(penalized)
         if not failed:
             return factor
-    return torch.linalg.cholesky(whole)  # says what is wrong
+    return torch.linalg.cholesky(penalized)  # raises an error
 
 
-def _moments(task: Task, units: Units) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (k,) and covariance (k, k) of the activations, and with the classes (k, q).
+def _activation_moments(
+    objective: Objective, units: RBFParameters
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute moments of the activations and the classes, in float64 on the CPU.
 
-    Summed in float64 on the CPU, where every device has it.
+    Returns
+    -------
+    mean : Tensor of shape (k,)
+    covariance : Tensor of shape (k, k)
+    cross : Tensor of shape (k, q)
+        Covariances with the codes of the classes.
     """
-    k, q = len(units.centers), task.n_classes
+    k, q = len(units.centers), objective.n_classes
     zero = torch.zeros((), dtype=torch.float64, device="cpu")
     total, square = zero.new_zeros(k), zero.new_zeros(k, k)
-    cross, share = zero.new_zeros(k, q), zero.new_zeros(q)
-    for rows, labels, weight in task.blocks(k):
-        phi = task.activation.function(exponents(units, rows))  # (k, m)
-        weighted = phi * weight  # (k, m)
-        codes = torch.nn.functional.one_hot(labels, q).to(phi)  # (m, q)
+    cross, class_weight = zero.new_zeros(k, q), zero.new_zeros(q)
+    for rows, labels, weight in objective.blocks():
+        activations = objective.activation.function(log_activations(units, rows))
+        weighted = activations * weight  # (k, m)
+        codes = one_hot(labels, q).to(activations)  # (m, q)
         total += weighted.sum(1).cpu()
-        square += (weighted @ phi.t()).cpu()
+        square += (weighted @ activations.t()).cpu()
         cross += (weighted @ codes).cpu()
-        share += (weight @ codes).cpu()
-    return total, square - total.outer(total), cross - total.outer(share)
+        class_weight += (weight @ codes).cpu()
+    return total, square - total.outer(total), cross - total.outer(class_weight)

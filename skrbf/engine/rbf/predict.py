@@ -1,4 +1,4 @@
-"""Activations and decisions of a trained network for new rows, block by block."""
+"""Activations and logits of a fitted network for new rows, in blocks."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,70 +9,78 @@ from torch import Tensor
 from skrbf.engine.data.constants import MAX_SCALED_VALUE
 from skrbf.engine.data.rows import Rows
 from skrbf.ops.network import Network, logits
-from skrbf.ops.rbf import Activation, exponents, farthest
+from skrbf.ops.rbf import Activation, coordinate_limit, log_activations
 
 
 class RBFModel(NamedTuple):
-    """All that prediction needs, in the dtype and on the device of its rows."""
+    """Fitted network in the dtype and on the device of the rows.
+
+    Attributes
+    ----------
+    network : Network
+        For rows that are centered and scaled.
+    activation : Activation
+    mean, scale : Tensor of shape (d,)
+        Center and scale of each feature.
+    """
 
     network: Network
     activation: Activation
-    mean: Tensor  # (d,)
-    scale: Tensor  # (d,)
+    mean: Tensor
+    scale: Tensor
 
 
-class Explained(NamedTuple):
-    """The strongest units of some rows."""
-
-    label: Tensor  # (m,) the class that is predicted
-    unit: Tensor  # (m, s) int64
-    activation: Tensor  # (m, s)
-    contribution: Tensor  # (m, s) to the logit of that class
-    rest: Tensor  # (m,) what all other units contribute
-    intercept: Tensor  # (m,)
-
-
-def unit_exponents(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield (start, stop, exponents (k, m)) of every block."""
+def log_activation_blocks(
+    rows: Rows, model: RBFModel
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield (start, stop, log activations (k, m)) of every block."""
     units = model.network.units
-    far = min(MAX_SCALED_VALUE, float(farthest(units)))
+    limit = min(MAX_SCALED_VALUE, float(coordinate_limit(units)))
     for start, stop, block in rows.blocks(len(units.centers) + rows.n_features):
         dense = block if block.layout == torch.strided else block.to_dense()
-        scaled = ((dense - model.mean) / model.scale).clamp(-far, far)
-        yield start, stop, exponents(units, scaled)
+        scaled = ((dense - model.mean) / model.scale).clamp(-limit, limit)
+        yield start, stop, log_activations(units, scaled)
 
 
-def activations(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
+def activation_blocks(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, activations (k, m)) of every block."""
-    for start, stop, z in unit_exponents(rows, model):
+    for start, stop, z in log_activation_blocks(rows, model):
         yield start, stop, model.activation.function(z)
 
 
-def decisions(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
+def logit_blocks(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
     """Yield (start, stop, logits (q, m)) of every block."""
-    for start, stop, phi in activations(rows, model):
-        yield start, stop, logits(model.network, phi)
+    for start, stop, activations in activation_blocks(rows, model):
+        yield start, stop, logits(model.network, activations)
 
 
-def familiarities(rows: Rows, model: RBFModel) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield (start, stop, largest exponents (1, m)) of every block (eq-familiarity)."""
-    for start, stop, z in unit_exponents(rows, model):
-        yield start, stop, z.amax(0, keepdim=True)
+def familiarity_blocks(
+    rows: Rows, model: RBFModel
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield (start, stop, maximal log activations (1, m)) of every block."""
+    for start, stop, z in log_activation_blocks(rows, model):
+        yield start, stop, z.amax(0, keepdim=True)  # eq-familiarity
 
 
-def explained(
+def explanation_blocks(
     rows: Rows, model: RBFModel, n_units: int
-) -> Iterator[tuple[int, int, Explained]]:
-    """Yield (start, stop, strongest units) of every block (eq-contribution)."""
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the units that contribute most to the logits of every block.
+
+    The entries of each dict are those of `RBFNetClassifier.explain`, with `label` as
+    the index of a class (eq-contribution).
+    """
     weight, bias = model.network.weight, model.network.bias
-    for start, stop, phi in activations(rows, model):
-        label = logits(model.network, phi).argmax(0)  # (m,)
-        share = weight[label] * phi.t()  # (m, k)
-        unit = share.abs().topk(n_units, 1)[1]  # (m, s)
-        strong = share.gather(1, unit)  # (m, s)
-        rest = share.sum(1) - strong.sum(1)
-        yield (
-            start,
-            stop,
-            Explained(label, unit, phi.t().gather(1, unit), strong, rest, bias[label]),
-        )
+    for _, _, activations in activation_blocks(rows, model):
+        label = logits(model.network, activations).argmax(0)  # (m,)
+        contribution = weight[label] * activations.t()  # (m, k)
+        unit = contribution.abs().topk(n_units, 1)[1]  # (m, s)
+        largest = contribution.gather(1, unit)  # (m, s)
+        yield {
+            "label": label,
+            "unit": unit,
+            "activation": activations.t().gather(1, unit),
+            "contribution": largest,
+            "rest": contribution.sum(1) - largest.sum(1),
+            "intercept": bias[label],
+        }

@@ -3,32 +3,18 @@
 import math
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from skrbf.engine.training.loop import Step
 
-_DECAY, _DECAY_SQUARE, _EPS = 0.9, 0.999, 1e-8
+# Decay rates of both moments and the term that keeps steps finite, as in Kingma and Ba
+# (2015) and torch.optim.Adam.
+ADAM_DECAY, ADAM_SQUARE_DECAY, ADAM_EPSILON = 0.9, 0.999, 1e-8
 
-# The gradient of the mean loss of some rows, given by their numbers.
-BatchGradient = Callable[[Tensor, Tensor], Tensor]
-# Batches of an epoch: the share of it that is done with each, and its rows.
-Batches = Callable[[], Iterator[tuple[float, Tensor]]]
-
-
-class Moments(NamedTuple):
-    """Running means of the gradient and of its square, and how many they are of."""
-
-    first: Tensor  # (p,)
-    second: Tensor  # (p,)
-    n_steps: int
-
-    @classmethod
-    def none(cls, like: Tensor) -> "Moments":
-        """Those before the first step."""
-        return cls(torch.zeros_like(like), torch.zeros_like(like), 0)
+# Running means of the gradient (p,) and of its square (p,), and the number of steps.
+Moments = tuple[Tensor, Tensor, int]
 
 
 def adam_step(
@@ -36,77 +22,90 @@ def adam_step(
     gradient: Tensor,
     moments: Moments,
     rates: Tensor,
-    share: float = 1.0,
+    rate_factor: float = 1.0,
 ) -> tuple[Tensor, Moments]:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), with a rate for each number.
+    """Take one step of Adam (Kingma and Ba 2015, algorithm 1).
 
     Parameters
     ----------
-    position, gradient, rates : Tensor of shape (p,)
-    moments : Moments
-    share : float, default=1.0
-        Of the rates.
+    position, gradient : Tensor of shape (p,)
+    moments : (first, second, n_steps)
+        See `no_moments`.
+    rates : Tensor of shape (p,)
+        Learning rate of each parameter.
+    rate_factor : float, default=1.0
+        Factor on all learning rates.
+
+    Returns
+    -------
+    position : Tensor of shape (p,)
+    moments : (first, second, n_steps)
     """
-    first = torch.lerp(gradient, moments.first, _DECAY)
-    second = torch.lerp(gradient.square(), moments.second, _DECAY_SQUARE)
-    n_steps = moments.n_steps + 1
-    # The corrections of both moments are numbers, so they join the rate and epsilon.
-    correction = math.sqrt(1.0 - _DECAY_SQUARE**n_steps)
-    share *= correction / (1.0 - _DECAY**n_steps)
-    root = second.sqrt().add_(_EPS * correction)
-    position = torch.addcdiv(position, first * rates, root, value=-share)
-    return position, Moments(first, second, n_steps)
+    first = torch.lerp(gradient, moments[0], ADAM_DECAY)
+    second = torch.lerp(gradient.square(), moments[1], ADAM_SQUARE_DECAY)
+    n_steps = moments[2] + 1
+    # The bias corrections of both moments are numbers: apply them to rate and epsilon.
+    correction = math.sqrt(1.0 - ADAM_SQUARE_DECAY**n_steps)
+    rate_factor *= correction / (1.0 - ADAM_DECAY**n_steps)
+    root = second.sqrt().add_(ADAM_EPSILON * correction)
+    position = torch.addcdiv(position, first * rates, root, value=-rate_factor)
+    return position, (first, second, n_steps)
+
+
+def no_moments(position: Tensor) -> Moments:
+    """Return the moments before the first step."""
+    return torch.zeros_like(position), torch.zeros_like(position), 0
+
+
+def cosine_schedule(n_epochs: int) -> Callable[[float], float]:
+    """Return a schedule of factors that fall from 1 to 0 along half a cosine."""
+
+    def factor(epochs_done: float) -> float:
+        return 0.5 * (1.0 + math.cos(math.pi * min(epochs_done / n_epochs, 1.0)))
+
+    return factor
+
+
+def constant_schedule(epochs_done: float) -> float:
+    """Return the factor 1 at any time."""
+    return 1.0
 
 
 def adam(
-    gradient: BatchGradient,
+    gradient: Callable[[Tensor, Tensor], Tensor],
     loss: Callable[[Tensor], float],
-    start: Tensor,
+    start: tuple[Tensor, Moments],
     rates: Tensor,
-    batches: Batches,
-    n_epochs: int,
-) -> Iterator[Step[Tensor]]:
-    """Yield the position and the loss of all rows after every epoch.
+    batches: Callable[[], Iterator[tuple[Tensor, float]]],
+    schedule: Callable[[float], float],
+) -> Iterator[Step[tuple[Tensor, Moments]]]:
+    """Minimize a mean loss over rows, and yield a step after every epoch.
 
     Parameters
     ----------
     gradient : callable
-        ``gradient(position, rows)`` with the numbers of the rows of a batch.
+        ``gradient(position, index)`` of the mean loss of the rows of a batch.
     loss : callable
-        ``loss(position)``, over all rows.
-    start, rates : Tensor of shape (p,)
-        Where a rate is 0 the position stays.
+        ``loss(position)``, the mean loss of all rows.
+    start : (position, moments)
+        Position of shape (p,), and moments of earlier steps or of `no_moments`.
+    rates : Tensor of shape (p,)
+        Learning rate of each parameter. Where it is 0 the position stays.
     batches : callable
-        See `shuffled`.
-    n_epochs : int
-        Length of the training: the rates fall along half a cosine, to 0 at its end.
+        ``batches()`` yields those of a new epoch, as `shuffled_batches` does.
+    schedule : callable
+        ``schedule(epochs_done)`` is the factor on the learning rates of a batch. The
+        epochs that are done include this batch and may be a fraction.
+
+    Yields
+    ------
+    Step
+        Its state is the pair of position and moments.
     """
-    position, moments = start, Moments.none(start)
+    position, moments = start
     for epoch in count():
-        for done, rows in batches():
-            passed = min((epoch + done) / n_epochs, 1.0)
-            share = 0.5 * (1.0 + math.cos(math.pi * passed))
-            slope = gradient(position, rows)
-            position, moments = adam_step(position, slope, moments, rates, share)
-        yield Step(position, loss(position))
-
-
-def shuffled(
-    n_rows: int, size: int, generator: torch.Generator, device: torch.device
-) -> Batches:
-    """Batches of all rows in a fresh order every time.
-
-    Parameters
-    ----------
-    generator : torch.Generator
-        Of the CPU, so that the order is the same on every device.
-    """
-
-    def batches() -> Iterator[tuple[float, Tensor]]:
-        order = torch.randperm(n_rows, generator=generator, device="cpu").to(device)
-        done = 0
-        for batch in order.split(size):
-            done += len(batch)
-            yield done / n_rows, batch
-
-    return batches
+        for index, done in batches():
+            factor = schedule(epoch + done)
+            slope = gradient(position, index)
+            position, moments = adam_step(position, slope, moments, rates, factor)
+        yield Step((position, moments), loss(position))

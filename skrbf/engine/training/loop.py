@@ -1,37 +1,38 @@
-"""The one training loop: the steps of any optimizer, watched, and the best kept.
+"""Training loop: follow the steps of any optimizer, and keep the best state.
 
 An optimizer is an iterator of `Step`, one for each iteration or epoch, such as
 :func:`skrbf.engine.training.lbfgs.lbfgs` and :func:`skrbf.engine.training.adam.adam`.
 An optimizer knows nothing of stopping, validation or callbacks. The loop knows nothing
-of what a state is. `follow` is the loop, and `train` keeps the best of the states.
+of the contents of a state. `train` keeps the best state.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Generic, NamedTuple
 
-from skrbf.engine.training.records import OnStep, Record, State
+from skrbf.engine.training.records import Descent, OnStep, Record, State
 
 
 class Step(NamedTuple, Generic[State]):
-    """Where an optimizer is after one iteration."""
+    """State of an optimizer after one iteration."""
 
     state: State
     loss: float
 
 
 class Stopping(NamedTuple):
-    """When a training ends.
+    """Conditions that end a training.
 
     Attributes
     ----------
     max_iter : int
-        Most steps.
+        Maximum number of steps.
     tol : float
-        Progress that counts: of the validation score, or of the loss relative to it.
+        Smallest change that counts as progress: of the validation score, or of the loss
+        relative to it.
     patience : int
-        Steps without such progress, after which the training ends.
+        Number of steps without progress that ends the training.
     """
 
     max_iter: int
@@ -39,61 +40,38 @@ class Stopping(NamedTuple):
     patience: int
 
 
-class Trained(NamedTuple, Generic[State]):
-    """What a training came to: its best state, which may be the start."""
-
-    state: State
-    loss: float
-    validation_score: float
-    n_iter: int
-    converged: bool  # or stopped from outside
-    diverged: bool = False  # its losses all rose above that of the start, which is kept
-
-
-# What to change where a loss is not finite.
+# Advice in the error for a loss that is not finite.
 ADVICE = "Lower learning_rate, or scale the data."
 
 
-def follow(
-    steps: Iterable[Step[State]],
-    phase: str,
-    max_iter: int,
-    see: Callable[[Step[State]], bool],
-    advice: str = ADVICE,
-) -> tuple[int, bool]:
-    """Take the steps of an optimizer until one is the last.
+def checked(
+    steps: Iterable[Step[State]], phase: str, max_iter: int, advice: str = ADVICE
+) -> Iterator[Step[State]]:
+    """Limit the steps of an optimizer, and check their losses.
 
     Parameters
     ----------
     steps : iterable of Step
-        Ends by itself where the optimizer can do no better.
+        Ends by itself if the optimizer can make no progress.
     phase : str
         Name of this training in an error.
     max_iter : int
-        Most steps.
-    see : callable
-        ``see(step)`` after each; a true answer ends the loop.
+        Maximum number of steps.
     advice : str
-        What an error says to change.
+        Advice in an error.
 
-    Returns
-    -------
-    n_iter : int
-        Steps that were taken.
-    ended : bool
-        Whether it ended before `max_iter`, or was told to.
+    Yields
+    ------
+    Step
 
     Raises
     ------
     FloatingPointError
         If a loss is not finite.
     """
-    n_iter = 0
     for n_iter, step in enumerate(islice(steps, max_iter), 1):
-        finite(step.loss, n_iter, phase, advice)
-        if see(step):
-            return n_iter, True
-    return n_iter, n_iter < max_iter
+        check_finite(step.loss, n_iter, phase, advice)
+        yield step
 
 
 def train(
@@ -103,69 +81,75 @@ def train(
     stopping: Stopping,
     on_step: OnStep[State],
     validate: Callable[[State], float] | None = None,
-) -> Trained[State]:
+) -> tuple[Descent[State], float]:
     """Follow an optimizer and keep its best state.
 
     Parameters
     ----------
     steps : iterable of Step
-        Ends by itself where the optimizer can do no better, and never changes a state
-        that it gave.
+        Ends by itself if the optimizer can make no progress. It never changes a state
+        that it has yielded.
     start : Step
-        Where the optimizer started: what it gives back is never worse.
+        Start of the optimizer. The result is never worse.
     phase : str
         Name of this training in the records.
     stopping : Stopping
     on_step : callable
-        ``on_step(record, state)``; a true answer ends the training.
+        ``on_step(record, state)``. The training ends if it returns True.
     validate : callable, optional
-        Score of a state on data held out, the higher the better. With it the best
-        score decides which state is best, otherwise the lowest loss does.
+        ``validate(state)`` scores a state on held-out data; higher is better. The best
+        state is the one with the highest score, and without `validate` the one with the
+        lowest loss.
 
     Returns
     -------
-    Trained
+    descent : Descent
+        The best state, which may be the start, and its loss. It counts as converged if
+        the training ended before ``stopping.max_iter`` or was stopped by `on_step`.
+    validation_score : float
+        Score of that state; NaN without `validate`.
 
     Raises
     ------
     FloatingPointError
         If a loss is not finite.
     """
-    finite(start.loss, 0, phase)
+    check_finite(start.loss, 0, phase)
     best, best_score = start, math.nan if validate is None else validate(start.state)
-    waited, mark = 0, start.loss if validate is None else best_score
-
-    def see(step: Step[State]) -> bool:
-        nonlocal best, best_score, waited, mark
+    n_waited, reference = 0, start.loss if validate is None else best_score
+    n_iter, ended = 0, False
+    for step in checked(steps, phase, stopping.max_iter):
+        n_iter += 1
         score = math.nan if validate is None else validate(step.state)
-        if _better(score, step.loss, best_score, best.loss):
+        if _is_better(score, step.loss, best_score, best.loss):
             best, best_score = step, score
-        if on_step(Record(phase, loss=step.loss, validation_score=score), step.state):
-            return True
-        # Progress is measured from where it last sufficed, so that many small steps
-        # count as well.
+        record = Record(phase, loss=step.loss, validation_score=score)
+        if ended := on_step(record, step.state):
+            break
+        # Progress is measured from the last step that made enough of it, so that many
+        # small steps count as well.
         if validate is None:
-            progress, enough = mark - step.loss, stopping.tol * abs(mark)
+            progress, enough = reference - step.loss, stopping.tol * abs(reference)
         else:
-            progress, enough = score - mark, stopping.tol
-        waited += 1
+            progress, enough = score - reference, stopping.tol
+        n_waited += 1
         if progress > enough:
-            waited, mark = 0, step.loss if validate is None else score
-        return waited >= stopping.patience
+            n_waited, reference = 0, step.loss if validate is None else score
+        if ended := n_waited >= stopping.patience:
+            break
+    converged = bool(ended) or n_iter < stopping.max_iter
+    return Descent(best.state, best.loss, n_iter, converged), best_score
 
-    n_iter, ended = follow(steps, phase, stopping.max_iter, see)
-    return Trained(*best, best_score, n_iter, ended)
 
-
-def _better(score: float, loss: float, best_score: float, best_loss: float) -> bool:
-    """A higher score; where scores are equal or there are none, a lower loss."""
+def _is_better(score: float, loss: float, best_score: float, best_loss: float) -> bool:
+    """Compare scores; if they are equal or missing, compare losses."""
     if math.isnan(score) or score == best_score:
         return loss < best_loss
     return score > best_score
 
 
-def finite(loss: float, n_iter: int, phase: str, advice: str = ADVICE) -> float:
-    """The loss, or an error that says what to change."""
+def check_finite(loss: float, n_iter: int, phase: str, advice: str = ADVICE) -> float:
+    """Return the loss, or raise an error with advice if it is not finite."""
     if not math.isfinite(loss):
         raise FloatingPointError(
             f"The loss is {loss} in step {n_iter} of the phase {phase!r}. {advice}"

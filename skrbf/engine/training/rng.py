@@ -1,4 +1,4 @@
-"""torch's own random numbers, lent to code of the user's and put back."""
+"""Torch's own random numbers, seeded while user code may draw from them."""
 
 import threading
 from collections.abc import Iterator
@@ -6,13 +6,18 @@ from contextlib import contextmanager
 
 import torch
 
-# They belong to the process: of fits in several threads one at a time has them.
+# The generators belong to the process, so only one thread at a time may seed them.
 _ONE_AT_A_TIME = threading.RLock()
 
 
+def draw_seed(generator: torch.Generator) -> int:
+    """Draw a seed for another generator."""
+    return int(torch.randint(2**31, (1,), generator=generator, device="cpu"))
+
+
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Within, torch's generators of the CPU and of a GPU start from a seed."""
+def scoped_rng(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators of the CPU and of a GPU, and restore them at the end."""
     cuda = device.type == "cuda"
     index = (device.index or 0) if cuda else 0
     with _ONE_AT_A_TIME, torch.random.fork_rng([index] if cuda else []):
