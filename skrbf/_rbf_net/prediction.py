@@ -38,7 +38,8 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Build the network from the fitted attributes, like a tensor."""
         parts = (self.centers_, self.widths_, self.mean_, self.scale_)
         parts = (from_numpy(np.ascontiguousarray(part, np.float64)) for part in parts)
-        units = RBFParameters(*(part.to(like) for part in units_of_data(*parts)))
+        units = (part.to(like.dtype).to(like.device) for part in units_of_data(*parts))
+        units = RBFParameters(*units)
         weight, bias = (
             like.new_tensor(np.asarray(part, np.float64))
             for part in (self.coef_, self.intercept_)
