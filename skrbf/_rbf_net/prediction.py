@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrbf._convert import (
     check_sample_weight,
+    from_numpy,
     scaling_tensors,
     tensor_to_array,
     to_rows,
@@ -17,7 +18,7 @@ from skrbf.engine.rbf.predict import (
     activation_blocks,
     logit_blocks,
 )
-from skrbf.engine.rbf.widths import units_of_widths
+from skrbf.engine.rbf.widths import units_of_data
 from skrbf.ops.network import Network
 from skrbf.ops.rbf import ACTIVATIONS, RBFParameters
 
@@ -35,14 +36,15 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _network(self, like):
         """Build the network from the fitted attributes, like a tensor."""
-        fitted = (self.centers_, self.widths_, self.coef_, self.intercept_)
-        centers, widths, weight, bias = (np.asarray(a, np.float64) for a in fitted)
-        # Halves, or the difference of two large numbers could overflow.
-        half = centers / 2 - self.mean_ / 2
-        centers, widths = 2 * (half / self.scale_), widths / self.scale_
-        units = units_of_widths(torch.from_numpy(centers), torch.from_numpy(widths))
-        units = RBFParameters(*(part.to(like) for part in units))
-        return Network(units, like.new_tensor(weight), like.new_tensor(bias))
+        parts = (self.centers_, self.widths_, self.mean_, self.scale_)
+        parts = (from_numpy(np.ascontiguousarray(part, np.float64)) for part in parts)
+        units = (part.to(like.dtype).to(like.device) for part in units_of_data(*parts))
+        units = RBFParameters(*units)
+        weight, bias = (
+            like.new_tensor(np.asarray(part, np.float64))
+            for part in (self.coef_, self.intercept_)
+        )
+        return Network(units, weight, bias)
 
     def _load(self, X):
         """Validate rows, and load the model in their precision."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from skrbf.engine.rbf.initial_units import class_centers, kmeans_centers, units_at
-from skrbf.engine.rbf.widths import parametrize, units_of_widths
+from skrbf.engine.rbf.widths import parametrize, units_of_data
 from skrbf.ops.rbf import inverse_squared_widths
 
 WIDTHS = ["per_center", "global", "per_feature"]
@@ -63,15 +63,21 @@ def test_widths_are_stored_as_compactly_as_possible(rng, kind):
     centers = torch.from_numpy(rng.normal(size=(5, 3)))
     log_widths = torch.from_numpy(rng.normal(size=SHAPES[kind]))
     widths = (log_widths + torch.from_numpy(rng.normal(size=3))).exp().expand(5, 3)
-    units = units_of_widths(centers, widths)
+    mean, scale = widths[0] - 5, widths[1] + 1
+    units = units_of_data(centers, widths, mean, scale)
+    np.testing.assert_allclose(units.centers, (centers - mean) / scale)
     assert units.log_widths.shape == SHAPES[kind]
-    np.testing.assert_allclose(inverse_squared_widths(units), 1 / widths**2, rtol=1e-12)
+    np.testing.assert_allclose(
+        inverse_squared_widths(units), (scale / widths) ** 2, rtol=1e-12
+    )
     # A single edited width needs a width for each unit and feature.
     edited = widths.clone()
     edited[3, 1] *= 1.001
-    units = units_of_widths(centers, edited)
+    units = units_of_data(centers, edited, mean, scale)
     assert units.log_widths.shape == (5, 3)
-    np.testing.assert_allclose(inverse_squared_widths(units), 1 / edited**2, rtol=1e-12)
+    np.testing.assert_allclose(
+        inverse_squared_widths(units), (scale / edited) ** 2, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -79,7 +85,9 @@ def test_widths_are_stored_as_compactly_as_possible(rng, kind):
 def test_training_has_the_widths_that_it_asks_for_or_more(rng, kind, width):
     centers = torch.from_numpy(rng.normal(size=(5, 3)))
     log_widths = torch.from_numpy(rng.normal(size=SHAPES[kind]))
-    units = units_of_widths(centers, log_widths.exp().expand(5, 3))
+    scale = torch.ones(3).double()
+    widths = log_widths.exp().expand(5, 3)
+    units = units_of_data(centers, widths, torch.zeros_like(scale), scale)
     asked = parametrize(units, width)
     assert asked.log_widths.shape == max(SHAPES[kind], SHAPES[width])
     assert asked.log_scales.any() == (units.log_scales.any() and width != "per_feature")
