@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skrbf._base import too_few_clusters, warn
+from skrbf._base import distinct_clusters_message, warn
 from skrbf._deep_centering.fitted import labels_with_weight
 from skrbf.engine.deep.constants import (
     POOR_RECONSTRUCTION_ERROR,
@@ -45,7 +45,7 @@ def warn_about_fit(estimator, weight, attributes, collapsed):
         reasons = (
             "to a few rows that lie far from all others, or to centers without rows"
         )
-        message = too_few_clusters(n_found, estimator.n_clusters, reasons)
+        message = distinct_clusters_message(n_found, estimator.n_clusters, reasons)
         warn(message, ConvergenceWarning)
 
 

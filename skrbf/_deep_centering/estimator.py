@@ -17,14 +17,9 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from skrbf._base import (
-    TorchEstimator,
-    as_array,
-    check_sample_weight,
-    to_rows,
-    torch_modes,
-)
+from skrbf._base import TorchEstimator, torch_modes
 from skrbf._compat import Interval, StrOptions, _fit_context
+from skrbf._convert import check_sample_weight, tensor_to_array, to_rows
 from skrbf._deep_centering.diagnostics import warn_about_fit
 from skrbf._deep_centering.fingerprint import network_fingerprints
 from skrbf._deep_centering.fitted import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from skrbf._base import scaling_tensors, to_rows, unscaled
+from skrbf._convert import scaling_tensors, to_rows, unscale
 from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.deep.constants import NETWORK_WORK_PER_FEATURE
 from skrbf.engine.deep.fit import current_summary
@@ -45,7 +45,7 @@ def attributes_at(estimator, X, data, config, network, state):
         "n_features_in_": X.shape[1],
         "autoencoder_": copy.deepcopy(state.module).cpu().eval(),
         "cluster_centers_": summary.centers.cpu().numpy().astype(X.dtype),
-        "cluster_centers_decoded_": unscaled(decoded, mean, scale, X.dtype),
+        "cluster_centers_decoded_": unscale(decoded, mean, scale, X.dtype),
         "temperature_": summary.temperature,
         "code_variance_": summary.variance,
         "mean_": mean,

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
-from skrbf._base import drawn_seed, to_rows
+from skrbf._base import draw_seed
+from skrbf._convert import to_rows
 from skrbf._deep_centering.fingerprint import check_same_network, fit_fingerprints
 from skrbf._deep_centering.network import build_module, warn_if_untrained
 from skrbf._deep_centering.network_checks import check_module
@@ -50,7 +51,7 @@ def prepare_fit(estimator, X, weight):
         estimator._compute(X, NETWORK_WORK_PER_FEATURE, dtype=np.float32),
         scaling=estimator._scaling() if continues else None,
     )
-    seed = drawn_seed(estimator.random_state)
+    seed = draw_seed(estimator.random_state)
     generator = torch.Generator().manual_seed(seed)
     if continues:
         module, pretrained = copy.deepcopy(estimator.autoencoder_), True

@@ -8,8 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrbf._convert import (
     check_sample_weight,
-    from_numpy,
     scaling_tensors,
+    tensor_from_numpy,
     tensor_to_array,
     to_rows,
 )
@@ -37,7 +37,9 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _network(self, like):
         """Build the network from the fitted attributes, like a tensor."""
         parts = (self.centers_, self.widths_, self.mean_, self.scale_)
-        parts = (from_numpy(np.ascontiguousarray(part, np.float64)) for part in parts)
+        parts = (
+            tensor_from_numpy(np.ascontiguousarray(part, np.float64)) for part in parts
+        )
         units = (part.to(like.dtype).to(like.device) for part in units_of_data(*parts))
         units = RBFParameters(*units)
         weight, bias = (

@@ -14,7 +14,7 @@ _MAX_EXPONENT = np.finfo(np.float64).maxexp - 1
 
 def check_known_labels(y, name="y"):
     """Return the labels, tensors as arrays; raise an error if any are missing."""
-    y = as_array(y, name)
+    y = tensor_to_array(y, name)
     check_labels(y, name)
     return y
 

@@ -7,7 +7,8 @@ import torch
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
-from skrbf._base import drawn_seed, to_rows, unscaled, warn
+from skrbf._base import draw_seed, warn
+from skrbf._convert import to_rows, unscale
 from skrbf._rbf_net.observer import TrainingObserver
 from skrbf._rbf_net.targets import check_known_labels, encode_labels, row_weights
 from skrbf.engine.data.training_data import prepare
@@ -119,7 +120,7 @@ class RBFTraining:
         return self
 
     def _generator(self):
-        return torch.Generator().manual_seed(drawn_seed(self.random_state))
+        return torch.Generator().manual_seed(draw_seed(self.random_state))
 
     def _training_data(self, batch, n_units, scaling, validation):
         """Prepare rows for training and validation, and sum the weights as given."""
@@ -231,12 +232,12 @@ class RBFTraining:
         mean, scale = (part.numpy().copy() for part in scaling)
         with np.errstate(over="ignore"):
             widths = np.exp(log_widths + log_scales + np.zeros_like(centers))
-        widths = unscaled(widths, 0.0, scale, np.float64)
+        widths = unscale(widths, 0.0, scale, np.float64)
         return {
             "_structure": {name: getattr(self, name) for name in _STRUCTURE},
             "mean_": mean,
             "scale_": scale,
-            "centers_": unscaled(centers, mean, scale, np.float64),
+            "centers_": unscale(centers, mean, scale, np.float64),
             "widths_": np.maximum(widths, np.finfo(np.float64).tiny),
             "coef_": weight.cpu().double().numpy(),
             "intercept_": bias.cpu().double().numpy(),

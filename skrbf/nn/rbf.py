@@ -15,7 +15,7 @@ from skrbf.nn._arguments import (
     validate_count,
 )
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.precision import computed_dtype, full_precision
+from skrbf.ops.precision import compute_dtype, full_precision
 from skrbf.ops.rbf import ACTIVATIONS, RBFParameters, coordinate_limit, log_activations
 
 
@@ -101,10 +101,10 @@ class RBFLayer(nn.Module):
             self.log_scales = nn.Parameter(scales)
         with torch.no_grad():
             has_room = centers.abs().amax().to(scales) <= coordinate_limit(self._units)
-        if not holds(has_room):
+        if not all_true(has_room):
             raise ValueError(
                 "widths must be so large that the squares of centers over widths are "
-                f"finite in {computed_dtype(centers.dtype)}; scale rows and centers to "
+                f"finite in {compute_dtype(centers.dtype)}; scale rows and centers to "
                 "a size near 1."
             )
 
@@ -214,7 +214,7 @@ def _check_widths(widths: Any, centers: Tensor) -> Tensor:
             f"widths must be a number or of shape {(k, 1)} or {(k, d)}, got "
             f"{tuple(matrix.shape)}."
         )
-    if not holds((matrix > 0) & matrix.isfinite()):
+    if not all_true((matrix > 0) & matrix.isfinite()):
         raise ValueError(
             "widths must be positive, finite and not 0 in the precision of the centers."
         )

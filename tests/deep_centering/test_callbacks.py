@@ -40,33 +40,6 @@ def net(**params):
     return DeepCenteringClustering(3, **small | params, random_state=0)
 
 
-class Steps:
-    """Keep the estimator after each step, and stop after some steps."""
-
-    def __init__(self, stop=None, error=None):
-        self.stop, self.error, self.taken, self.names = stop, error, [], []
-        self.most = None
-
-    def setup(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
-
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        if context.parent is None:
-            self.most = context.max_subtasks
-            return False
-        self.taken.append(fitted_estimator)
-        self.names.append(context.task_name)
-        if len(self.taken) == self.stop and self.error:
-            raise self.error
-        return len(self.taken) == self.stop
-
-    def teardown(self, estimator, context):
-        pass
-
-
 @all_kinds
 def test_callbacks_get_a_working_estimator_after_every_epoch(kind):
     steps, plain = Steps(), net(**kind).fit(X)

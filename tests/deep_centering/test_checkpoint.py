@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from helpers import Interrupting, poor_autoencoder
+from helpers import Interrupting
 from skrbf import DeepCenteringClustering
 from skrbf.nn import Autoencoder, DenseAutoencoder, RandomAffine
 

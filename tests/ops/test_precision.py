@@ -251,8 +251,8 @@ FLAT = {
     "cross_entropy": lambda a: kernels.cross_entropy(
         a["out"], labels(a, Q), a["weight"], smoothing=0.125
     ),
-    "row_keys": each(kernels.row_keys, "rows"),
-    "row_projections": each(kernels.row_projections, "rows"),
+    "hash_rows": each(kernels.hash_rows, "rows"),
+    "sort_keys": each(kernels.sort_keys, "rows"),
     "total_and_leading_variance": lambda a: torch.tensor(
         kernels.total_and_leading_variance(a["rows"], a["weight"]), dtype=torch.float64
     ),

@@ -27,33 +27,6 @@ def net(**params):
     return RBFNetClassifier(8, random_state=0, **params)
 
 
-class Steps:
-    """Callback that keeps the estimator of each step, and may stop the fit."""
-
-    def __init__(self, stop=None, error=None):
-        self.stop, self.error, self.taken, self.names = stop, error, [], []
-        self.most = None
-
-    def setup(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
-
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        if context.parent is None:
-            self.most = context.max_subtasks
-            return False
-        self.taken.append(fitted_estimator)
-        self.names.append(context.task_name)
-        if len(self.taken) == self.stop and self.error:
-            raise self.error
-        return len(self.taken) == self.stop
-
-    def teardown(self, estimator, context):
-        pass
-
-
 @all_kinds
 def test_each_step_shows_an_estimator_that_works(kind):
     steps, plain = Steps(), net(**kind).fit(X, Y)

@@ -92,8 +92,8 @@ def soft_means(
         soft_statistics(r, codes, w, torch.zeros_like(w), accumulate=accumulate)
         for codes, r, w in blocks
     )
-    total = reduce(statistics.add, parts)
-    return statistics.centers(total, centers), total.weight
+    total = reduce(statistics.add_statistics, parts)
+    return statistics.weighted_means(total, centers), total.weight
 
 
 CENTER_UPDATES: dict[str, dict[str, Any]] = {

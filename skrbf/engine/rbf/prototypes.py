@@ -8,7 +8,7 @@ from skrbf.engine.rbf.constants import FAMILIARITY_LEVELS
 from skrbf.engine.rbf.objective import Objective, fractions
 from skrbf.ops.network import Network
 from skrbf.ops.rbf import log_activations
-from skrbf.ops.statistics import running_sums, weight_sums
+from skrbf.ops.statistics import deterministic_cumsum, weight_sums
 
 
 def describe(
@@ -52,7 +52,7 @@ def describe(
 def _quantiles(values: Tensor, weight: Tensor) -> Tensor:
     """Compute weighted quantiles at the midpoints of equal intervals."""
     values, order = values.sort()
-    cumulative = running_sums(weight[order])
+    cumulative = deterministic_cumsum(weight[order])
     n_levels = min(FAMILIARITY_LEVELS, len(values))
     levels = (torch.arange(n_levels, device=values.device) + 0.5) / n_levels
     index = torch.searchsorted(cumulative, levels.to(cumulative) * cumulative[-1])

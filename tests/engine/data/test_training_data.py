@@ -9,7 +9,7 @@ from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.deduplicate import deduplicate
 from skrbf.engine.data.holdout import hold_out
 from skrbf.engine.data.scaling import apply_scaling, fit_scaling
-from skrbf.ops.keys import row_projections
+from skrbf.ops.row_hashes import sort_keys
 
 
 def host_rows(X):
@@ -30,7 +30,7 @@ def test_distinct_rows_are_sorted_by_projection(rng, dtype):
             table[(*x, label)] = table.get((*x, label), 0) + weight
     keys = [(*X[i].tolist(), y[i]) for i in found.row_index.tolist()]
     assert sorted(keys) == sorted(table)
-    places = row_projections(torch.tensor(X[found.row_index]).double() / 2)
+    places = sort_keys(torch.tensor(X[found.row_index]).double() / 2)
     assert torch.equal(places, places.sort()[0])
     expected = [table[key] / w.sum() for key in keys]
     np.testing.assert_allclose(found.weight, expected, rtol=1e-12)
@@ -70,7 +70,7 @@ def test_rounding_units_and_origins_hardly_change_the_order(rng, other):
 def test_different_rows_with_the_same_hash_stay_apart(rng, monkeypatch):
     X = np.arange(12.0).reshape(6, 2)[[0, 1, 2, 0, 1, 2]]
     monkeypatch.setattr(
-        "skrbf.engine.data.deduplicate.row_keys",
+        "skrbf.engine.data.deduplicate.hash_rows",
         lambda rows: torch.zeros(len(rows), dtype=torch.int64),
     )
     found = deduplicate(host_rows(X), torch.zeros(6, dtype=torch.int64), None)
