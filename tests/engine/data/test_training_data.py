@@ -22,30 +22,34 @@ def host_rows(X):
 def test_distinct_rows_are_sorted_by_projection(rng, dtype):
     X = rng.integers(0, 3, (60, 2)).astype(dtype)
     y, w = rng.integers(0, 2, 60), rng.integers(0, 4, 60)
-    found = deduplicate(host_rows(X), torch.from_numpy(y), torch.from_numpy(w).double())
+    labels = torch.from_numpy(y)
+    index, weight, n_points, weight_sum = deduplicate(
+        host_rows(X), labels, torch.from_numpy(w).double()
+    )
 
     table = {}
-    for x, label, weight in zip(X.tolist(), y, w, strict=True):
-        if weight:
-            table[(*x, label)] = table.get((*x, label), 0) + weight
-    keys = [(*X[i].tolist(), y[i]) for i in found.row_index.tolist()]
+    for x, label, size in zip(X.tolist(), y, w, strict=True):
+        if size:
+            table[(*x, label)] = table.get((*x, label), 0) + size
+    keys = [(*X[i].tolist(), y[i]) for i in index.tolist()]
     assert sorted(keys) == sorted(table)
-    places = sort_keys(torch.tensor(X[found.row_index]).double() / 2)
+    places = sort_keys(torch.tensor(X[index]).double() / 2)
     assert torch.equal(places, places.sort()[0])
     expected = [table[key] / w.sum() for key in keys]
-    np.testing.assert_allclose(found.weight, expected, rtol=1e-12)
-    assert found.labels.tolist() == [key[2] for key in keys]
-    assert found.weight_sum == w.sum()
-    assert found.n_points == len({key[:2] for key in keys})
-    for i in found.row_index.tolist():  # the first of equal rows
+    np.testing.assert_allclose(weight, expected, rtol=1e-12)
+    assert weight_sum == w.sum()
+    assert n_points == len({key[:2] for key in keys})
+    for i in index.tolist():  # the first of equal rows
         same = (X[i] == X).all(1) & (y == y[i]) & (w > 0)
         assert i == np.flatnonzero(same)[0]
 
     order = rng.permutation(60)
     more = order.repeat(w[order])
-    again = deduplicate(host_rows(X[more]), torch.from_numpy(y[more]), None)
-    assert torch.equal(again.weight, found.weight)
-    np.testing.assert_array_equal(X[more][again.row_index], X[found.row_index])
+    again, again_weight, *_ = deduplicate(
+        host_rows(X[more]), torch.from_numpy(y[more]), None
+    )
+    assert torch.equal(again_weight, weight)
+    np.testing.assert_array_equal(X[more][again], X[index])
 
 
 @pytest.mark.parametrize(
@@ -61,8 +65,8 @@ def test_distinct_rows_are_sorted_by_projection(rng, dtype):
 def test_rounding_units_and_origins_hardly_change_the_order(rng, other):
     X = rng.normal(size=(500, 5))
     labels = torch.zeros(500, dtype=torch.int64)
-    place = deduplicate(host_rows(X), labels, None).row_index.argsort()
-    moved = deduplicate(host_rows(other(X)), labels, None).row_index.argsort() - place
+    place = deduplicate(host_rows(X), labels, None)[0].argsort()
+    moved = deduplicate(host_rows(other(X)), labels, None)[0].argsort() - place
     assert (moved != 0).sum() < 25
     assert moved.abs().max() <= 2
 
@@ -73,9 +77,10 @@ def test_different_rows_with_the_same_hash_stay_apart(rng, monkeypatch):
         "skrbf.engine.data.deduplicate.hash_rows",
         lambda rows: torch.zeros(len(rows), dtype=torch.int64),
     )
-    found = deduplicate(host_rows(X), torch.zeros(6, dtype=torch.int64), None)
-    assert float(found.weight.sum()) == pytest.approx(1.0)
-    assert len({tuple(X[i]) for i in found.row_index.tolist()}) == 3
+    labels = torch.zeros(6, dtype=torch.int64)
+    index, weight, *_ = deduplicate(host_rows(X), labels, None)
+    assert float(weight.sum()) == pytest.approx(1.0)
+    assert len({tuple(X[i]) for i in index.tolist()}) == 3
 
 
 @pytest.fixture
