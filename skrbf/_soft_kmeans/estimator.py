@@ -276,7 +276,7 @@ class SoftKMeans(
             with compute.limited_threads():
                 problem, weight_exponent = self._problem(X, sample_weight, compute)
                 unit = 2.0 * largest_variance(problem)
-                starts = self._starts(X, problem)
+                starts = initial_centers(self, X, problem)
                 observer = StepObserver(self, *given, X.shape[1], weight_exponent)
                 fitted = fit(problem, self._config(unit), starts, observer)
                 attributes = {
@@ -309,51 +309,30 @@ class SoftKMeans(
     def _config(self, unit):
         """Convert the parameters to settings of a fit, in the unit of its problem.
 
-        Parameters
-        ----------
-        unit : float
-            Unit of the parameter `temperature`: twice the largest variance.
+        `unit` is that of the parameter `temperature`: twice the largest variance.
         """
-        assignment = ASSIGNMENTS[self.assignment]
         return KMeansConfig(
             int(self.n_clusters),
             None if self.temperature == "auto" else float(self.temperature) * unit,
-            assignment,
+            ASSIGNMENTS[self.assignment],
             int(self.max_iter),
             float(self.tol),
-            critical_temperature(unit / 2, int(self.n_clusters), assignment),
-        )
-
-    def _starts(self, X, problem):
-        """Choose the initial centers, or None to grow them."""
-        return initial_centers(
-            self.init,
-            self.n_init,
-            int(self.n_clusters),
-            self.random_state,
-            X,
-            problem,
+            critical_temperature(unit / 2, int(self.n_clusters), self.assignment),
         )
 
     def _attributes(self, fitted, problem, unit):
         """Collect the fitted attributes, except for the scores of the rows.
 
-        Parameters
-        ----------
-        fitted : Fitted
-        problem : Problem
-        unit : float
-            Unit of the parameter `temperature`, in that of the problem.
+        `unit` is that of the parameter `temperature`, in the unit of the problem.
         """
         unit = times_power_of_two(unit, 2 * problem.exponent)
-        assignment = ASSIGNMENTS[self.assignment]
         return {
             "cluster_centers_": fitted.centers.cpu().numpy().copy(),
             "temperature_": fitted.temperature,
             "relative_temperature_": fitted.temperature / unit if unit > 0 else 0.0,
             "sigma_": (fitted.temperature / 2) ** 0.5,
             "critical_temperature_": critical_temperature(
-                unit / 2, self.n_clusters, assignment
+                unit / 2, self.n_clusters, self.assignment
             ),
             "n_iter_": fitted.n_iter,
             "_assignment": self.assignment,  # that of `predict`, whatever is set

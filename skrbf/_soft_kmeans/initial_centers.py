@@ -10,23 +10,19 @@ from skrbf.engine.kmeans.fit import draw_centers
 from skrbf.ops.seeding import random_rows
 
 
-def initial_centers(init, n_init, n_clusters, random_state, X, problem):
-    """Choose sets of centers to start from.
+def initial_centers(estimator, X, problem):
+    """Choose sets of centers (n_clusters, n_features), or None to grow them.
 
     Parameters
     ----------
-    init, n_init, n_clusters, random_state : object
-        Parameters of :class:`skrbf.SoftKMeans`.
+    estimator : SoftKMeans
     X : {ndarray, csr_array} of shape (n_samples, n_features)
         Validated rows, for a callable.
     problem : Problem
-        The same rows on their device.
-
-    Returns
-    -------
-    list of Tensor of shape (n_clusters, n_features), or None
-        In the unit of the problem. None where centers are to be grown.
+        The same rows on their device. Centers are in its unit.
     """
+    init, n_init = estimator.init, estimator.n_init
+    n_clusters = int(estimator.n_clusters)
     if isinstance(init, str) and init == "grow":
         return None
     if not isinstance(init, str) and not callable(init):
@@ -37,7 +33,7 @@ def initial_centers(init, n_init, n_clusters, random_state, X, problem):
                 RuntimeWarning,
             )
         return [_checked(init, n_clusters, X, problem)]
-    random_state = check_random_state(random_state)
+    random_state = check_random_state(estimator.random_state)
     if n_init == "auto":
         n_init = 1 if isinstance(init, str) and init == "k-means++" else 10
     if callable(init):

@@ -271,12 +271,8 @@ def _transposed_convolutions(
 ) -> list[nn.Module]:
     """Make the mirror image of `_convolutions`, without ReLU after the last.
 
-    Parameters
-    ----------
-    depths : sequence of int
-        Channels before each convolution of the encoder, and after the last.
-    sides : sequence of (int, int)
-        Height and width at the same places.
+    `depths` are the channels before each convolution of the encoder, and after the
+    last. `sides` are height and width at the same places.
     """
     layers: list[nn.Module] = []
     n_steps = len(depths) - 1

@@ -6,25 +6,24 @@ overwritten. Half precision is computed in float32, its results are rounded, and
 autocast changes nothing.
 """
 
+from skrbf.ops.clustering import shrink_and_perturb
 from skrbf.ops.functional import (
     centroid_loss,
     cluster_means,
     cluster_sums,
-    critical_temperature,
     distance_loss,
     entmax15,
     gaussian_rbf,
-    geometric_temperatures,
     kmeans_plusplus,
-    neighbor_widths,
     regularized_loss,
     responsibilities,
     scale_penalty,
-    shrink_and_perturb,
     softmax,
     sparsemax,
     squared_distances,
 )
+from skrbf.ops.rbf import neighbor_widths
+from skrbf.ops.schedule import critical_temperature, geometric_temperatures
 
 __all__ = [
     "centroid_loss",

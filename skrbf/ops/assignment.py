@@ -42,25 +42,14 @@ class AssignmentFunction(Protocol):
 
 
 class Assignment(NamedTuple):
-    """An assignment map with the functions that belong to it.
-
-    Attributes
-    ----------
-    name : str
-    function : callable
-        ``function(logits, out=None) -> (responsibilities, value)``.
-    jacobian_product : callable
-        ``jacobian_product(responsibilities, vectors)``: the symmetric Jacobian of the
-        map times one vector per row; all of shape (k, n).
-    critical_factor : callable
-        ``critical_factor(n_clusters)``: ratio of the critical temperature of
-        `n_clusters` coincident centers to that of softmax
-        (:eq:`eq-critical-temperature`).
-    """
+    """An assignment map with the functions that belong to it, on tensors (k, n)."""
 
     name: str
     function: AssignmentFunction
+    # (responsibilities, vectors): the symmetric Jacobian times one vector per row.
     jacobian_product: Callable[[Tensor, Tensor], Tensor]
+    # (n_clusters): ratio of the critical temperature of that many coincident centers to
+    # that of softmax (eq-critical-temperature).
     critical_factor: Callable[[int], float]
 
 
@@ -324,3 +313,11 @@ ASSIGNMENTS: dict[str, Assignment] = {
         lambda n_clusters: float(n_clusters),
     ),
 }
+
+
+def check_assignment(name: str) -> None:
+    """Raise an error if no assignment map has this name."""
+    if name not in ASSIGNMENTS:
+        raise ValueError(
+            f"assignment must be one of {sorted(ASSIGNMENTS)}, got {name!r}."
+        )

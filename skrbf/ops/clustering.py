@@ -27,30 +27,9 @@ CenteringLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 def assign_codes(
     distances: Tensor, temperature: float, assignment: Assignment
 ) -> Tensor:
-    """Compute the responsibilities of centers for codes (:eq:`eq-softmax`).
+    """Compute responsibilities (k, n) from squared distances (k, n) to codes.
 
-    They are one-hot at temperature 0.
-
-    Parameters
-    ----------
-    distances : Tensor of shape (k, n)
-        Squared distances between centers and codes.
-    temperature : float
-        Nonnegative.
-    assignment : Assignment
-
-    Returns
-    -------
-    Tensor of shape (k, n)
-        Differentiable, except at temperature 0, where the gradient is 0.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skrbf.ops.assignment import ASSIGNMENTS
-    >>> assign_codes(torch.tensor([[1.0], [2.0]]), 0.0, ASSIGNMENTS["softmax"])
-    tensor([[1.],
-            [0.]])
+    They are one-hot at temperature 0, with a gradient of 0 (:eq:`eq-softmax`).
     """
     if temperature > 0:
         return assignment.function(distances * (-1.0 / temperature))[0]
@@ -62,34 +41,7 @@ def assign_codes(
 def distance_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Compute weighted squared distances to all centers (:eq:`eq-centering-distance`).
-
-    :math:`\ell_i = \sum_k r_{ik} d_{ik}` is the loss of deep K-means, and
-    with hard responsibilities that of DCN.
-
-    Parameters
-    ----------
-    codes : Tensor of shape (n, c)
-    centers : Tensor of shape (k, c)
-    distances, responsibilities : Tensor of shape (k, n)
-
-    Returns
-    -------
-    Tensor of shape (n,)
-
-    Notes
-    -----
-    Moradi Fard, Thonet, Gaussier (2020), "Deep k-means"; Yang, Fu, Sidiropoulos, Hong
-    (2017), "Towards K-means-friendly spaces".
-
-    Examples
-    --------
-    >>> import torch
-    >>> codes, centers = torch.tensor([[1.0]]), torch.tensor([[0.0], [3.0]])
-    >>> distances, half = torch.tensor([[1.0], [4.0]]), torch.full((2, 1), 0.5)
-    >>> distance_loss(codes, centers, distances, half)
-    tensor([2.5000])
-    """
+    """Compute the soft distortion (n,) of the rows (:eq:`eq-centering-distance`)."""
     return (responsibilities * distances).sum(0)  # (n,)
 
 
@@ -97,33 +49,7 @@ def distance_loss(
 def centroid_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Compute squared distances to soft centroids (:eq:`eq-centering-centroid`).
-
-    :math:`\ell_i = \| h_i - \sum_k r_{ik} c_k \|^2`, which is `distance_loss`
-    minus the variance of the centers under the responsibilities.
-
-    Parameters
-    ----------
-    codes : Tensor of shape (n, c)
-    centers : Tensor of shape (k, c)
-    distances, responsibilities : Tensor of shape (k, n)
-
-    Returns
-    -------
-    Tensor of shape (n,)
-
-    Notes
-    -----
-    The alternative reading of the centering loss of Roy (2024), arXiv:2411.19496.
-
-    Examples
-    --------
-    >>> import torch
-    >>> codes, centers = torch.tensor([[1.0]]), torch.tensor([[0.0], [3.0]])
-    >>> distances, half = torch.tensor([[1.0], [4.0]]), torch.full((2, 1), 0.5)
-    >>> centroid_loss(codes, centers, distances, half)
-    tensor([0.2500])
-    """
+    """Compute squared distances to soft centroids (:eq:`eq-centering-centroid`)."""
     return squared_norms(codes - responsibilities.t() @ centers)  # (n,)
 
 
@@ -131,34 +57,10 @@ def centroid_loss(
 def regularized_loss(
     codes: Tensor, centers: Tensor, distances: Tensor, responsibilities: Tensor
 ) -> Tensor:
-    r"""Subtract the norm of the code from the loss (:eq:`eq-centering-regularized`).
+    """Compute soft distortions less squared norms of codes, both (n,).
 
-    :math:`\ell_i = \sum_k r_{ik} d_{ik} - \| h_i \|^2`. For fixed responsibilities the
-    loss is linear in the code and pushes it along its soft centroid, so codes must be
-    bounded.
-
-    Parameters
-    ----------
-    codes : Tensor of shape (n, c)
-    centers : Tensor of shape (k, c)
-    distances, responsibilities : Tensor of shape (k, n)
-
-    Returns
-    -------
-    Tensor of shape (n,)
-
-    Notes
-    -----
-    Jabi, Pedersoli, Mitiche, Ben Ayed (2021), "Deep clustering: on the link between
-    discriminative models and K-means".
-
-    Examples
-    --------
-    >>> import torch
-    >>> codes, centers = torch.tensor([[1.0]]), torch.tensor([[0.0], [3.0]])
-    >>> distances, half = torch.tensor([[1.0], [4.0]]), torch.full((2, 1), 0.5)
-    >>> regularized_loss(codes, centers, distances, half)
-    tensor([1.5000])
+    For fixed responsibilities the loss is linear in the code and pushes it along its
+    soft centroid (:eq:`eq-centering-regularized`).
     """
     return (responsibilities * distances).sum(0) - squared_norms(codes)  # (n,)
 
@@ -175,32 +77,15 @@ BOUNDED_CODE_LOSSES = frozenset({"regularized"})
 
 @full_precision
 def scale_penalty(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Tensor:
-    r"""Penalize a change of the scale of codes (:eq:`eq-scale-drift`).
+    r"""Penalize a change of the scale of codes (n, c) with weights (n,).
 
-    .. math:: \Bigl( \sqrt{V / V_0} - 1 \Bigr)^2
+    The penalty () is :math:`(\sqrt{V / V_0} - 1)^2` for the total variance :math:`V` of
+    the codes and the positive `variance` :math:`V_0` (:eq:`eq-scale-drift`). It is 1,
+    without a gradient, if all codes are equal.
 
-    for their total variance :math:`V`. Centers follow the codes, so without the penalty
-    the centering loss would let both shrink. Both would grow if the centers are the
-    means of other rows than those that are pulled to them.
-
-    Parameters
-    ----------
-    codes : Tensor of shape (n, c)
-    weight : Tensor of shape (n,)
-    variance : float or Tensor of shape ()
-        :math:`V_0`, positive.
-
-    Returns
-    -------
-    Tensor of shape ()
-        1, without a gradient, if all codes are equal.
-
-    Examples
-    --------
-    >>> import torch
-    >>> codes, weight = torch.tensor([[2.0], [-2.0]]), torch.ones(2)
-    >>> scale_penalty(codes, weight, 1.0), scale_penalty(codes, weight, 4.0)
-    (tensor(1.), tensor(0.))
+    Centers follow the codes, so without the penalty the centering loss would let both
+    shrink. Both would grow if the centers are the means of other rows than those that
+    are pulled to them.
     """
     fraction = weight / weight.sum()  # (n,)
     ratio = fraction @ squared_norms(codes - fraction @ codes) / variance
@@ -211,24 +96,10 @@ def scale_penalty(codes: Tensor, weight: Tensor, variance: Tensor | float) -> Te
 
 @full_precision
 def finite_sample_correction(weight: Tensor) -> Tensor:
-    r"""Compute the expected fraction of a variance that a sample has about its mean.
+    r"""Compute the expected fraction () of a variance that a sample has about its mean.
 
     The fraction is :math:`1 - \sum_i p_i^2` for rows drawn at random with fractions
-    :math:`p_i` of the weight. The rest is the variance of the mean of the sample.
-
-    Parameters
-    ----------
-    weight : Tensor of shape (n,)
-
-    Returns
-    -------
-    Tensor of shape ()
-
-    Examples
-    --------
-    >>> import torch
-    >>> finite_sample_correction(torch.ones(4))
-    tensor(0.7500)
+    :math:`p_i` of the weight (n,). The rest is the variance of the mean of the sample.
     """
     fraction = weight / weight.sum()  # (n,)
     return (fraction * (1.0 - fraction)).sum()
@@ -242,39 +113,17 @@ def running_means(
     responsibilities: Tensor,
     weight: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    r"""Update centers to the means of all codes that were assigned so far.
+    r"""Update centers (k, c) to the means of all codes that were assigned so far.
 
     The sequential update is :math:`c_k \leftarrow c_k + (h_i - c_k) / N_k`, with
     :math:`N_k` the number of rows of cluster k up to and including row i
     (:eq:`eq-running-means`). A batch takes one step, since a mean of means is the mean.
+    A center without any weight does not move.
 
-    Parameters
-    ----------
-    centers : Tensor of shape (k, c)
-    cluster_weights : Tensor of shape (k,)
-        Weight of the codes that each center is the mean of, in float64 if the device
-        has it.
-    codes : Tensor of shape (n, c)
-    responsibilities : Tensor of shape (k, n)
-    weight : Tensor of shape (n,)
+    `cluster_weights` (k,) are those of the codes that each center is the mean of, in
+    float64 if the device has it. They are updated as well.
 
-    Returns
-    -------
-    centers : Tensor of shape (k, c)
-        A center without any weight does not move.
-    cluster_weights : Tensor of shape (k,)
-
-    Notes
-    -----
     Yang, Fu, Sidiropoulos, Hong (2017), "Towards K-means-friendly spaces", equation 8.
-
-    Examples
-    --------
-    >>> import torch
-    >>> centers, weights = torch.tensor([[0.0]]), torch.tensor([3.0])
-    >>> running_means(centers, weights, torch.tensor([[4.0]]), torch.ones(1, 1),
-    ...               torch.ones(1))
-    (tensor([[1.]]), tensor([4.]))
     """
     assigned = responsibilities * weight  # (k, n)
     added = assigned.sum(1)  # (k,)
@@ -287,33 +136,12 @@ def running_means(
 
 @full_precision
 def total_and_leading_variance(codes: Tensor, weight: Tensor) -> tuple[float, float]:
-    r"""Compute the total variance of codes and the largest along any direction.
+    """Compute the total variance of codes (n, c) and the largest along any direction.
 
     They are the trace and the leading eigenvalue of the weighted covariance. The total
     variance is the unit of the clustering loss. Twice the leading variance is the unit
-    of the temperature (:eq:`eq-critical-temperature`).
-
-    Parameters
-    ----------
-    codes : Tensor of shape (n, c)
-        Preferably in float64.
-    weight : Tensor of shape (n,)
-
-    Returns
-    -------
-    total : float
-    leading : float
-
-    Notes
-    -----
-    The cost is O(n c^2). Both variances are NaN if a code is not finite.
-
-    Examples
-    --------
-    >>> import torch
-    >>> codes = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    >>> total_and_leading_variance(codes, torch.ones(2))
-    (1.0, 1.0)
+    of the temperature (:eq:`eq-critical-temperature`). Both are NaN if a code is not
+    finite. O(n c^2), preferably in float64.
     """
     weight = weight.to(codes)
     fraction = weight / weight.sum()  # (n,)

@@ -72,28 +72,21 @@ def relative_distances(
     For centers (k, d) and rows (n, d), :math:`\|x_i - c_k\|^2 - \|x_i - o\|^2`
     (:eq:`eq-distances`) as :math:`\|c'_k\|^2 + 2\,o \cdot c'_k - 2\,x_i \cdot c'_k`
     with :math:`c'_k = c_k - o`. The constant changes neither the nearest center of a
-    row nor its responsibilities.
+    row nor its responsibilities. Results may be negative.
 
     Parameters
     ----------
-    centers : Tensor of shape (k, d)
-    rows : Tensor of shape (n, d)
-        Dense or sparse CSR.
     offset : Tensor of shape (d,), optional
         :math:`o`, a point in the middle of the data, usually the mean. Zero if not
         given.
     scale : float, default=1.0
         Factor on the result, at no cost: ``-1 / T`` gives the logits at temperature T.
 
-    Returns
-    -------
-    Tensor of shape (k, n)
-        May be negative. For fewer than `_ROWS_FIRST_MIN_CENTERS` centers and dense rows
-        it is contiguous, else the transposed view of a contiguous ``(n, k)`` tensor.
-
     Notes
     -----
-    O(k n d), one matrix product.
+    O(k n d), one matrix product. For fewer than `_ROWS_FIRST_MIN_CENTERS` centers and
+    dense rows the result is contiguous, else the transposed view of a contiguous
+    ``(n, k)`` tensor.
 
     The usual form :math:`\|c\|^2 - 2\,x \cdot c` loses all digits when the data lie far
     from the origin: both terms grow with :math:`\|o\|^2`. Centering the rows would help

@@ -15,31 +15,9 @@ import entmax
 import torch
 from torch import Tensor
 
-from skrbf.ops import clustering, distances, rbf, schedule, seeding, statistics
-from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.clustering import shrink_and_perturb
+from skrbf.ops import clustering, distances, rbf, seeding, statistics
+from skrbf.ops.assignment import check_assignment
 from skrbf.ops.precision import full_precision
-from skrbf.ops.schedule import geometric_temperatures
-
-__all__ = [
-    "centroid_loss",
-    "cluster_means",
-    "cluster_sums",
-    "critical_temperature",
-    "distance_loss",
-    "entmax15",
-    "gaussian_rbf",
-    "geometric_temperatures",
-    "kmeans_plusplus",
-    "neighbor_widths",
-    "regularized_loss",
-    "responsibilities",
-    "scale_penalty",
-    "shrink_and_perturb",
-    "softmax",
-    "sparsemax",
-    "squared_distances",
-]
 
 
 @full_precision
@@ -187,13 +165,6 @@ _MAPS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _check_assignment(assignment: str) -> None:
-    if assignment not in _MAPS:
-        raise ValueError(
-            f"assignment must be one of {sorted(_MAPS)}, got {assignment!r}."
-        )
-
-
 @full_precision
 def responsibilities(
     distances: Tensor, temperature: float, assignment: str = "softmax"
@@ -233,7 +204,7 @@ def responsibilities(
     tensor([[1., 0.]])
     tensor([[0.7500, 0.2500]])
     """
-    _check_assignment(assignment)
+    check_assignment(assignment)
     if not temperature >= 0:
         raise ValueError(f"temperature must not be negative, got {temperature!r}.")
     if temperature == 0:
@@ -283,37 +254,6 @@ def gaussian_rbf(rows: Tensor, centers: Tensor, widths: float | Tensor = 1.0) ->
     middle = centers.detach().mean(0)  # (d,)
     units = rbf.RBFParameters(centers - middle, log_widths, torch.zeros_like(middle))
     return rbf.gaussian(rbf.log_activations(units, rows - middle)).t()  # (n, k)
-
-
-def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:
-    r"""Compute widths of RBF units from the distances between their centers.
-
-    The width of a unit is the root mean squared distance of its center to the nearest
-    other centers.
-
-    Parameters
-    ----------
-    centers : Tensor of shape (k, d)
-    n_neighbors : int, default=1
-        Number of nearest centers to average over; all others if there are fewer.
-        Centers that coincide are not neighbors of each other.
-
-    Returns
-    -------
-    Tensor of shape (k,)
-        Positive, in the unit of the centers. 1 for a center without neighbors.
-
-    Notes
-    -----
-    O(k^2 d).
-
-    Examples
-    --------
-    >>> import torch
-    >>> neighbor_widths(torch.tensor([[0.0], [1.0], [4.0]]))
-    tensor([1., 1., 3.])
-    """
-    return rbf.neighbor_widths(centers, n_neighbors)
 
 
 @full_precision
@@ -458,57 +398,6 @@ class _SingleBlock:
 
     def take(self, index: Tensor) -> Tensor:
         return self.rows[index]
-
-
-def critical_temperature(
-    largest_variance: float, n_clusters: int, assignment: str = "softmax"
-) -> float:
-    r"""Compute the temperature above which coincident centers stay together.
-
-    :math:`2 \lambda` for softmax, :math:`2 \sqrt K \lambda` for 1.5-entmax and
-    :math:`2 K \lambda` for sparsemax (:eq:`eq-critical-temperature`).
-
-    Parameters
-    ----------
-    largest_variance : float
-        :math:`\lambda`, the largest eigenvalue of the covariance of the rows.
-    n_clusters : int
-        `K`, the number of centers that coincide.
-    assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
-        Assignment map.
-
-    Returns
-    -------
-    float
-        In squared units of the rows.
-
-    Raises
-    ------
-    ValueError
-        If `assignment` is unknown.
-
-    See Also
-    --------
-    geometric_temperatures : A cooling schedule from there.
-
-    Notes
-    -----
-    For the fixed-point iteration. Gradient descent on the weighted distortion has twice
-    these temperatures. Rose, Gurewitz, Fox (1990), "Statistical mechanics and phase
-    transitions in clustering", for softmax.
-
-    Examples
-    --------
-    >>> import torch
-    >>> rows = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
-    >>> variances = torch.linalg.eigvalsh(torch.cov(rows.t(), correction=0))
-    >>> critical_temperature(variances[-1].item(), 4, "sparsemax")
-    8.0
-    """
-    _check_assignment(assignment)
-    return schedule.critical_temperature(
-        largest_variance, n_clusters, ASSIGNMENTS[assignment]
-    )
 
 
 @full_precision

@@ -19,41 +19,15 @@ _KERNEL_RIDGE = 1e-2
 def unit_kernel(
     units: RBFParameters, activation: Activation
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Compute the kernel matrix between units and its root (:eq:`eq-unit-kernel`).
+    """Compute the kernel matrix between units and its root (:eq:`eq-unit-kernel`).
 
     The kernel has the activations of the units at each other's centers, made symmetric:
     for Gaussian units of one width it is the Gaussian kernel. Other units may have
     negative eigenvalues, which are set to 0. Then a hundredth of the mean eigenvalue is
     added to all.
 
-    Parameters
-    ----------
-    units : RBFParameters
-    activation : Activation
-
-    Returns
-    -------
-    matrix : Tensor of shape (k, k)
-        Symmetric and positive definite, of the dtype and on the device of the units.
-    root : Tensor of shape (k, k)
-        Symmetric square root of `matrix`.
-    inverse_root : Tensor of shape (k, k)
-        Inverse of `root`.
-
-    Notes
-    -----
+    Returns the matrix (k, k), its symmetric square root and the inverse of the root.
     O(k^3): one eigendecomposition, in float64 on the CPU.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skrbf.ops.rbf import ACTIVATIONS
-    >>> centers = torch.tensor([[0.0], [2.0]])
-    >>> units = RBFParameters(centers, torch.zeros(1, 1), torch.zeros(1))
-    >>> matrix, root, inverse_root = unit_kernel(units, ACTIVATIONS["gaussian"])
-    >>> matrix
-    tensor([[1.0100, 0.1353],
-            [0.1353, 1.0100]])
     """
     centers = units.centers
     # In float32, narrow units would not have the activation 1 at their own centers.

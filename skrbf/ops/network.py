@@ -16,40 +16,16 @@ from skrbf.ops.statistics import widest_float
 
 
 class Network(NamedTuple):
-    r"""Parameters of a network, or a gradient with respect to them.
+    """Parameters of a network, or a gradient with respect to them."""
 
-    Attributes
-    ----------
-    units : RBFParameters
-        The k units in d features.
-    weight : Tensor of shape (q, k)
-        Output weights from units to classes.
-    bias : Tensor of shape (q,)
-        Output biases of the classes.
-    """
-
-    units: RBFParameters
-    weight: Tensor
-    bias: Tensor
+    units: RBFParameters  # k units in d features
+    weight: Tensor  # (q, k) from units to classes
+    bias: Tensor  # (q,)
 
 
 @full_precision
 def logits(network: Network, activations: Tensor) -> Tensor:
-    r"""Compute the logits :math:`f_i = V \phi_i + b` (:eq:`eq-network`).
-
-    Parameters
-    ----------
-    network : Network
-    activations : Tensor of shape (k, n)
-
-    Returns
-    -------
-    Tensor of shape (q, n)
-
-    Notes
-    -----
-    O(q k n).
-    """
+    r"""Compute the logits (q, n) :math:`f_i = V \phi_i + b` (:eq:`eq-network`)."""
     return torch.addmm(network.bias[:, None], network.weight, activations)  # (q, n)
 
 
@@ -59,16 +35,8 @@ def cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     r"""Compute the weighted cross-entropy and its gradient (:eq:`eq-cross-entropy`).
 
-    Parameters
-    ----------
-    logits : Tensor of shape (q, n)
-    labels : Tensor of shape (n,), int64
-        Class of each row.
-    weight : Tensor of shape (n,)
-        Weight of each row.
-    smoothing : float, default=0
-        Label smoothing :math:`\epsilon`: this part of the target is spread evenly over
-        all classes.
+    For logits (q, n), int64 labels (n,) and weights (n,). A part `smoothing` of each
+    target is spread evenly over all classes.
 
     Returns
     -------
@@ -77,19 +45,6 @@ def cross_entropy(
         has float64.
     residuals : Tensor of shape (q, n)
         Gradient with respect to the logits, :math:`w_i (p_{ic} - t_{ic})`.
-
-    Notes
-    -----
-    O(q n).
-
-    Examples
-    --------
-    >>> import torch
-    >>> one = torch.ones(1)
-    >>> loss, residuals = cross_entropy(torch.zeros(2, 1), torch.tensor([1]), one)
-    >>> residuals
-    tensor([[ 0.5000],
-            [-0.5000]])
     """
     log_p = torch.log_softmax(logits, 0)  # (q, n)
     own = log_p.gather(0, labels[None])[0]  # (n,)
@@ -103,21 +58,9 @@ def cross_entropy(
 
 @full_precision
 def output_gradient(residuals: Tensor, activations: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Differentiate the cross-entropy by the output layer (:eq:`eq-output-gradient`).
+    """Differentiate the cross-entropy by weights (q, k) and biases (q,).
 
-    Parameters
-    ----------
-    residuals : Tensor of shape (q, n)
-    activations : Tensor of shape (k, n)
-
-    Returns
-    -------
-    weight : Tensor of shape (q, k)
-    bias : Tensor of shape (q,)
-
-    Notes
-    -----
-    O(q k n).
+    For residuals (q, n) and activations (k, n), see :eq:`eq-output-gradient`. O(q k n).
     """
     return residuals @ activations.t(), residuals.sum(1)
 
@@ -131,25 +74,8 @@ def network_gradient(
     weight: Tensor,
     smoothing: float = 0.0,
 ) -> tuple[Tensor, Network]:
-    r"""Compute the weighted cross-entropy and its gradient by all parameters.
+    """Compute the `cross_entropy` () and its gradient by all parameters.
 
-    Parameters
-    ----------
-    network : Network
-    activation : Activation
-    rows : Tensor of shape (n, d)
-    labels : Tensor of shape (n,), int64
-    weight : Tensor of shape (n,)
-    smoothing : float, default=0
-        Label smoothing, as in `cross_entropy`.
-
-    Returns
-    -------
-    loss : Tensor of shape ()
-    gradient : Network
-
-    Notes
-    -----
     O(k n (d + q)), with two matrix products of that size. It keeps three blocks (k, n)
     and passes over them six times, which is twice as fast as autograd on a CPU. See
     :eq:`eq-rbf-gradient`.

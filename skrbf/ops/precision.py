@@ -19,18 +19,11 @@ def full_precision(
 ) -> Callable[_Arguments, _Result]:
     """Wrap a function to compute half precision in float32, with autocast off.
 
-    Parameters
-    ----------
-    function : callable
-        Its arguments and results may be tensors and tuples of tensors.
-
-    Returns
-    -------
-    callable
-        Converts half-precision arguments to float32, and float32 results back to half
-        precision. Results stay in float32 if an argument is a dtype (of the results) or
-        a tensor of higher precision than half, other than float64. An argument that the
-        function writes to and returns, such as ``out``, is written to.
+    Half-precision arguments are converted to float32, and float32 results back to half
+    precision. Both may be tensors and tuples of tensors. Results stay in float32 if an
+    argument is a dtype (of the results) or a tensor of higher precision than half,
+    other than float64. An argument that the function writes to and returns, such as
+    ``out``, is written to.
 
     Notes
     -----

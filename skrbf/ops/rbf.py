@@ -30,64 +30,27 @@ _LOG_UNDERFLOW_MARGIN = 27.0
 class RBFParameters(NamedTuple):
     r"""Parameters of a layer of units, or a gradient with respect to them.
 
-    Attributes
-    ----------
-    centers : Tensor of shape (k, d)
-    log_widths : Tensor of shape (k, 1), (1, 1) or (k, d)
-        Logarithms of the widths: one for each unit, one for all units, or one for each
-        unit and feature.
-    log_scales : Tensor of shape (d,)
-        Logarithms of the scales of the features. :math:`\log \sigma_{kj}` is the sum of
-        log-width and log-scale (:eq:`eq-widths`).
+    :math:`\log \sigma_{kj}` is the sum of log-width and log-scale (:eq:`eq-widths`).
+    Widths are one for each unit, one for all units, or one for each unit and feature.
     """
 
-    centers: Tensor
-    log_widths: Tensor
-    log_scales: Tensor
+    centers: Tensor  # (k, d)
+    log_widths: Tensor  # (k, 1), (1, 1) or (k, d)
+    log_scales: Tensor  # (d,)
 
 
 class Activation(NamedTuple):
-    """Map from log activations to activations.
-
-    Attributes
-    ----------
-    name : str
-    function : callable
-        ``function(log_activations) -> activations``, both of shape (k, n).
-    jacobian_product : callable
-        ``jacobian_product(activations, vectors)`` multiplies the symmetric Jacobian of
-        the map by one vector per row. All have the shape (k, n).
-    """
+    """Map from log activations to activations, both of shape (k, n)."""
 
     name: str
     function: Callable[[Tensor], Tensor]
+    # (activations, vectors): the symmetric Jacobian times one vector per row.
     jacobian_product: Callable[[Tensor, Tensor], Tensor]
 
 
 @full_precision
 def inverse_squared_widths(units: RBFParameters) -> Tensor:
-    r"""Compute the inverse squared widths :math:`1 / \sigma_{kj}^2` (:eq:`eq-widths`).
-
-    Parameters
-    ----------
-    units : RBFParameters
-
-    Returns
-    -------
-    Tensor of shape (k, d)
-
-    Notes
-    -----
-    O(k d).
-
-    Examples
-    --------
-    >>> import torch
-    >>> scales = torch.tensor([1.0, 2.0]).log()
-    >>> units = RBFParameters(torch.zeros(1, 2), torch.zeros(1, 1), scales)
-    >>> inverse_squared_widths(units)
-    tensor([[1.0000, 0.2500]])
-    """
+    """Compute the inverse squared widths (k, d), :eq:`eq-widths`."""
     by_width = torch.exp(-2.0 * units.log_widths)  # (k, 1), (1, 1) or (k, d)
     by_scale = torch.exp(-2.0 * units.log_scales)  # (d,)
     return (by_width * by_scale).expand(units.centers.shape)  # (k, d)
@@ -95,33 +58,13 @@ def inverse_squared_widths(units: RBFParameters) -> Tensor:
 
 @full_precision
 def log_activations(units: RBFParameters, rows: Tensor) -> Tensor:
-    r"""Compute the log activations :math:`z_{ik}` (:eq:`eq-exponent`).
+    """Compute the log activations (k, n), never positive (:eq:`eq-exponent`).
 
-    Parameters
-    ----------
-    units : RBFParameters
-    rows : Tensor of shape (n, d)
-        Centered. Digits are lost where the mean of a feature is much larger than its
-        standard deviation.
+    Rows (n, d) are centered: digits are lost where the mean of a feature is much larger
+    than its standard deviation.
 
-    Returns
-    -------
-    Tensor of shape (k, n)
-        Never positive.
-
-    Notes
-    -----
     O(k n d): one matrix product where widths belong to units, two where they belong to
     units and features. No tensor is larger than the result.
-
-    Examples
-    --------
-    >>> import torch
-    >>> centers = torch.tensor([[0.0], [2.0]])
-    >>> units = RBFParameters(centers, torch.zeros(1, 1), torch.zeros(1))
-    >>> log_activations(units, torch.tensor([[0.0], [1.0]]))
-    tensor([[ 0.0000, -0.5000],
-            [-2.0000, -0.5000]])
     """
     centers, log_widths, log_scales = units
     precision = inverse_squared_widths(units)
@@ -140,31 +83,11 @@ def log_activations(units: RBFParameters, rows: Tensor) -> Tensor:
 
 @full_precision
 def coordinate_limit(units: RBFParameters) -> Tensor:
-    """Compute the largest magnitude of coordinates with finite log activations.
+    """Compute the largest magnitude () of coordinates with finite log activations.
 
-    Parameters
-    ----------
-    units : RBFParameters
-
-    Returns
-    -------
-    Tensor of shape ()
-        Detached. If a center has a larger coordinate, no log activation of its unit is
-        finite.
-
-    Notes
-    -----
-    O(k d). The narrower the units, the smaller the limit. For wide units the squares of
-    the rows themselves must be finite.
-
-    Examples
-    --------
-    >>> import torch
-    >>> units = RBFParameters(torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(2))
-    >>> limit = coordinate_limit(units)
-    >>> rows = torch.full((1, 2), 3e38).clamp(-limit, limit)
-    >>> log_activations(units, rows).isfinite()
-    tensor([[True]])
+    It is detached. If a center has a larger coordinate, no log activation of its unit
+    is finite. The narrower the units, the smaller the limit. For wide units the squares
+    of the rows themselves must be finite.
     """
     by_scale = torch.exp(-2.0 * units.log_scales.detach()).sum()  # ()
     steepest = inverse_squared_widths(units).detach().sum(1).amax()  # ()
@@ -178,26 +101,10 @@ def log_activations_gradient(
 ) -> RBFParameters:
     r"""Differentiate a weighted sum of log activations (:eq:`eq-rbf-gradient`).
 
-    The sum is :math:`\sum_{ik} g_{ik} z_{ik}`.
+    The sum is :math:`\sum_{ik} g_{ik} z_{ik}`, with `weights` (k, n) :math:`g_{ik}` and
+    the log activations (k, n) of `units` for rows (n, d). Where each unit and feature
+    has a width, the scales are redundant, and their gradient is 0.
 
-    Parameters
-    ----------
-    units : RBFParameters
-    rows : Tensor of shape (n, d)
-    log_activations : Tensor of shape (k, n)
-        Those of `units` for `rows`.
-    weights : Tensor of shape (k, n)
-        :math:`g_{ik}`.
-
-    Returns
-    -------
-    RBFParameters
-        Gradients with respect to the centers, log-widths and log-scales, of their
-        shapes. Where each unit and feature has a width, the scales are redundant, and
-        their gradient is 0.
-
-    Notes
-    -----
     O(k n d): the sums :math:`\sum_i g_{ik} x_i` are one matrix product, and the others
     follow from them. Autograd keeps more blocks and passes over them more often.
     """
@@ -226,27 +133,10 @@ def log_activations_gradient(
 
 @full_precision
 def gaussian(log_activations: Tensor) -> Tensor:
-    r"""Compute Gaussian activations :math:`\exp z_{ik}` (:eq:`eq-gaussian`).
+    r"""Compute Gaussian activations (k, n) :math:`\exp z_{ik}` (:eq:`eq-gaussian`).
 
-    Parameters
-    ----------
-    log_activations : Tensor of shape (k, n)
-
-    Returns
-    -------
-    Tensor of shape (k, n)
-        In [0, 1], and 1 at the center. Exactly 0 below about ``exp(-60)`` (float32) or
-        ``exp(-681)`` (float64): denormal numbers are slow.
-
-    Notes
-    -----
-    O(k n).
-
-    Examples
-    --------
-    >>> import torch
-    >>> gaussian(torch.tensor([[0.0, -0.5, -200.0]]))
-    tensor([[1.0000, 0.6065, 0.0000]])
+    They are exactly 0 below about ``exp(-60)`` (float32) or ``exp(-681)`` (float64):
+    denormal numbers are slow.
     """
     tiny = torch.finfo(log_activations.dtype).tiny
     cut = math.log(tiny) + _LOG_UNDERFLOW_MARGIN
@@ -256,44 +146,28 @@ def gaussian(log_activations: Tensor) -> Tensor:
 
 @full_precision
 def gaussian_jacobian_product(activations: Tensor, vectors: Tensor) -> Tensor:
-    r"""Multiply the Jacobian of `gaussian` by a vector per row: :math:`\phi v`.
-
-    Parameters
-    ----------
-    activations, vectors : Tensor of shape (k, n)
-
-    Returns
-    -------
-    Tensor of shape (k, n)
-
-    Notes
-    -----
-    O(k n).
-
-    Examples
-    --------
-    >>> import torch
-    >>> gaussian_jacobian_product(torch.tensor([[0.5]]), torch.tensor([[3.0]]))
-    tensor([[1.5000]])
-    """
+    r"""Multiply the Jacobian of `gaussian` by a vector per row: :math:`\phi v`."""
     return activations * vectors
 
 
 @full_precision
 def neighbor_widths(centers: Tensor, n_neighbors: int = 1) -> Tensor:
-    r"""Compute the root mean squared distance of each center to its neighbors.
+    r"""Compute widths of RBF units from the distances between their centers.
+
+    The width of a unit is the root mean squared distance of its center to the nearest
+    other centers.
 
     Parameters
     ----------
     centers : Tensor of shape (k, d)
     n_neighbors : int, default=1
-        Number of nearest other centers to average over; all of them where there are
-        fewer. A center that coincides with another is not a neighbor of it.
+        Number of nearest centers to average over; all others if there are fewer.
+        Centers that coincide are not neighbors of each other.
 
     Returns
     -------
     Tensor of shape (k,)
-        Positive. 1 for a center without neighbors.
+        Positive, in the unit of the centers. 1 for a center without neighbors.
 
     Notes
     -----

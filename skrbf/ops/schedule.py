@@ -2,7 +2,7 @@
 
 import math
 
-from skrbf.ops.assignment import Assignment
+from skrbf.ops.assignment import ASSIGNMENTS, check_assignment
 
 # Rounding error allowed in a number of cooling steps before one more is taken. Tested
 # in tests/ops/test_schedule.py.
@@ -10,20 +10,53 @@ _STEP_COUNT_ROUNDING = 1e-9
 
 
 def critical_temperature(
-    largest_variance: float, n_clusters: int, assignment: Assignment
+    largest_variance: float, n_clusters: int, assignment: str = "softmax"
 ) -> float:
     r"""Compute the temperature above which coincident centers stay together.
 
-    :math:`T_c = 2 \lambda` for softmax, :math:`2 \sqrt K \lambda` for entmax-1.5 and
-    :math:`2 K \lambda` for sparsemax (:eq:`eq-critical-temperature`), with
-    :math:`\lambda` the largest eigenvalue of the weighted covariance and K the number
-    of coincident centers.
+    :math:`2 \lambda` for softmax, :math:`2 \sqrt K \lambda` for 1.5-entmax and
+    :math:`2 K \lambda` for sparsemax (:eq:`eq-critical-temperature`).
 
+    Parameters
+    ----------
+    largest_variance : float
+        :math:`\lambda`, the largest eigenvalue of the covariance of the rows.
+    n_clusters : int
+        `K`, the number of centers that coincide.
+    assignment : {"softmax", "entmax15", "sparsemax"}, default="softmax"
+        Assignment map.
+
+    Returns
+    -------
+    float
+        In squared units of the rows.
+
+    Raises
+    ------
+    ValueError
+        If `assignment` is unknown.
+
+    See Also
+    --------
+    geometric_temperatures : A cooling schedule from there.
+
+    Notes
+    -----
     For the fixed-point iteration. Gradient descent on the weighted distortion has twice
     these temperatures. Rose, Gurewitz, Fox (1990), "Statistical mechanics and phase
     transitions in clustering", for softmax.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rows = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    >>> variances = torch.linalg.eigvalsh(torch.cov(rows.t(), correction=0))
+    >>> critical_temperature(variances[-1].item(), 4, "sparsemax")
+    8.0
     """
-    return 2.0 * largest_variance * assignment.critical_factor(n_clusters)
+    check_assignment(assignment)
+    factor = ASSIGNMENTS[assignment].critical_factor(n_clusters)
+    return 2.0 * largest_variance * factor
 
 
 def geometric_temperatures(

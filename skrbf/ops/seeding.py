@@ -70,37 +70,24 @@ def kmeans_plusplus(
     offset: Tensor,
     accumulate: torch.dtype = torch.float64,
 ) -> Tensor:
-    """Choose initial rows by greedy, weighted k-means++.
+    """Choose initial rows by k-means++, as :func:`skrbf.ops.kmeans_plusplus` does.
 
-    The next row is drawn with probability proportional to its weight times its squared
-    distance (:eq:`eq-distances`) to the rows chosen before. Of 2 + log(k) such draws
-    the one that lowers the distortion most is kept, as in scikit-learn.
+    Returns int64 row numbers (n_clusters,). The draws are the same wherever the rows
+    are.
 
     Parameters
     ----------
     rows : RowSource
         Blocks dense or sparse CSR.
-    sample_weight : Tensor of shape (n,) or None
-        Not all zero.
-    n_clusters : int
-    generator : torch.Generator
-        Of any device; the draws are the same wherever the rows are.
     offset : Tensor of shape (d,)
         A point in the middle of the data, of their dtype and on their device.
     accumulate : torch.dtype, default=torch.float64
         Dtype of sums over rows.
 
-    Returns
-    -------
-    Tensor of shape (n_clusters,), int64
-        Row numbers, never of a row of weight 0. If there are fewer distinct rows, the
-        others are drawn by weight alone.
-
     Notes
     -----
     O(n d k log k) in two passes per center. Holds two vectors of length n, three with
-    weights. Arthur, Vassilvitskii (2007), "k-means++: the advantages of careful
-    seeding".
+    weights.
     """
     square = offset.new_empty(rows.n_rows)  # (n,) ||x - offset||^2
     for start, stop, block in rows.blocks(1):
@@ -130,27 +117,13 @@ def kmeans_plusplus(
 def quasi_random_kmeans_plusplus(
     rows: Tensor, sample_weight: Tensor, n_clusters: int, n_sets: int
 ) -> Tensor:
-    """Choose several sets of initial rows, far from each other, without a seed.
+    """Choose sets of rows (n_sets, n_clusters, d) far from each other, without a seed.
 
     k-means++ without trials, with a low-discrepancy sequence (Roberts' additive
     recurrence) in place of random numbers: the sets differ as much as they can, and are
-    the same each time.
+    the same each time. Rows (n, d) are centered, and ordered such that neighbors are
+    similar. Weights (n,) are not all zero.
 
-    Parameters
-    ----------
-    rows : Tensor of shape (n, d)
-        Centered, and ordered such that neighbors are similar.
-    sample_weight : Tensor of shape (n,)
-        Not all zero.
-    n_clusters : int
-    n_sets : int
-
-    Returns
-    -------
-    Tensor of shape (n_sets, n_clusters, d)
-
-    Notes
-    -----
     O(n d k n_sets); holds n numbers for each set.
     """
     square = squared_norms(rows)  # (n,)

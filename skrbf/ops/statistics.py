@@ -23,21 +23,11 @@ _PADDING_MIN_ROWS = 1000
 
 
 class ClusterStatistics(NamedTuple):
-    r"""Sums over some rows.
+    """Sums over some rows, weighted by :math:`w_i`."""
 
-    Attributes
-    ----------
-    weight : Tensor of shape (k,)
-        :math:`\sum_i w_i r_{ik}`.
-    total : Tensor of shape (k, d)
-        :math:`\sum_i w_i r_{ik} x_i`.
-    objective : Tensor of shape ()
-        Sum of the weighted objectives of the rows.
-    """
-
-    weight: Tensor
-    total: Tensor
-    objective: Tensor
+    weight: Tensor  # (k,) sum w r
+    total: Tensor  # (k, d) sum w r x
+    objective: Tensor  # () sum w times the objective of the row
 
 
 def add_statistics(
@@ -189,26 +179,12 @@ def soft_statistics(
     *,
     accumulate: torch.dtype = torch.float64,
 ) -> ClusterStatistics:
-    """Compute the statistics of one block of rows.
+    """Compute the statistics of one block of rows (n, d), dense or sparse CSR.
 
-    Parameters
-    ----------
-    responsibilities : Tensor of shape (k, n)
-    rows : Tensor of shape (n, d)
-        Dense or sparse CSR.
-    sample_weight : Tensor of shape (n,) or None
-    objective : Tensor of shape (n,)
-        Objective of each row, not yet weighted.
-    accumulate : torch.dtype, default=torch.float64
-        Dtype of the result, in which blocks are added. Sums within a block are formed
-        in the dtype of the rows.
+    For responsibilities (k, n), weights (n,) and the objective (n,) of each row, not
+    yet weighted. `accumulate` is the dtype of the result, in which blocks are added.
+    Sums within a block are formed in the dtype of the rows.
 
-    Returns
-    -------
-    ClusterStatistics
-
-    Notes
-    -----
     O(k n d), one matrix product, or O(k nnz) for CSR.
     """
     if sample_weight is not None:

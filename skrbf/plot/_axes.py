@@ -45,13 +45,9 @@ def one_axes(caller, ax):
 
 
 def panels(caller, ax, height_ratios, n_columns=1, *, size=(6.4, 4.8), share_x=False):
-    """Create axes in rows and columns, in the area of `ax` or in a new figure.
+    """Create axes (n_rows, n_columns) in the area of `ax` or in a new figure.
 
-    Returns
-    -------
-    ax : Axes
-        The frame, switched off.
-    axes : ndarray of shape (n_rows, n_columns)
+    Also return the frame around them, `ax` or new, which is switched off.
     """
     plt = load_pyplot(caller)
     if ax is None:

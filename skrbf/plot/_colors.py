@@ -14,12 +14,7 @@ _SCREEN_GAMMA = 2.2
 
 
 def distinct(n_colors):
-    """Return distinct colors; they repeat if there are more than ten.
-
-    Returns
-    -------
-    ndarray of shape (n_colors, 3)
-    """
+    """Return distinct colors (n_colors, 3); they repeat if there are more than ten."""
     names = (
         _SEVEN_COLORS if n_colors <= len(_SEVEN_COLORS.split()) else _TEN_COLORS
     ).split()
@@ -29,29 +24,13 @@ def distinct(n_colors):
 
 
 def as_rgb(colors):
-    """Convert colors in any of matplotlib's formats.
-
-    Returns
-    -------
-    ndarray of shape (n_colors, 3)
-    """
+    """Convert colors in any of matplotlib's formats to an array (n_colors, 3)."""
     from matplotlib.colors import to_rgb
 
     return np.array([to_rgb(color) for color in colors])
 
 
 def mixture(shares, colors, white=0.0):
-    """Mix colors as light mixes, weighted by `shares`, with a fraction of white.
-
-    Parameters
-    ----------
-    shares : ndarray of shape (..., n_colors)
-    colors : ndarray of shape (n_colors, 3)
-    white : float
-
-    Returns
-    -------
-    ndarray of shape (..., 3)
-    """
+    """Mix colors by shares (..., n_colors) as light mixes, with a fraction of white."""
     light = shares @ colors**_SCREEN_GAMMA
     return (white + (1 - white) * light).clip(0, 1) ** (1 / _SCREEN_GAMMA)

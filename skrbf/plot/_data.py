@@ -97,11 +97,7 @@ def _feature_index(feature, names):
 def classes_of_rows(X, y, *, all_known=False):
     """Return the classes of the samples in `X` as a one-dimensional array.
 
-    Parameters
-    ----------
-    X, y : array-like
-    all_known : bool, default=False
-        If True, missing classes are an error.
+    Missing classes are an error if `all_known`.
     """
     y = as_array(y)
     if all_known or np.ma.is_masked(y):  # the values under a mask must not be drawn

@@ -324,6 +324,7 @@ def test_all_functions_are_tested():
     tried = {name.split(" ")[0].rstrip(",") for name in ALL}
     tried |= {f"{name}_loss" for name in CENTERING_LOSSES}
     of_numbers = {
+        "check_assignment",
         "critical_temperature",
         "geometric_temperatures",
         "noise_temperature",

@@ -11,46 +11,21 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from skrbf.engine.data.constants import (
-    ACCELERATOR_BLOCK_BYTES,
-    CACHE_BLOCK_BYTES,
-    MAX_CACHE_THREADS,
-    MIN_ACCELERATOR_WORK,
-    MIN_WORK_PER_THREAD,
-    TEMPORARIES_PER_BLOCK,
-)
+from skrbf.engine.data import constants
 from skrbf.engine.data.rows import DenseRows, SparseRows
 
 
 @dataclass(frozen=True)
 class Compute:
-    """One decision about device, dtype and block size, with its reason.
-
-    Attributes
-    ----------
-    device : torch.device
-        Device on which blocks are computed.
-    dtype : torch.dtype
-        Dtype of distances and responsibilities.
-    accumulate : torch.dtype
-        Dtype of sums over blocks: float64 wherever the device has it.
-    block_bytes : int
-        Size of the fastest block of responsibilities, within the memory.
-    max_block_bytes : int
-        Upper limit of a block that has to be larger.
-    work : int
-        Multiply-adds of one pass over the data.
-    reason : str
-        Reason for the device, for a person to read.
-    """
+    """One decision about device, dtype and block size, with its reason."""
 
     device: torch.device
-    dtype: torch.dtype
-    accumulate: torch.dtype
-    block_bytes: int
-    max_block_bytes: int
-    work: int
-    reason: str
+    dtype: torch.dtype  # of distances and responsibilities
+    accumulate: torch.dtype  # of sums over blocks: float64 wherever the device has it
+    block_bytes: int  # fastest size of a block of responsibilities, within the memory
+    max_block_bytes: int  # limit of a block that has to be larger
+    work: int  # multiply-adds of one pass over the data
+    reason: str  # of the choice of the device, for a person to read
 
     @classmethod
     def resolve(
@@ -67,7 +42,8 @@ class Compute:
         Parameters
         ----------
         device : str
-            ``"auto"`` or anything that :class:`torch.device` accepts.
+            ``"auto"`` or anything that :class:`torch.device` accepts. It is an error if
+            it is unknown or not available.
         dtype : torch.dtype
             Dtype of the data: float32 or float64.
         work : int
@@ -76,34 +52,26 @@ class Compute:
             Memory for temporaries.
         fall_back : bool
             Use the CPU where `device` is not available: a fitted model has no device.
-
-        Raises
-        ------
-        ValueError
-            If the device is unknown or not available.
         """
         chosen, reason = _choose_device(device, work, fall_back)
         if chosen.type == "mps":  # has no float64
             dtype = accumulate = torch.float32
         else:
             accumulate = torch.float64
-        fast = ACCELERATOR_BLOCK_BYTES
+        fast = constants.ACCELERATOR_BLOCK_BYTES
         if chosen.type == "cpu":
-            fast = CACHE_BLOCK_BYTES * min(_threads_for(work), MAX_CACHE_THREADS)
-        most = max(1, int(memory_bytes) // TEMPORARIES_PER_BLOCK)
+            n_threads = min(_threads_for(work), constants.MAX_CACHE_THREADS)
+            fast = constants.CACHE_BLOCK_BYTES * n_threads
+        most = max(1, int(memory_bytes) // constants.TEMPORARIES_PER_BLOCK)
         return cls(chosen, dtype, accumulate, min(fast, most), most, work, reason)
 
     @contextmanager
     def limited_threads(self, work: int | None = None) -> Iterator[None]:
         """Limit the threads of a `with` block to those that the work is worth.
 
-        The limit is that of the calling thread, and is restored at the end. The limits
-        of other threads stay as they are.
-
-        Parameters
-        ----------
-        work : int, optional
-            Multiply-adds of one operation. By default, those of a pass over the data.
+        The work of one operation is in multiply-adds, by default those of a pass over
+        the data. The limit is that of the calling thread, and is restored at the end.
+        The limits of other threads stay as they are.
         """
         threads = _threads_for(self.work if work is None else work)
         if self.device.type != "cpu" or threads == torch.get_num_threads():
@@ -150,7 +118,7 @@ class Compute:
 def _threads_for(work: int) -> int:
     """Count the threads that gain time, of those that the process may use."""
     most = min(torch.get_num_threads(), usable_cpus())
-    return max(1, min(most, work // MIN_WORK_PER_THREAD))
+    return max(1, min(most, work // constants.MIN_WORK_PER_THREAD))
 
 
 @functools.cache
@@ -179,7 +147,7 @@ def _choose_device(device: str, work: int, fall_back: bool) -> tuple[torch.devic
     if device == "auto":
         if len(available) == 1:
             return torch.device("cpu"), "no accelerator is available"
-        if work < MIN_ACCELERATOR_WORK:
+        if work < constants.MIN_ACCELERATOR_WORK:
             return torch.device("cpu"), "too small a problem to gain from more"
         return torch.device(available[1]), f"{available[1]} is available"
     try:

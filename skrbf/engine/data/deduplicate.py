@@ -15,15 +15,9 @@ from skrbf.ops.row_hashes import hash_rows, sort_keys
 def deduplicate(
     rows: DenseRows, labels: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor, int, float]:
-    """Merge rows that are equal and have the same label, and sort the rest.
+    """Merge rows on the host that are equal and have the same label, and sort the rest.
 
-    Parameters
-    ----------
-    rows : DenseRows
-        On the host.
-    labels : Tensor of shape (n,), int64
-    weight : Tensor of shape (n,), float64, or None
-        Rows without weight are left out.
+    Rows without weight are left out.
 
     Returns
     -------

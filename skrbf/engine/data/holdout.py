@@ -7,29 +7,12 @@ from torch import Tensor
 def hold_out(
     labels: Tensor, weight: Tensor, fraction: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Split rows into those to train on and those held out.
+    """Split rows into those to train on and those held out, by their positions (m,).
 
     Rows of each class are held out in random order, until their weight comes to the
     fraction of the weight of the class. At least one row of every class is trained on,
-    so no class occurs in the validation part only.
-
-    Parameters
-    ----------
-    labels : Tensor of shape (n,), int64
-    weight : Tensor of shape (n,)
-    fraction : float
-    generator : torch.Generator
-        On the CPU.
-
-    Returns
-    -------
-    trained, held_out : Tensor of shape (m,), int64
-        Positions of the rows.
-
-    Raises
-    ------
-    ValueError
-        If no row is held out.
+    so no class occurs in the validation part only. If no row is held out, it is an
+    error.
     """
     held_out = torch.zeros_like(labels, dtype=torch.bool)
     for label in labels.unique():

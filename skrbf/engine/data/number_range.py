@@ -20,18 +20,8 @@ def squares_fit(variance: float, dtype: torch.dtype) -> bool:
 def check_variance(variance: float, *, varies: bool) -> None:
     """Raise an error where the variance of the data leaves the range of float64.
 
-    Parameters
-    ----------
-    variance : float
-        Variance of the data in their own unit.
-    varies : bool
-        Whether any two rows differ.
-
-    Raises
-    ------
-    ValueError
-        If the variance is not finite, or too small for a normal number though rows
-        differ.
+    It is in the unit of the data. If it is too small for a normal number, that is an
+    error only where any two rows differ.
     """
     if not math.isfinite(variance):
         raise ValueError(

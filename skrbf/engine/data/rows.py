@@ -74,13 +74,7 @@ class Rows(Blocks, Protocol):
     ) -> _PerRow:
         """Compute a result for each row, to be kept beside the table.
 
-        Parameters
-        ----------
-        function : callable
-            ``function(block, *aligned) -> per_row``: a tensor (m, ...) or a tuple of
-            them.
-        columns, *aligned
-            As of `sum`.
+        ``function(block, *aligned) -> per_row``: a tensor (m, ...) or a tuple of them.
         """
 
     def sum_and_map(
@@ -91,12 +85,7 @@ class Rows(Blocks, Protocol):
     ) -> tuple[_Sums, _PerRow]:
         """Add up a function of all rows, and keep a result for each, in one pass.
 
-        Parameters
-        ----------
-        function : callable
-            ``function(block, *aligned) -> (sums, per_row)``, as of `sum` and `map`.
-        columns, *aligned
-            As of `sum`.
+        ``function(block, *aligned) -> (sums, per_row)``, as of `sum` and `map`.
         """
 
 
@@ -258,22 +247,13 @@ class SparseRows(BlockwiseRows):
 class TransformedRows(BlockwiseRows):
     """Rows made dense, less an origin, times a factor: block by block.
 
-    Attributes
-    ----------
-    rows : Rows
-        The table, which stays as it is.
-    densify : bool
-        Make sparse rows dense.
-    origin : Tensor of shape (d,) or None
-        Point that is subtracted. Only for dense rows.
-    factor : float
-        Only a power of two rounds nothing.
+    The table stays as it is.
     """
 
     rows: Rows
     densify: bool = False
-    origin: Tensor | None = None
-    factor: float = 1.0
+    origin: Tensor | None = None  # (d,) that is subtracted, only from dense rows
+    factor: float = 1.0  # only a power of two rounds nothing
 
     @property
     def n_rows(self) -> int:

@@ -5,14 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.data.constants import (
-    MAX_SCALE_EXPONENT,
-    MAX_SCALED_VALUE,
-    MIN_RELEVANCE,
-    MIN_SCALE_OF_RANGE,
-    SHARED_RELEVANCE,
-    TRAINING_DTYPE,
-)
+from skrbf.engine.data import constants
 from skrbf.engine.data.number_range import check_variance
 from skrbf.engine.data.rows import DenseRows
 
@@ -29,26 +22,15 @@ def fit_scaling(
 ) -> Scaling:
     """Compute weighted means of some rows, and scales of their features (eq-scaling).
 
-    Parameters
-    ----------
-    weight : Tensor of shape (m,), float64
-        Weights of the rows of `index`.
-    labels : Tensor of shape (m,), int64, or None
-        With classes each feature has a scale of its own: its spread, over the square
-        root of its relevance for the classes. A constant feature is only centered.
-        Without classes the scale of all features, constant ones as well, is the root
-        mean squared deviation. The scale of a constant feature is at least its
-        rounding error.
+    With classes each feature has a scale of its own: its spread, over the square root
+    of its relevance for the classes. A constant feature is only centered. Without
+    classes the scale of all features, constant ones as well, is the root mean squared
+    deviation. The scale of a constant feature is at least its rounding error.
 
-    Raises
-    ------
-    ValueError
-        For rows so large that their differences overflow.
-
-    Notes
-    -----
     Features are divided by a power of two of about the size of their range before they
-    are squared: squares neither overflow nor underflow, and nothing is rounded.
+    are squared: squares neither overflow nor underflow, and nothing is rounded. If
+    their differences overflow, it is an error. `weight` and `labels` (m,) are those of
+    the rows of `index`.
     """
     weight = weight / weight.sum()
     total, lowest, highest = _totals(rows, index, weight, labels)
@@ -70,7 +52,7 @@ def fit_scaling(
         size = least.maximum(common * unit)
         return Scaling(mean, torch.where(common > 0, size, 1.0))
     class_weight = weight.new_zeros(len(total)).index_add_(0, labels, weight)  # (q,)
-    spread = MIN_SCALE_OF_RANGE * (highest / unit - lowest / unit)  # (d,)
+    spread = constants.MIN_SCALE_OF_RANGE * (highest / unit - lowest / unit)  # (d,)
     occurs = class_weight > 0
     means = (total[occurs] / class_weight[occurs, None] - mean) / unit  # (q, d)
     relevance = _relevance(means, class_weight[occurs], variance)  # (d,)
@@ -81,7 +63,8 @@ def fit_scaling(
 def _powers_of_two(half_range: Tensor, *, common: bool) -> Tensor:
     """Find powers of two of about the size of each feature (d,), or of the largest."""
     exponent = torch.frexp(half_range)[1]
-    exponent = exponent.clamp(-MAX_SCALE_EXPONENT, MAX_SCALE_EXPONENT)
+    limit = constants.MAX_SCALE_EXPONENT
+    exponent = exponent.clamp(-limit, limit)
     varying = exponent[half_range > 0]
     if common and len(varying):
         exponent = varying.amax().expand(half_range.shape)
@@ -109,19 +92,15 @@ def _totals(
 def _relevance(means: Tensor, class_weight: Tensor, variance: Tensor) -> Tensor:
     """Compute the relevance of each feature (d,), by its correlation ratio: mean 1.
 
-    Parameters
-    ----------
-    means : Tensor of shape (q, d)
-        Means of the classes, less the mean of all rows.
-    class_weight : Tensor of shape (q,)
-        Sums to 1.
+    From the means of the classes (q, d), less the mean of all rows, and from their
+    weights (q,), which sum to 1.
     """
     between = class_weight @ means.square()  # (d,)
     varies = variance > 0
     ratio = torch.where(varies, between / torch.where(varies, variance, 1.0), 0.0)
-    shared = SHARED_RELEVANCE * ratio[varies].mean().nan_to_num()
-    relevance = ratio + shared + MIN_RELEVANCE
-    return relevance / relevance[varies].mean().nan_to_num(MIN_RELEVANCE)
+    shared = constants.SHARED_RELEVANCE * ratio[varies].mean().nan_to_num()
+    relevance = ratio + shared + constants.MIN_RELEVANCE
+    return relevance / relevance[varies].mean().nan_to_num(constants.MIN_RELEVANCE)
 
 
 def apply_scaling(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
@@ -130,12 +109,13 @@ def apply_scaling(rows: DenseRows, index: Tensor, scaling: Scaling) -> Tensor:
     Values out of range are clamped, as in prediction.
     """
     scaled = torch.empty(
-        len(index), rows.n_features, dtype=TRAINING_DTYPE, device="cpu"
+        len(index), rows.n_features, dtype=constants.TRAINING_DTYPE, device="cpu"
     )
+    limit = constants.MAX_SCALED_VALUE
     for part in _spans(rows, index):
         block = rows.take(index[part]).to(torch.float64)
         block = (block - scaling.mean) / scaling.scale
-        scaled[part] = block.clamp(-MAX_SCALED_VALUE, MAX_SCALED_VALUE).to(scaled)
+        scaled[part] = block.clamp(-limit, limit).to(scaled)
     return scaled
 
 

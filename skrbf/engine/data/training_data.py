@@ -15,32 +15,15 @@ from skrbf.engine.data.scaling import Scaling, apply_scaling, fit_scaling
 
 
 class TrainingData(NamedTuple):
-    """Distinct rows on one device.
+    """Distinct rows on one device."""
 
-    Attributes
-    ----------
-    rows : Tensor of shape (m, d), float32
-        Centered and scaled.
-    labels : Tensor of shape (m,), int64
-        Class of each row; 0 without classes.
-    weight : Tensor of shape (m,)
-        In units of the mean weight: an ordinary row has weight 1.
-    row_index : Tensor of shape (m,), int64
-        Position of each row in the data as given, on the CPU.
-    n_points : int
-        Number of distinct rows, whatever their labels: at most as many centers differ.
-    weight_sum : float
-        Sum of the weights as given.
-    scaling : Scaling
-    compute : Compute
-    """
-
-    rows: Tensor
-    labels: Tensor
-    weight: Tensor
-    row_index: Tensor
+    rows: Tensor  # (m, d) float32, centered and scaled
+    labels: Tensor  # (m,) int64 class of each row; 0 without classes
+    weight: Tensor  # (m,) in units of the mean weight: that of an ordinary row is 1
+    row_index: Tensor  # (m,) int64 position in the data as given, on the CPU
+    # Number of distinct rows, whatever their labels: at most as many centers differ.
     n_points: int
-    weight_sum: float
+    weight_sum: float  # of the weights as given
     scaling: Scaling
     compute: Compute
 
@@ -76,19 +59,15 @@ def prepare(
     per_feature: bool = False,
     validation: tuple[float, torch.Generator] | None = None,
 ) -> tuple[TrainingData, TrainingData | None]:
-    """Deduplicate rows, scale them and hold some out.
+    """Deduplicate rows on the host, scale them and hold some out.
 
     Parameters
     ----------
-    rows : DenseRows
-        On the host.
     labels : Tensor of shape (n,), int64, or None
         Equal rows with different labels stay apart.
     weight : Tensor of shape (n,), float64, or None
         None where all are 1. Rows whose weight is too small for the squares of single
         precision are left out, as those without weight are.
-    compute : Compute
-        Device of the training.
     scaling : Scaling, optional
         Scaling of an earlier fit that goes on. By default it is computed from the rows
         to train on (eq-scaling).
@@ -96,11 +75,6 @@ def prepare(
         Scale each feature by itself, by its relevance for the labels.
     validation : (fraction, generator), optional
         Fraction of the weight to hold out.
-
-    Returns
-    -------
-    data : TrainingData
-    held_out : TrainingData or None
     """
     if labels is None:
         labels = torch.zeros(rows.n_rows, dtype=torch.int64, device="cpu")

@@ -6,24 +6,12 @@ from skrbf.ops.assignment import Assignment
 
 
 class KMeansConfig(NamedTuple):
-    """Settings of a fit, in the unit of the problem.
-
-    Attributes
-    ----------
-    n_clusters : int
-    temperature : float or None
-        None is the noise level of the clusters.
-    assignment : Assignment
-    max_iter : int
-    tol : float
-    critical_temperature : float
-        Temperature at which all centers merge, for the assignment map. Only soft
-        K-means needs it.
-    """
+    """Settings of a fit, in the unit of the problem."""
 
     n_clusters: int
-    temperature: float | None
+    temperature: float | None  # None is the noise level of the clusters
     assignment: Assignment
     max_iter: int
     tol: float
+    # Temperature at which all centers merge, for the assignment map: of soft K-means.
     critical_temperature: float = 0.0

@@ -3,17 +3,8 @@
 import torch
 from torch import Tensor
 
+from skrbf.engine.kmeans import constants
 from skrbf.engine.kmeans.config import KMeansConfig
-from skrbf.engine.kmeans.constants import (
-    ANNEAL_COOLING,
-    ANNEAL_START,
-    ANNEAL_STEPS,
-    CENTER_ROUNDING,
-    COINCIDENT_PER_TOL,
-    MAX_COINCIDENT,
-    MIN_COINCIDENT,
-    ZERO_DISTORTION_ROUNDINGS,
-)
 from skrbf.engine.kmeans.lloyd import step_record
 from skrbf.engine.kmeans.problem import Problem, distortion_rounding
 from skrbf.engine.training.records import Descent, OnStep
@@ -42,15 +33,11 @@ def em(
     becomes 0 where rounding hides the noise. The steps end when the sum of squared
     shifts of the centers falls to a part of the variance per feature or of the
     temperature, whichever is less, and the temperature changes by a smaller part of
-    itself. The part is ``config.tol``.
-
-    Returns
-    -------
-    Descent
-        Its objective is the free energy of the centers before the last step.
+    itself. The part is ``config.tol``. The objective of the result is the free energy
+    of the centers before the last step.
     """
     adapt, tol = config.temperature is None, config.tol
-    rounding = CENTER_ROUNDING * torch.finfo(centers.dtype).eps
+    rounding = constants.CENTER_ROUNDING * torch.finfo(centers.dtype).eps
     free_energy = float("inf")
     for n_iter in range(1, config.max_iter + 1):
         stats = expectation(problem, centers, temperature, config.assignment)
@@ -91,9 +78,10 @@ def anneal(
     `config` are still to be taken.
     """
     start, stop = config.critical_temperature, config.temperature or 0.0
-    config = config._replace(max_iter=ANNEAL_STEPS)
-    centers = problem.mean + ANNEAL_START * (centers - problem.mean)
-    for temperature in geometric_temperatures(start, stop, ANNEAL_COOLING)[1:-1]:
+    config = config._replace(max_iter=constants.ANNEAL_STEPS)
+    centers = problem.mean + constants.ANNEAL_START * (centers - problem.mean)
+    temperatures = geometric_temperatures(start, stop, constants.ANNEAL_COOLING)
+    for temperature in temperatures[1:-1]:
         descent = em(problem, config, centers, temperature, on_step, "anneal")
         centers, _ = descent.state
         if descent.stopped:
@@ -105,7 +93,8 @@ def merge_coincident(
     problem: Problem, centers: Tensor, temperature: float, tol: float
 ) -> Tensor:
     """Replace each center by the first that is as near to it as iterations resolve."""
-    part = min(max(COINCIDENT_PER_TOL * tol, MIN_COINCIDENT), MAX_COINCIDENT)
+    part = max(constants.COINCIDENT_PER_TOL * tol, constants.MIN_COINCIDENT)
+    part = min(part, constants.MAX_COINCIDENT)
     most = _squared_tolerance(problem, temperature, part)
     # By differences: products would leave rounding between a center and itself.
     exact = "donot_use_mm_for_euclid_dist"
@@ -147,7 +136,7 @@ def _noise_level(problem: Problem, stats: ClusterStatistics) -> float:
 
 def distortion_temperature(problem: Problem, distortion: float) -> float:
     """Compute the noise level at a distortion, 0 where that may be rounding."""
-    if distortion <= ZERO_DISTORTION_ROUNDINGS * distortion_rounding(problem):
+    if distortion <= constants.ZERO_DISTORTION_ROUNDINGS * distortion_rounding(problem):
         return 0.0
     n_numbers = problem.weight_sum * problem.rows.n_features
     return noise_temperature(distortion / n_numbers)

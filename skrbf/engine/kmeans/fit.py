@@ -40,20 +40,9 @@ def fit(
 ) -> Fitted:
     """Fit from each start, or from grown centers, and keep the best.
 
-    Parameters
-    ----------
-    starts : sequence of Tensor of shape (k, d) or None
-        None grows the centers, see :func:`skrbf.engine.kmeans.grow.grow`. A soft
-        temperature that is asked for also anneals them, see
-        :func:`skrbf.engine.kmeans.em.anneal`.
+    Centers are grown where `starts` is None. A soft temperature that is asked for also
+    anneals them. Clusters without a row come last.
 
-    Returns
-    -------
-    Fitted
-        Clusters without a row come last.
-
-    Notes
-    -----
     The result and the steps that `on_step` sees are in the unit of the table, whatever
     the unit of the problem. Where the clusters are so narrow that rounding may have
     decided on them, they are fitted again in double precision, about the loosest of
@@ -83,12 +72,8 @@ def fit_hard(
 ) -> Fitted:
     """Fit hard K-means, as a service to other fits.
 
-    Parameters
-    ----------
-    start : Tensor of shape (n_clusters, d), optional
-        Initial centers. They are grown if there are none.
-    seed : int, optional
-        Draw the start by k-means++ instead, with this seed.
+    Centers start from `start` (k, d), are drawn by k-means++ if there is a seed, and
+    else are grown.
     """
     problem = make_problem(rows, weight, compute)
     if seed is not None:

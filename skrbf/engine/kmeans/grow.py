@@ -16,12 +16,8 @@ def grow(
     """Grow centers from the weighted mean.
 
     The temperature falls from the critical one of all data. The clusters whose own
-    critical temperature it passes split along their main axis.
-
-    Returns
-    -------
-    Descent
-        Of ``k < n_clusters`` clusters where the data have fewer distinct rows.
+    critical temperature it passes split along their main axis. There are fewer clusters
+    than asked for where the data have fewer distinct rows.
     """
     partition = assign(problem, problem.mean[None])
     centers, distortion = update(problem, partition)

@@ -94,20 +94,9 @@ def lloyd(
 ) -> Descent[HardState]:
     """Iterate until no label changes, and fill empty clusters.
 
-    Parameters
-    ----------
-    tol : float
-        Stop when an iteration lowers the distortion by less than this part of it.
-    target_distortion : float
-        A distortion to get below. The run gives up where its progress, which slows
-        down, cannot reach it any more.
-    on_step : callable
-        Sees the centers of each iteration; a true answer ends the run.
-
-    Returns
-    -------
-    Descent
-        Its objective is the distortion about the means of the clusters.
+    Stop as well when an iteration lowers the distortion by less than the part `tol` of
+    it, or where the progress, which slows down, cannot reach `target_distortion` any
+    more. The objective of the result is the distortion about the means of the clusters.
     """
     partition = _fill_empty(problem, start)
     means, distortion = update(problem, partition)

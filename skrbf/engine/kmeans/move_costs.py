@@ -14,16 +14,12 @@ TwoNearest = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def merge_costs(centers: Tensor, weight: Tensor) -> Tensor:
-    """Compute the rise of the distortion when a cluster joins another one.
+    """Compute the rise of the distortion (k, k) when a cluster joins another one.
 
-    It joins the cheapest one (eq-split) but the split one. The common center has moved
-    to the common mean, as it does in the iterations after a move.
-
-    Returns
-    -------
-    Tensor of shape (k, k)
-        By split cluster and cluster that joins. Infinite on the diagonal, and where
-        there is no other cluster to join.
+    By split cluster and cluster that joins. It joins the cheapest one (eq-split) but
+    the split one. The common center has moved to the common mean, as it does in the
+    iterations after a move. The rise is infinite on the diagonal, and where there is no
+    other cluster to join.
     """
     gap = torch.cdist(centers, centers).square_().to(weight.dtype)  # (k, k)
     rise = gap / (1 / weight[:, None] + 1 / weight)
@@ -72,26 +68,13 @@ def move_costs(
 ) -> tuple[Tensor, Tensor]:
     """Compute the change of the distortion by each move, before centers move (eq-swap).
 
-    Parameters
-    ----------
-    factor : Tensor of shape (n,)
-        Part of a row's rise that counts when its center is dropped.
-    to_split : Tensor of shape (s,)
-        Clusters that may be split.
-    to_drop : Tensor of shape (t,)
-        Clusters whose center may be dropped.
+    The gains (s,) are the falls when clusters `to_split` (s,) get the two centers of
+    their split. The costs (s, t) are the rises when, after the split of the first, the
+    center of the second of `to_drop` (t,) is dropped: its rows go to the nearest
+    remaining center. An upper bound: a third center, behind the split one, is not
+    looked for. A cost is infinite where both are one. `factor` (n,) is that of
+    `drop_factors`.
 
-    Returns
-    -------
-    gain : Tensor of shape (s,)
-        Fall of the distortion when a cluster gets the two centers of its split.
-    cost : Tensor of shape (s, t)
-        Rise when, after the split of the first, the center of the second is dropped:
-        its rows go to the nearest remaining center. An upper bound: a third center,
-        behind the split one, is not looked for. Infinite where both are one.
-
-    Notes
-    -----
     O(n s d), as two Lloyd iterations with as many centers.
     """
     s, t = len(to_split), len(to_drop)

@@ -17,30 +17,13 @@ def update_online(
     dtype: torch.dtype,
     unit: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Move centers to the means of all their rows so far (eq-fixed-point).
+    """Move centers (k, d) to the means of all their rows so far (eq-fixed-point).
 
-    Parameters
-    ----------
-    problem : Problem
-        The batch.
-    previous_weight : Tensor of shape (k,)
-        Sums of weighted responsibilities of the batches before.
-    dtype : dtype
-        Dtype of the centers that are returned.
-    unit : float, default=1.0
-        Unit of the weights of the batch, in that of `previous_weight`.
-
-    Returns
-    -------
-    centers : Tensor of shape (k, d)
-    weight : Tensor of shape (k,)
-        Sums of weighted responsibilities, with those of this batch.
-
-    Raises
-    ------
-    ValueError
-        If the batch is so far from the centers, in units of the temperature, that the
-        distances overflow.
+    Also return the sums of weighted responsibilities (k,). `previous_weight` (k,) has
+    those of the batches before, and `unit` is the unit of the weights of the batch in
+    that of `previous_weight`. Centers are returned in `dtype`. If the batch is so far
+    from them, in units of the temperature, that the distances overflow, it raises a
+    ValueError.
     """
     temperature = times_power_of_two(model.temperature, -2 * problem.exponent)
     if temperature > 0 and not squares_fit(temperature, problem.compute.dtype):

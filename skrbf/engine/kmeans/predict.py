@@ -86,10 +86,7 @@ def score(
 ) -> Fitted:
     """Compute labels, cluster weights, inertia and objective of the rows of a fit.
 
-    Parameters
-    ----------
-    dtype : torch.dtype
-        Dtype of the sums.
+    Sums are formed in `dtype`.
     """
     distances, k = _distances_for(rows, model), len(model.centers)
 
@@ -122,20 +119,9 @@ def score(
 
 
 def order_empty_last(labels: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-    """Order clusters so that those without a row come last.
+    """Order clusters so that those without a row, which are not `used`, come last.
 
-    Parameters
-    ----------
-    labels : Tensor of shape (n,), int32
-    used : Tensor of shape (k,), bool
-        Clusters that have a row.
-
-    Returns
-    -------
-    order : Tensor of shape (k,), int64
-        ``centers[order]`` are the centers in the new order.
-    labels : Tensor of shape (n,), int32
-        Labels in the new order.
+    ``centers[order]`` are the centers in the new order. Labels (n,) follow it.
     """
     order = torch.argsort((~used).int(), stable=True)  # (k,)
     if bool(used[: int(used.sum())].all()):  # nothing to do
@@ -149,9 +135,6 @@ class _Frame:
 
     Parameters
     ----------
-    centers : Tensor of shape (k, d)
-    distinct : Tensor of shape (u, d)
-    temperature : float
     origin : Tensor of shape (d,)
         In the precision of the frame.
     subtract : bool
@@ -176,7 +159,8 @@ class _Frame:
     ) -> None:
         self.origin, self.subtract, self.exponent = origin, subtract, exponent
         self.limit = limit
-        self.centers, self.distinct = self.rows(centers), self.rows(distinct)
+        self.centers = self.rows(centers)  # (k, d)
+        self.distinct = self.rows(distinct)  # (u, d)
         self.offset = None if subtract else origin * 2.0**-exponent
         self.scale = 1.0
         if temperature > 0:
@@ -190,13 +174,7 @@ class _Frame:
         return block if self.exponent == 0 else block * 2.0**-self.exponent
 
     def distances(self, rows: Tensor) -> Tensor:
-        """Compute relative distances (u, m) to the distinct centers, or their logits.
-
-        Parameters
-        ----------
-        rows : Tensor of shape (m, d)
-            In the frame.
-        """
+        """Compute relative distances (u, m) of rows in the frame, or their logits."""
         if self.limit < math.inf and rows.layout == torch.strided:
             rows = rows.clamp(-self.limit, self.limit)
         elif self.limit < math.inf:
@@ -242,12 +220,6 @@ class CenterDistances:
     Equal centers have equal distances, since those to distinct centers are computed. In
     a product with all centers they could differ by rounding, and with them the labels.
     The distances over minus the temperature are logits, where it is not 0.
-
-    Parameters
-    ----------
-    model : Model
-    is_sparse : bool
-        Whether rows are sparse.
     """
 
     def __init__(self, model: Model, is_sparse: bool = False) -> None:
@@ -357,10 +329,7 @@ class CenterDistances:
     ) -> Tensor:
         """Sum the weighted squared distances to the centers of the labels.
 
-        Parameters
-        ----------
-        frame, rows
-            Results of `measure` for the block.
+        `frame` and `rows` are results of `measure` for the block.
         """
         total = frame.inertia(rows, label, weight, dtype)
         if frame is self.plain and not math.isfinite(float(total)):

@@ -18,15 +18,7 @@ from skrbf.engine.data.number_range import (
     times_power_of_two,
 )
 from skrbf.engine.data.rows import Rows, TransformedRows, as_dense
-from skrbf.engine.kmeans.constants import (
-    DISTORTION_ROUNDING,
-    EIGENVALUE_TOL,
-    FAR_ORIGIN,
-    GENERIC_START,
-    MAX_COPIED_NUMBERS,
-    MAX_COVARIANCE_FEATURES,
-    SAFE_VARIANCE_ROUNDING,
-)
+from skrbf.engine.kmeans import constants
 from skrbf.ops.directions import fixed_direction
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
 from skrbf.ops.statistics import label_totals, weighted_sums
@@ -107,12 +99,8 @@ def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem
 
     Two passes over the rows. Where the squares of differences leave the range of single
     precision the problem is one of double precision. Where they leave that as well, its
-    rows are divided by a power of two, which rounds nothing.
-
-    Raises
-    ------
-    ValueError
-        If the variance of the rows, in their own unit, leaves the range of float64.
+    rows are divided by a power of two, which rounds nothing. A variance of the rows out
+    of the range of float64, in their own unit, is an error.
     """
     problem = _with_moments(rows, weight, compute)
     in_range = squares_fit(problem.variance, problem.compute.dtype)
@@ -136,13 +124,7 @@ def make_problem(rows: Rows, weight: Tensor | None, compute: Compute) -> Problem
 
 
 def to_double(problem: Problem, origin: Tensor | None = None) -> Problem:
-    """Compute the moments of the same rows in double precision.
-
-    Parameters
-    ----------
-    origin : Tensor of shape (d,), optional
-        Another origin of the distances.
-    """
+    """Compute the moments in double precision, about `origin` (d,) if it is given."""
     dtype = problem.compute.accumulate
     rows, weight = problem.rows.astype(dtype), problem.weight
     weight = None if weight is None else weight.to(dtype)
@@ -208,7 +190,7 @@ def squares_about(point: Tensor, block: Tensor) -> Tensor:
 def _is_variance(mean: Tensor, variance: float, dtype: torch.dtype) -> bool:
     """Tell whether a difference of sums of squares is a variance, and not rounding."""
     rounding = torch.finfo(dtype).eps * float(squared_norms(mean[None])[0])
-    return SAFE_VARIANCE_ROUNDING * rounding < variance < math.inf
+    return constants.SAFE_VARIANCE_ROUNDING * rounding < variance < math.inf
 
 
 def _round_to_steps(mean: Tensor, variance: float) -> Tensor:
@@ -242,17 +224,16 @@ def _extremes(rows: Rows, weight: Tensor | None) -> tuple[Tensor, Tensor]:
 def distortion_rounding(problem: Problem) -> float:
     """Bound the change of a distortion that rounding alone can make."""
     eps = torch.finfo(problem.compute.dtype).eps
-    return DISTORTION_ROUNDING * eps * problem.total_square
+    return constants.DISTORTION_ROUNDING * eps * problem.total_square
 
 
-def center_rows(problem: Problem, max_copied: int = MAX_COPIED_NUMBERS) -> Problem:
+def center_rows(
+    problem: Problem, max_copied: int = constants.MAX_COPIED_NUMBERS
+) -> Problem:
     """Move the origin to 0, where that is cheap or needed.
 
-    Parameters
-    ----------
-    max_copied : int
-        Numbers in a table that is centered by a copy. Larger tables are centered block
-        by block, and only if they lie far from 0.
+    Tables of more than `max_copied` numbers are not copied but centered block by block,
+    and only if they lie far from 0.
     """
     rows = problem.rows
     if rows.is_sparse or not bool(problem.origin.any()):
@@ -263,7 +244,7 @@ def center_rows(problem: Problem, max_copied: int = MAX_COPIED_NUMBERS) -> Probl
         centered: Rows = problem.compute.dense(copy)
     else:
         deviation = (problem.scatter / problem.weight_sum / rows.n_features) ** 0.5
-        if not bool((problem.origin.abs() > FAR_ORIGIN * deviation).any()):
+        if not bool((problem.origin.abs() > constants.FAR_ORIGIN * deviation).any()):
             return problem
         centered = TransformedRows(rows, origin=problem.origin)
     return problem._replace(
@@ -282,7 +263,7 @@ def largest_variance(problem: Problem) -> float:
     Above, by ARPACK from products with the matrix. Only vectors (d,) leave the device.
     """
     d = problem.rows.n_features
-    if d <= MAX_COVARIANCE_FEATURES:
+    if d <= constants.MAX_COVARIANCE_FEATURES:
 
         def squares(block: Tensor, w: Tensor | None) -> Tensor:
             shift = as_dense(block) - problem.mean  # (m, d)
@@ -298,14 +279,15 @@ def largest_variance(problem: Problem) -> float:
     start = (problem.row(farthest) - problem.mean).cpu().double()  # (d,)
     # No symmetry of the data may leave the start orthogonal to the eigenvector.
     generic = fixed_direction(start)
-    start += generic * (GENERIC_START * start.norm() / generic.norm())
+    start += generic * (constants.GENERIC_START * start.norm() / generic.norm())
 
     def multiply(vector: np.ndarray) -> np.ndarray:
         product = _times_covariance(problem, torch.tensor(vector).to(problem.mean))
         return product.cpu().double().numpy()
 
     covariance = LinearOperator((d, d), matvec=multiply, dtype=np.float64)
-    values, _ = eigsh(covariance, 1, which="LA", v0=start.numpy(), tol=EIGENVALUE_TOL)
+    tol = constants.EIGENVALUE_TOL
+    values, _ = eigsh(covariance, 1, which="LA", v0=start.numpy(), tol=tol)
     return max(float(values[0]), 0.0)
 
 

@@ -13,10 +13,7 @@ from skrbf.ops.statistics import label_sums, weight_sums
 def is_doubtful(problem: Problem, inertia: float) -> bool:
     """Tell whether rounding may have decided which rows belong together.
 
-    Parameters
-    ----------
-    inertia : float
-        Inertia of the fit in the unit of the table.
+    The inertia is in the unit of the table.
     """
     inertia = times_power_of_two(inertia, -2 * problem.exponent)
     return 0 < inertia < DOUBTFUL_INERTIA_ROUNDINGS * distortion_rounding(problem)

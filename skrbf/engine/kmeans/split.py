@@ -37,15 +37,9 @@ class Splits(NamedTuple):
 def split(problem: Problem, partition: Partition, centers: Tensor) -> Splits:
     """Cut every cluster across its main axis (eq-split), all at once.
 
-    The cut is the one after which the distortion is lowest, of some along the axis.
+    The cut is the one after which the distortion is lowest, of some along the axis. The
+    centers (k, d) are the means of the clusters of `partition`.
 
-    Parameters
-    ----------
-    centers : Tensor of shape (k, d)
-        Means of the clusters of `partition`.
-
-    Notes
-    -----
     O(n d) on the CPU, whatever the number of clusters; O(k n d) up to 20.
     """
     total_of, k = _sum_of_shifts(problem, partition, centers), len(centers)
@@ -192,12 +186,8 @@ def _best_cut(total_of: _SumOfShifts, axis: Tensor, accumulate: torch.dtype) -> 
     """Find the best cut of each cluster (k,), in units of its axis.
 
     The cuts that are tried are dense about the center and reach far: u / (1 - |u|), for
-    equally spaced u between -1 and 1.
-
-    Parameters
-    ----------
-    axis : Tensor of shape (k, d)
-        Over the standard deviation along it.
+    equally spaced u between -1 and 1. The axes (k, d) are over the standard deviations
+    along them.
     """
     k, middle = len(axis), axis.new_full((), CUT_BINS / 2)
 

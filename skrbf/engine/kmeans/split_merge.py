@@ -8,24 +8,7 @@ from the best of them tell what is gained in the end.
 import torch
 from torch import Tensor
 
-from skrbf.engine.kmeans.constants import (
-    FINALISTS,
-    MAX_CANDIDATE_NUMBERS,
-    MAX_CLUSTERS_SPREAD,
-    MAX_COMPETING,
-    MAX_MOVE_CANDIDATES,
-    MAX_RELATIVE_RISE,
-    MIN_CLUSTERS_AT_ONCE,
-    MIN_GAIN_PER_COST,
-    MIN_RELATIVE_FALL,
-    MIN_RELATIVE_IMPROVEMENT,
-    MIN_SINGLE_POINT_FRACTION,
-    MOVE_ITERATIONS,
-    MOVED_FRACTION,
-    MOVES_TOL,
-    SINGLE_MOVE_TOL,
-    SPREAD_STARTS,
-)
+from skrbf.engine.kmeans import constants
 from skrbf.engine.kmeans.lloyd import HardState, Partition, assign, lloyd, step_record
 from skrbf.engine.kmeans.move_costs import (
     TwoNearest,
@@ -49,8 +32,8 @@ def split_merge(
     max_iter: int,
     on_step: OnStep[Tensor] = never_stop,
     *,
-    max_competing: int = MAX_COMPETING,
-    min_fall: float = MIN_RELATIVE_FALL,
+    max_competing: int = constants.MAX_COMPETING,
+    min_fall: float = constants.MIN_RELATIVE_FALL,
 ) -> Descent[HardState]:
     """Split and merge clusters as long as that lowers the distortion enough.
 
@@ -58,18 +41,17 @@ def split_merge(
     ----------
     max_iter : int
         Most of the Lloyd iterations to a fixed point, at the end.
-    on_step : callable
-        Sees each state that is kept; a true answer ends the moves.
     max_competing : int
         Most clusters that compete to be split, and most that compete to be dropped.
     min_fall : float
         Relative fall of the distortion below which a round counts as failed. It is 0
         where clusters are very few.
     """
-    best = lloyd(problem, start, max_iter, tol=MOVES_TOL)
+    best = lloyd(problem, start, max_iter, tol=constants.MOVES_TOL)
     if start.n_clusters > 1:
         best = _try_spread_starts(problem, best)
-        min_fall = 0.0 if start.n_clusters <= MAX_CLUSTERS_SPREAD else min_fall
+        very_few = start.n_clusters <= constants.MAX_CLUSTERS_SPREAD
+        min_fall = 0.0 if very_few else min_fall
         best = _try_moves(problem, best, on_step, max_competing, min_fall)
     return lloyd(problem, best.state[0], max_iter)
 
@@ -79,13 +61,13 @@ def _try_spread_starts(
 ) -> Descent[HardState]:
     """Compare with other starts where clusters are few: they are cheap, and needed."""
     k = best.state[0].n_clusters
-    if k > MAX_CLUSTERS_SPREAD:
+    if k > constants.MAX_CLUSTERS_SPREAD:
         return best
-    starts = spread_starts(problem, k, SPREAD_STARTS)
+    starts = spread_starts(problem, k, constants.SPREAD_STARTS)
     if starts is None:
         return best
-    starts = successive_halving(problem, starts, FINALISTS)
-    return _first_better(problem, best, starts, SINGLE_MOVE_TOL) or best
+    starts = successive_halving(problem, starts, constants.FINALISTS)
+    return _first_better(problem, best, starts, constants.SINGLE_MOVE_TOL) or best
 
 
 def _first_better(
@@ -93,11 +75,12 @@ def _first_better(
 ) -> Descent[HardState] | None:
     """Run Lloyd iterations from sets of centers until one leads to less distortion."""
     target = best.objective
-    margin = max(MIN_RELATIVE_IMPROVEMENT * target, distortion_rounding(problem))
+    least = constants.MIN_RELATIVE_IMPROVEMENT * target
+    margin = max(least, distortion_rounding(problem))
     for centers in starts:
         start = assign(problem, centers)
         trial = lloyd(
-            problem, start, MOVE_ITERATIONS, tol=tol, target_distortion=target
+            problem, start, constants.MOVE_ITERATIONS, tol=tol, target_distortion=target
         )
         if trial.objective < target - margin:
             return trial
@@ -114,8 +97,8 @@ def _try_moves(
     """Make many moves at once, then fewer, then one, until that hardly helps."""
     k = best.state[0].n_clusters
     at_once = 1
-    if k >= MIN_CLUSTERS_AT_ONCE:
-        at_once = min(int(k * MOVED_FRACTION), max_competing // 2)
+    if k >= constants.MIN_CLUSTERS_AT_ONCE:
+        at_once = min(int(k * constants.MOVED_FRACTION), max_competing // 2)
     proposal = None
     while at_once:
         if proposal is None:
@@ -127,7 +110,7 @@ def _try_moves(
         at_once = len(chosen)
         means = best.state[1]
         if at_once > 1:
-            starts, tol = _apply_moves(means, splits, [chosen]), MOVES_TOL
+            starts, tol = _apply_moves(means, splits, [chosen]), constants.MOVES_TOL
         else:
             starts, tol = _best_single_moves(problem, means, splits, moves)
         trial = _first_better(problem, best, starts, tol)
@@ -158,7 +141,8 @@ def _propose_moves(
 def _single_point_clusters(splits: Splits) -> Tensor:
     """Find the clusters with all rows in one place (k,), where these are many."""
     single_point = splits.gain <= 0
-    many = int(single_point.sum()) >= MIN_SINGLE_POINT_FRACTION * len(single_point)
+    least = constants.MIN_SINGLE_POINT_FRACTION * len(single_point)
+    many = int(single_point.sum()) >= least
     return single_point if many else torch.zeros_like(single_point)
 
 
@@ -177,13 +161,13 @@ def _rank_moves(
     to_split = _lowest(-splits.gain, max_competing)  # (s,)
     to_drop = _lowest(weight_sums(label, rise, k), max_competing)  # (t,)
     gain, cost = move_costs(problem, means, splits, nearby, factor, to_split, to_drop)
-    min_ratio = MIN_GAIN_PER_COST
-    if k < MIN_CLUSTERS_AT_ONCE:
+    min_ratio = constants.MIN_GAIN_PER_COST
+    if k < constants.MIN_CLUSTERS_AT_ONCE:
         cost = torch.minimum(cost, merge_costs(means, partition.weight))
         min_ratio = 0.0
     change = cost - gain[:, None]  # (s, t)
     possible = (splits.gain[to_split] > 0)[:, None] & (gain[:, None] > min_ratio * cost)
-    possible &= change <= MAX_RELATIVE_RISE * best.objective
+    possible &= change <= constants.MAX_RELATIVE_RISE * best.objective
     index = possible.flatten().nonzero()[:, 0]
     index = index[change.flatten()[index].argsort(stable=True)]
     pairs = to_split[index // len(to_drop)], to_drop[index % len(to_drop)]
@@ -240,12 +224,13 @@ def _best_single_moves(
 ) -> tuple[Tensor, float]:
     """Make sets of centers after one move, and choose the tolerance of what follows."""
     k = len(centers)
-    if k >= MIN_CLUSTERS_AT_ONCE:
-        return _apply_moves(centers, splits, [moves[:1]]), MOVES_TOL
+    if k >= constants.MIN_CLUSTERS_AT_ONCE:
+        return _apply_moves(centers, splits, [moves[:1]]), constants.MOVES_TOL
     most = min(
-        max(1, MAX_CANDIDATE_NUMBERS // centers.numel()),
-        max(8, MAX_CANDIDATE_NUMBERS // (k * problem.rows.n_rows)),
+        max(1, constants.MAX_CANDIDATE_NUMBERS // centers.numel()),
+        max(8, constants.MAX_CANDIDATE_NUMBERS // (k * problem.rows.n_rows)),
     )
-    moves = moves[: min(2 * k, MAX_MOVE_CANDIDATES, most)]
+    moves = moves[: min(2 * k, constants.MAX_MOVE_CANDIDATES, most)]
     starts = _apply_moves(centers, splits, [[move] for move in moves])
-    return successive_halving(problem, starts, FINALISTS), SINGLE_MOVE_TOL
+    starts = successive_halving(problem, starts, constants.FINALISTS)
+    return starts, constants.SINGLE_MOVE_TOL

@@ -26,15 +26,9 @@ def spread_starts(
 ) -> Tensor | None:
     """Choose sets of rows far from each other (n_sets, k, d), whatever their order.
 
-    They are drawn from the rows in their order along the main axis, or from a sample
-    that is spread evenly over their weight.
-
-    Parameters
-    ----------
-    sample : int
-        Rows of the sample that represents longer tables.
-    max_rows : int
-        Most rows to sort. None is returned for longer tables and for sparse rows.
+    They are drawn from the rows in their order along the main axis, or from `sample`
+    rows that are spread evenly over their weight. For sparse rows, and for more than
+    `max_rows` to sort, the result is None.
     """
     rows = problem.rows
     if rows.is_sparse or rows.n_rows > max_rows:

@@ -26,20 +26,7 @@ def adam_step(
 ) -> tuple[Tensor, Moments]:
     """Take one step of Adam (Kingma and Ba 2015, algorithm 1).
 
-    Parameters
-    ----------
-    position, gradient : Tensor of shape (p,)
-    moments : (first, second, n_steps)
-        See `no_moments`.
-    rates : Tensor of shape (p,)
-        Learning rate of each parameter.
-    rate_factor : float, default=1.0
-        Factor on all learning rates.
-
-    Returns
-    -------
-    position : Tensor of shape (p,)
-    moments : (first, second, n_steps)
+    Position, gradient and learning rates are (p,). `rate_factor` multiplies all rates.
     """
     first = torch.lerp(gradient, moments[0], ADAM_DECAY)
     second = torch.lerp(gradient.square(), moments[1], ADAM_SQUARE_DECAY)
@@ -96,11 +83,6 @@ def adam(
     schedule : callable
         ``schedule(epochs_done)`` is the factor on the learning rates of a batch. The
         epochs that are done include this batch and may be a fraction.
-
-    Yields
-    ------
-    Step
-        Its state is the pair of position and moments.
     """
     position, moments = start
     for epoch in count():

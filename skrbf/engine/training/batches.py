@@ -13,28 +13,12 @@ def shuffled_batches(
     device: torch.device,
     min_size: int = 1,
 ) -> Iterator[tuple[Tensor, float]]:
-    """Yield the batches of one epoch: all rows, in a new random order.
+    """Yield batches (b,) of one epoch, and the fraction of it that is done after each.
 
-    All batches have `batch_size` rows, except the last, which has the remaining ones.
-
-    Parameters
-    ----------
-    n_rows, batch_size : int
-        A batch has at most `n_rows` rows.
-    generator : torch.Generator
-        On the CPU, so that the order is the same on every device.
-    device : torch.device
-        Device of the indices.
-    min_size : int, default=1
-        A last batch of fewer rows is merged into the batch before it. Layers that
-        normalize over a batch need at least 2 rows.
-
-    Yields
-    ------
-    index : Tensor of shape (b,), int64
-        Indices of the rows of the batch.
-    fraction_done : float
-        Fraction of the epoch that is done after this batch.
+    All rows come in a new random order, which is the same on every device: the
+    generator is on the CPU. All batches have `batch_size` rows, except the last, which
+    has the remaining ones. If these are fewer than `min_size`, they are merged into the
+    batch before: layers that normalize over a batch need at least 2 rows.
     """
     order = torch.randperm(n_rows, generator=generator, device="cpu").to(device)
     n_batches, rest = divmod(n_rows, batch_size)

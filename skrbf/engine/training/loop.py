@@ -22,22 +22,13 @@ class Step(NamedTuple, Generic[State]):
 
 
 class Stopping(NamedTuple):
-    """Conditions that end a training.
+    """Conditions that end a training."""
 
-    Attributes
-    ----------
-    max_iter : int
-        Maximum number of steps.
-    tol : float
-        Smallest change that counts as progress: of the validation score, or of the loss
-        relative to it.
-    patience : int
-        Number of steps without progress that ends the training.
-    """
-
-    max_iter: int
+    max_iter: int  # most steps
+    # Least change that counts as progress: of the validation score, or of the loss
+    # relative to it.
     tol: float
-    patience: int
+    patience: int  # steps without progress that end the training
 
 
 # Advice in the error for a loss that is not finite.
@@ -47,27 +38,9 @@ ADVICE = "Lower learning_rate, or scale the data."
 def checked(
     steps: Iterable[Step[State]], phase: str, max_iter: int, advice: str = ADVICE
 ) -> Iterator[Step[State]]:
-    """Limit the steps of an optimizer, and check their losses.
+    """Limit the steps of an optimizer, and raise an error if a loss is not finite.
 
-    Parameters
-    ----------
-    steps : iterable of Step
-        Ends by itself if the optimizer can make no progress.
-    phase : str
-        Name of this training in an error.
-    max_iter : int
-        Maximum number of steps.
-    advice : str
-        Advice in an error.
-
-    Yields
-    ------
-    Step
-
-    Raises
-    ------
-    FloatingPointError
-        If a loss is not finite.
+    The name of the training `phase` and the advice are those of the error.
     """
     for n_iter, step in enumerate(islice(steps, max_iter), 1):
         check_finite(step.loss, n_iter, phase, advice)
@@ -92,10 +65,7 @@ def train(
     start : Step
         Start of the optimizer. The result is never worse.
     phase : str
-        Name of this training in the records.
-    stopping : Stopping
-    on_step : callable
-        ``on_step(record, state)``. The training ends if it returns True.
+        Name of this training in the records, and in the error if a loss is not finite.
     validate : callable, optional
         ``validate(state)`` scores a state on held-out data; higher is better. The best
         state is the one with the highest score, and without `validate` the one with the
@@ -108,11 +78,6 @@ def train(
         the training ended before ``stopping.max_iter`` or was stopped by `on_step`.
     validation_score : float
         Score of that state; NaN without `validate`.
-
-    Raises
-    ------
-    FloatingPointError
-        If a loss is not finite.
     """
     check_finite(start.loss, 0, phase)
     best, best_score = start, math.nan if validate is None else validate(start.state)
