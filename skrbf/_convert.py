@@ -11,14 +11,7 @@ _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
 def tensor_to_array(value, name):
-    """Convert a dense tensor to an array; return other values unchanged.
-
-    Parameters
-    ----------
-    value : object
-    name : str
-        Name of the argument, for errors.
-    """
+    """Convert a dense tensor to an array; return other values unchanged."""
     if not isinstance(value, torch.Tensor):
         return value
     if value.layout != torch.strided or value.is_nested:
@@ -61,17 +54,9 @@ def _contiguous(array):
 def check_sample_weight(sample_weight, X):
     """Check weights, and divide them by a power of two: only their ratios matter.
 
-    Returns
-    -------
-    weight : ndarray of shape (n_samples,), float64, or None
-        The largest is between 0.5 and 1. None if no weights are given.
-    exponent : int
-        The given weights are 2^exponent times as large.
-
-    Raises
-    ------
-    ValueError
-        If weights are negative, not finite, or all zero.
+    Return weights (n_samples,) in float64, of which the largest is between 0.5 and 1,
+    and the exponent: the given weights are 2^exponent times as large. Without weights,
+    return None and 0.
     """
     if sample_weight is None:
         return None, 0

@@ -4,19 +4,7 @@ import numpy as np
 
 
 def check_labels(y, name="y"):
-    """Raise if samples have no label.
-
-    Parameters
-    ----------
-    y : array-like
-    name : str, default="y"
-        Name of the argument, for the error.
-
-    Raises
-    ------
-    ValueError
-        For None, NaN, NaT, pandas.NA and the masked entries of an array.
-    """
+    """Raise if a label is missing: None, NaN, NaT, pandas.NA or a masked entry."""
     if np.ma.is_masked(y) or _has_missing(_as_array(y)):
         raise ValueError(
             f"{name} has missing labels, such as None, NaN, pandas.NA or masked "

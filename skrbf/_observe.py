@@ -6,19 +6,8 @@ from skrbf._compat import begin_callbacks
 class FitObserver:
     """Observer of a fit: keeps its history, prints it, and runs callbacks.
 
-    The engine calls the observer after every step; the answer True ends the fit.
-
-    Parameters
-    ----------
-    estimator : estimator
-    X, y : object
-        Data of the fit, passed to callbacks.
-    metadata : dict
-        Passed to callbacks.
-    attributes : callable
-        ``attributes(record, state)``: fitted attributes after a step, for callbacks.
-    max_steps : int, default=None
-        Maximum number of steps, for a progress bar.
+    The engine calls the observer after every step; the answer True ends the fit. For
+    callbacks, ``attributes(record, state)`` returns the fitted attributes after a step.
     """
 
     fields: tuple[str, ...] = ("phase", "temperature", "objective", "n_clusters")

@@ -20,13 +20,13 @@ from sklearn.utils.validation import check_is_fitted
 from skrbf._base import TorchEstimator, torch_modes
 from skrbf._compat import Interval, StrOptions, _fit_context
 from skrbf._convert import check_sample_weight, tensor_to_array, to_rows
-from skrbf._deep_centering.diagnostics import warn_about_fit
 from skrbf._deep_centering.fingerprint import network_fingerprints
 from skrbf._deep_centering.fitted import (
     attributes_at,
     label_rows,
     prediction_network,
     prediction_parts,
+    warn_about_fit,
 )
 from skrbf._deep_centering.observer import EpochObserver
 from skrbf._deep_centering.parameters import clustering_config, training_config

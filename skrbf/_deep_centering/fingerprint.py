@@ -1,5 +1,7 @@
 """Fingerprints that compare parameters, data and weights across processes."""
 
+from numbers import Real
+
 import joblib
 import numpy as np
 import torch
@@ -7,7 +9,6 @@ from joblib.hashing import Hasher, NumpyHasher
 from torch import nn
 
 from skrbf._deep_centering.network import build_module, copy_module, part_shapes
-from skrbf._deep_centering.parameters import is_number
 from skrbf.engine.deep.constants import HASHED_ROWS
 
 # Parameters that may change when a fit resumes: where it runs and when it ends.
@@ -24,21 +25,7 @@ def fingerprint(value):
     """Hash a value by its pickle: equal in every process that makes it the same way.
 
     A function or class counts by its qualified name only, an object by its pickle at
-    the time of the call.
-
-    Parameters
-    ----------
-    value : object
-
-    Returns
-    -------
-    text : str
-        Hexadecimal.
-
-    Raises
-    ------
-    Exception
-        Of any type, if the value cannot be pickled.
+    the time of the call. Pickling runs user code, which can raise any error.
     """
     return _ValueHasher().hash(value)
 
@@ -73,34 +60,15 @@ def _as_values(value):
 def fit_fingerprints(estimator, data, module, pretrained):
     """Fingerprint all that must not change between an interruption and a resumed fit.
 
-    Parameters
-    ----------
-    estimator : DeepCenteringClustering
-    data : TrainingData
-    module : Module
-        Network at the start of the fit.
-    pretrained : bool
-        Whether its weights come from elsewhere than this fit.
-
-    Returns
-    -------
-    fingerprints : dict of str to str
-        By the names that an error message has for them.
-
-    Raises
-    ------
-    ValueError
-        If a parameter cannot be pickled.
+    The keys are the names that an error message has for them. The weights of the
+    network count if they come from elsewhere than this fit.
     """
     names = estimator.get_params(deep=False).keys() - RESUMABLE_PARAMETERS
-    parameters = {
-        name: parameter_fingerprint(estimator, name) for name in sorted(names)
-    }
     # The parameters determine the layers of a built-in network.
     shapes = None if isinstance(estimator.encoder, str) else part_shapes(module)
     weights = dict(module.state_dict()) if pretrained else None
     return {
-        **parameters,
+        **{name: parameter_fingerprint(estimator, name) for name in sorted(names)},
         "layers of the network": fingerprint(shapes),
         "weights of the network": fingerprint(weights) if pretrained else "drawn",
         "X": _table_fingerprint(data.rows),
@@ -119,7 +87,7 @@ def parameter_fingerprint(estimator, name):
     value = getattr(estimator, name)
     if name in ("hidden_layer_sizes", "input_shape") and value is not None:
         value = [int(size) for size in value]
-    elif is_number(value):
+    elif isinstance(value, Real) and not isinstance(value, bool):
         value = float(value)
     elif isinstance(value, np.random.RandomState):
         value = type(value)  # every fit changes its state
@@ -127,7 +95,7 @@ def parameter_fingerprint(estimator, name):
         value = copy_module(value).eval()  # a fit sets the mode itself
     try:
         return fingerprint(value)
-    except Exception as error:  # pickling runs user code
+    except Exception as error:
         raise ValueError(
             f"{name} cannot be pickled, and a checkpoint compares parameters by their "
             "pickles. Define its functions and classes at module level, neither as a "
@@ -155,14 +123,7 @@ def network_fingerprints(estimator):
 
 
 def check_same_network(estimator, before):
-    """Check that a warm start continues with the same network.
-
-    Parameters
-    ----------
-    estimator : DeepCenteringClustering
-    before : dict of str to str
-        `network_fingerprints` of the last fit.
-    """
+    """Check that a warm start continues with the network of the fingerprints before."""
     now = network_fingerprints(estimator)
     changed = [name for name in now if now[name] != before.get(name)]
     if not changed and not isinstance(estimator.encoder, str | nn.Module):

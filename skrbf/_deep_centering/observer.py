@@ -8,16 +8,7 @@ from skrbf._observe import FitObserver
 class EpochObserver(FitObserver):
     """Follow the epochs of a deep fit, and write its checkpoint.
 
-    Parameters
-    ----------
-    estimator : DeepCenteringClustering
-    X, y, metadata : object
-        Arguments of `fit`, for callbacks.
-    most_steps : int
-        Maximum number of epochs.
-    attributes : callable
-        ``attributes(state)`` returns the fitted attributes, except `history_`.
-    checkpoint : Checkpoint or NoCheckpoint
+    ``attributes(state)`` returns the fitted attributes, except `history_`.
     """
 
     fields = (
@@ -50,12 +41,7 @@ class EpochObserver(FitObserver):
             )
 
     def see(self, step):
-        """Record an epoch and save its state; True ends the fit.
-
-        Parameters
-        ----------
-        step : Step
-        """
+        """Record an epoch and save its state; True ends the fit."""
         stop = self(step.state.record, step.state)
         self._checkpoint.write(step.state, self.records)
         return stop
@@ -65,12 +51,7 @@ class EpochObserver(FitObserver):
         return {**self._attributes_of_state(state), "history_": self.history()}
 
     def format_record(self, record):
-        """Format a record for `verbose`.
-
-        Parameters
-        ----------
-        record : Record
-        """
+        """Format a record for `verbose`."""
         if np.isnan(record.label_change):
             return f"loss {record.loss:.6g}"
         return (

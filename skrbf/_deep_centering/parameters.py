@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 
@@ -18,14 +18,7 @@ from skrbf.ops.clustering import BOUNDED_CODE_LOSSES, CENTERING_LOSSES
 
 
 def training_config(estimator, data, pretrained):
-    """Make the settings of the training of the network.
-
-    Parameters
-    ----------
-    estimator : DeepCenteringClustering
-    data : TrainingData
-    pretrained : bool
-    """
+    """Make the settings of the training of the network."""
     augment, shape = estimator.augment, estimator.input_shape
     if augment is not None:
         mean, scale = (part.float().to(data.rows.device) for part in data.scaling)
@@ -107,14 +100,9 @@ def _check_input_shape(shape, n_features):
         )
 
 
-def is_number(value):
-    """Tell numbers from booleans and other values."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-
-
 def _is_count(value):
     """Tell positive integers from other values."""
-    return isinstance(value, Integral) and is_number(value) and value > 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
 
 
 def _warn_about_settings(estimator):

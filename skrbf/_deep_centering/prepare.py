@@ -9,8 +9,11 @@ from scipy.sparse import issparse
 from skrbf._base import draw_seed
 from skrbf._convert import to_rows
 from skrbf._deep_centering.fingerprint import check_same_network, fit_fingerprints
-from skrbf._deep_centering.network import build_module, warn_if_untrained
-from skrbf._deep_centering.network_checks import check_module
+from skrbf._deep_centering.network import (
+    build_module,
+    check_module,
+    warn_if_untrained,
+)
 from skrbf._deep_centering.parameters import check_parameters
 from skrbf.engine.data.training_data import prepare
 from skrbf.engine.deep.checkpoint import Checkpoint, NoCheckpoint
@@ -20,13 +23,6 @@ from skrbf.engine.training.rng import scoped_rng
 
 def prepare_fit(estimator, X, weight):
     """Prepare the rows to train on, and the network to start from.
-
-    Parameters
-    ----------
-    estimator : DeepCenteringClustering
-    X : array or CSR matrix of shape (n_samples, n_features)
-        Validated rows.
-    weight : ndarray of shape (n_samples,) or None
 
     Returns
     -------
@@ -88,15 +84,7 @@ def _check_fit(estimator, n_samples, n_features, continues):
 
 
 def open_checkpoint(estimator, data, module, pretrained):
-    """Open the checkpoint of a fit, and check that the fit may resume from it.
-
-    Parameters
-    ----------
-    estimator : DeepCenteringClustering
-    data : TrainingData
-    module : Module
-    pretrained : bool
-    """
+    """Open the checkpoint of a fit, and check that the fit may resume from it."""
     if estimator.checkpoint is None:
         return NoCheckpoint()
     fingerprints = fit_fingerprints(estimator, data, module, pretrained)

@@ -13,14 +13,10 @@ from skrbf._convert import (
     tensor_to_array,
     to_rows,
 )
-from skrbf.engine.rbf.predict import (
-    RBFModel,
-    activation_blocks,
-    logit_blocks,
-)
+from skrbf.engine.rbf.objective import from_parts
+from skrbf.engine.rbf.predict import RBFModel, activation_blocks, logit_blocks
 from skrbf.engine.rbf.widths import units_of_data
-from skrbf.ops.network import Network
-from skrbf.ops.rbf import ACTIVATIONS, RBFParameters
+from skrbf.ops.rbf import ACTIVATIONS
 
 
 class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -37,16 +33,10 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _network(self, like):
         """Build the network from the fitted attributes, like a tensor."""
         parts = (self.centers_, self.widths_, self.mean_, self.scale_)
-        parts = (
-            tensor_from_numpy(np.ascontiguousarray(part, np.float64)) for part in parts
-        )
-        units = (part.to(like.dtype).to(like.device) for part in units_of_data(*parts))
-        units = RBFParameters(*units)
-        weight, bias = (
-            like.new_tensor(np.asarray(part, np.float64))
-            for part in (self.coef_, self.intercept_)
-        )
-        return Network(units, weight, bias)
+        units = units_of_data(*map(_as_double, parts))
+        parts = (*units, _as_double(self.coef_), _as_double(self.intercept_))
+        # Convert before moving: a device may lack float64.
+        return from_parts([part.to(like.dtype).to(like.device) for part in parts])
 
     def _load(self, X):
         """Validate rows, and load the model in their precision."""
@@ -172,16 +162,16 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._collect_rows(X, activation_blocks, len(self.centers_))
 
 
+def _as_double(array):
+    return tensor_from_numpy(np.ascontiguousarray(array, np.float64))
+
+
 def _break_ties(values, label):
     """Make the value of the predicted class the first of the largest in each row.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n_samples, n_classes)
-        They increase with the logits, up to rounding. A value that rounding has made no
-        larger than that of an earlier class is raised to the next larger number.
-    label : ndarray of shape (n_samples,)
-        Index of the predicted class.
+    The values (n_samples, n_classes) increase with the logits, up to rounding. A value
+    that rounding has made no larger than that of an earlier class is raised to the next
+    larger number.
     """
     tied = np.flatnonzero(values.argmax(axis=1) != label)
     largest = values[tied].max(axis=1)

@@ -22,16 +22,7 @@ def check_known_labels(y, name="y"):
 def encode_labels(y, classes=None):
     """Return the sorted classes, and the index of the class of each row.
 
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-    classes : ndarray of shape (n_classes,), default=None
-        Sorted classes; by default those of `y`.
-
-    Raises
-    ------
-    ValueError
-        If `classes` is given and `y` has other classes.
+    Raise an error if classes are given and `y` has others.
     """
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
@@ -46,26 +37,9 @@ def encode_labels(y, classes=None):
 def row_weights(X, labels, classes, sample_weight, class_weight):
     """Combine sample weights and class weights, and return them with their unit.
 
-    Parameters
-    ----------
-    X : {ndarray, csr_array} of shape (n_samples, n_features)
-    labels : ndarray of shape (n_samples,)
-        Index of the class of each row.
-    classes : ndarray of shape (n_classes,)
-    sample_weight, class_weight : object
-        As of :class:`skrbf.RBFNetClassifier`.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_samples,), float64, or None
-        None if all weights are 1.
-    unit : float
-        A power of two: the weights as given are `unit` times `weight`.
-
-    Raises
-    ------
-    ValueError
-        If no row has a positive weight, or `class_weight` has an unknown class.
+    The weights as given are the unit, a power of two, times the weights (n,) in
+    float64, which are None if all are 1. Raise an error if no row has a positive
+    weight.
     """
     weight, exponent = check_sample_weight(sample_weight, X)
     unit = 2.0 ** min(exponent, _MAX_EXPONENT)

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skrbf._base import draw_seed, warn
 from skrbf._convert import to_rows, unscale
-from skrbf._rbf_net.observer import TrainingObserver
+from skrbf._observe import FitObserver
 from skrbf._rbf_net.targets import check_known_labels, encode_labels, row_weights
 from skrbf.engine.data.training_data import prepare
 from skrbf.engine.rbf import fit as rbf
@@ -26,6 +26,18 @@ from skrbf.ops.rbf import ACTIVATIONS, RBFParameters
 # Parameters that determine the structure of a network: a fit that goes on cannot change
 # them.
 _STRUCTURE = ("n_centers", "assignment", "width")
+
+
+class TrainingObserver(FitObserver):
+    """Observer of the steps of a training."""
+
+    fields = ("phase", "loss", "validation_score")
+
+    def format_record(self, record):
+        """Format a record for `verbose`."""
+        held_out = record.validation_score
+        score = "" if np.isnan(held_out) else f", validation score {held_out:.4f}"
+        return f"loss {record.loss:.6g}{score}"
 
 
 class RBFTraining:

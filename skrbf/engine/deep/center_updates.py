@@ -34,24 +34,10 @@ def kmeans_centers(
     compute: Compute,
     start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute centers by hard K-means.
+    """Compute centers (k, c), and their weights (k,), by hard K-means of codes (n, c).
 
-    Some centers are equal if there are fewer distinct codes than clusters.
-
-    Parameters
-    ----------
-    codes : Tensor of shape (n, c)
-    weight : Tensor of shape (n,)
-    n_clusters : int
-    compute : Compute
-    start : Tensor of shape (k, c), optional
-        Centers to start from. Without them the centers are grown.
-
-    Returns
-    -------
-    centers : Tensor of shape (k, c)
-    cluster_weights : Tensor of shape (k,)
-        In float64 if the device has it.
+    The centers are grown unless there are some to start from. Some are equal if there
+    are fewer distinct codes than clusters.
     """
     fitted = fit_hard(compute.dense(codes), weight, n_clusters, compute, start=start)
     return fitted.centers, fitted.cluster_weight
@@ -62,19 +48,8 @@ def match_labels(
 ) -> Tensor:
     """Match clusters one to one, so that the largest weight keeps its label.
 
-    This is the assignment problem, solved by the Hungarian method.
-
-    Parameters
-    ----------
-    before, after : Tensor of shape (n,), integer
-        Labels of the same codes in two clusterings.
-    weight : Tensor of shape (n,)
-    n_clusters : int
-
-    Returns
-    -------
-    Tensor of shape (k,), int64
-        ``centers_after[match]`` has the order of the labels before.
+    This is the assignment problem for the labels (n,) before and after, solved by the
+    Hungarian method: ``centers_after[match]`` has the order of the labels before.
     """
     pairs = before.long() * n_clusters + after.long()  # (n,)
     pair_weights = torch.bincount(pairs.cpu(), weight.cpu().double(), n_clusters**2)

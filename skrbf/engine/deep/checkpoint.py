@@ -30,26 +30,9 @@ class NoCheckpoint:
 class Checkpoint:
     """A file that is written after every epoch and removed after the last.
 
-    Parameters
-    ----------
-    path : str or path-like
-    configuration : mapping of str to str
-        Fingerprints that must be equal before and after an interruption, by the names
-        that an error message has for them.
-
-    Attributes
-    ----------
-    saved : dict or None
-        Content of the file, None if there is no file.
-
-    Raises
-    ------
-    ValueError
-        If the file is no checkpoint, or is of a fit with other parameters or data.
-    FileNotFoundError, PermissionError
-        If the folder of the file does not exist, or may not be written to.
-    IsADirectoryError
-        If `path` is a folder.
+    The `configuration` has fingerprints that must be equal before and after an
+    interruption, by the names that an error message has for them. `saved` is the
+    content of the file, None if there is no file.
     """
 
     def __init__(

@@ -56,12 +56,8 @@ def label_and_center_change(
 ) -> tuple[float, float]:
     """Compare the clusters before and after an epoch.
 
-    Returns
-    -------
-    label_change : float
-        Fraction of the weight whose label has changed.
-    center_shift : float
-        Root mean square, in standard deviations of the codes.
+    Return the fraction of the weight whose label has changed, and the root mean square
+    shift of the centers, in standard deviations of the codes.
     """
     weight = data.weight.cpu().double()
     changed = (after.labels != before.labels).cpu()  # (m,)
@@ -75,9 +71,8 @@ def largest_cluster_fraction(
     summary: CodeSummary, data: TrainingData, n_clusters: int
 ) -> float:
     """Compute the fraction of the weight in the largest cluster."""
-    counts = torch.bincount(
-        summary.labels.cpu(), data.weight.cpu().double(), n_clusters
-    )  # (k,)
+    labels, weight = summary.labels.cpu(), data.weight.cpu().double()
+    counts = torch.bincount(labels, weight, n_clusters)  # (k,)
     return float(counts.max() / counts.sum())
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.training_data import TrainingData
+from skrbf.engine.deep import reclustering
 from skrbf.engine.deep.center_updates import CodeBlock
 from skrbf.engine.deep.codes import (
     are_finite,
@@ -21,14 +22,6 @@ from skrbf.engine.deep.codes import (
     summarize_codes,
 )
 from skrbf.engine.deep.config import ClusteringConfig, TrainingConfig
-from skrbf.engine.deep.reclustering import (
-    have_settled,
-    recluster,
-    recluster_at_end,
-    reset_encoder,
-    set_learned_centers,
-    should_recluster,
-)
 from skrbf.engine.deep.state import ClusteringState, CodeSummary, PretrainingState
 from skrbf.engine.training.batches import shuffled_batches
 from skrbf.engine.training.loop import Step
@@ -68,9 +61,9 @@ def clustering(
     The last epoch is number `config.n_epochs`, or the one after which the labels have
     settled.
     """
-    while state.epoch < config.n_epochs and not have_settled(
-        state.label_changes, config
-    ):
+    while state.epoch < config.n_epochs:
+        if reclustering.have_settled(state.label_changes, config):
+            return
         with _user_rng(state.generator, data, training):
             step = _clustering_epoch(state, data, training, config)
         state = step.state
@@ -114,8 +107,9 @@ def _clustering_epoch(
 ) -> Step[ClusteringState]:
     """Train for an epoch and update the centers; the loss is NaN out of range."""
     started, before = time.perf_counter(), state.summary
-    if config.weight_reset is not None and should_recluster(state.epoch, config):
-        state = reset_encoder(state, data, config, config.weight_reset)
+    follows_kmeans = reclustering.should_recluster(state.epoch, config)
+    if config.weight_reset is not None and follows_kmeans:
+        state = reclustering.reset_encoder(state, data, config, config.weight_reset)
     losses, centers, weights = _train_batches(state, data, training, config)
     error, centering, penalty = losses
     loss = error + config.weight * (centering + penalty)
@@ -126,15 +120,17 @@ def _clustering_epoch(
     if config.update_after_epoch is not None:
         blocks = _responsible_blocks(centers, codes, state.summary, data, config)
         centers, weights = config.update_after_epoch(centers, weights, blocks)
-    if should_recluster(epoch, config):
-        centers, weights = recluster(codes, centers, before.labels, data, config)
-        set_learned_centers(state, centers)
+    if reclustering.should_recluster(epoch, config):
+        centers, weights = reclustering.recluster(
+            codes, centers, before.labels, data, config
+        )
+        reclustering.set_learned_centers(state, centers)
     summary = summarize_codes(codes, centers, weights, data, config)
     change, shift = label_and_center_change(before, summary, data)
     changes = (*state.label_changes, change)
     state = state._replace(summary=summary, label_changes=changes, epoch=epoch)
-    if have_settled(changes, config):
-        state = recluster_at_end(state, data, config)
+    if reclustering.have_settled(changes, config):
+        state = reclustering.recluster_at_end(state, data, config)
         _, shift = label_and_center_change(before, state.summary, data)
     record = Record(
         "cluster",
@@ -163,13 +159,9 @@ def _train_batches(
 ) -> tuple[list[float], Tensor, Tensor]:
     """Take the gradient steps of an epoch.
 
-    Returns
-    -------
-    losses : list of 3 float
-        Mean reconstruction error, centering loss in units of the variance of the codes,
-        and scale penalty.
-    centers : Tensor of shape (k, c)
-    cluster_weights : Tensor of shape (k,)
+    Return three losses, the centers (k, c) and their weights (k,). The losses are the
+    mean reconstruction error, the centering loss in units of the variance of the codes,
+    and the scale penalty.
     """
     module, summary, learned = state.module, state.summary, state.learned_centers
     module.train()
@@ -201,10 +193,8 @@ def _train_batches(
             expected = variance * finite_sample_correction(weight) / correction
             penalty = weight.sum() * scale_penalty(codes[:b], weight, expected)
         losses = torch.stack([all_weight @ errors, unit * centering, penalty])
-        _descend(
-            state.optimizer,
-            (losses[0] + config.weight * (losses[1] + losses[2])) / size,
-        )
+        loss = losses[0] + config.weight * (losses[1] + losses[2])
+        _descend(state.optimizer, loss / size)
         totals += losses.detach()
         if config.update_after_batch is not None:
             centers, cluster_weights = config.update_after_batch(

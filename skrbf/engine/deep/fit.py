@@ -47,32 +47,10 @@ def fit_deep(
     centers: Tensor | None = None,
     saved: Mapping[str, Any] | None = None,
 ) -> ClusteringState:
-    """Fit an autoencoder and centers of its codes.
+    """Fit an autoencoder on the device of the data, in place, and centers of its codes.
 
-    Parameters
-    ----------
-    data : TrainingData
-    module : Autoencoder
-        On the device of the data. The fit trains it in place.
-    generator : torch.Generator
-        On the CPU.
-    training : TrainingConfig
-    config : ClusteringConfig
-    on_epoch : callable
-        ``on_epoch(step)`` after every epoch; a true answer ends the fit.
-    centers : Tensor of shape (k, c), optional
-        Centers to start from. Without them K-means places the centers.
-    saved : mapping, optional
-        Content of a checkpoint to resume from.
-
-    Returns
-    -------
-    ClusteringState
-
-    Raises
-    ------
-    FloatingPointError
-        If a loss, a code or a decoded center is not finite.
+    The generator is on the CPU. K-means places the centers unless there are some to
+    start from. A fit resumes from the content of a checkpoint, if it was saved.
     """
     if saved is not None:
         module.load_state_dict(saved["module"])
@@ -116,15 +94,7 @@ def start_clustering(
     centers: Tensor | None = None,
     saved: Mapping[str, Any] | None = None,
 ) -> ClusteringState:
-    """Make the first state of clustering, or the one of a checkpoint.
-
-    Parameters
-    ----------
-    module, generator, data, training, config, centers
-        As in `fit_deep`.
-    saved : mapping, optional
-        Content of a checkpoint that was written in clustering.
-    """
+    """Make the first state of clustering, or the one of a checkpoint of clustering."""
     codes = encode_all(module, data)
     if not are_in_range(codes):
         raise _out_of_range("codes", training)
@@ -144,9 +114,8 @@ def start_clustering(
     learned = nn.Parameter(centers.clone()) if config.learn_centers else None
     optimizer = make_optimizer(module, training.learning_rate, learned)
     summary = summarize_codes(codes, centers, weights, data, config)
-    state = ClusteringState(
-        module, optimizer, generator, learned, summary, summary.variance
-    )
+    variance = summary.variance
+    state = ClusteringState(module, optimizer, generator, learned, summary, variance)
     if saved is None:
         return state
     state = restore_clustering(state, saved)

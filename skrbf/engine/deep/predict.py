@@ -11,19 +11,15 @@ from skrbf.engine.data.constants import MAX_SCALED_VALUE
 from skrbf.engine.data.rows import Rows, as_dense
 from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData
-from skrbf.engine.deep.constants import (
-    LINEAR_TEST_ROWS,
-    MIN_NETWORK_BLOCK_ROWS,
-    NETWORK_COLUMNS,
-    UNTRAINED_TEST_ROWS,
-)
+from skrbf.engine.deep import constants
+from skrbf.engine.deep.constants import NETWORK_COLUMNS
 from skrbf.nn.autoencoder import Autoencoder
 
 
 def network_blocks(data: TrainingData) -> Iterator[Tensor]:
     """Yield the rows in blocks for a network."""
     columns = NETWORK_COLUMNS + data.rows.shape[1]
-    for rows, _, _ in data.blocks(columns, MIN_NETWORK_BLOCK_ROWS):
+    for rows, _, _ in data.blocks(columns, constants.MIN_NETWORK_BLOCK_ROWS):
         yield rows
 
 
@@ -35,11 +31,8 @@ def n_parameters(module: Autoencoder) -> int:
 def prediction_module(module: Autoencoder, compute: Compute) -> Autoencoder:
     """Give a network for prediction, in the dtype and on the device of the rows.
 
-    Returns
-    -------
-    Autoencoder
-        The network itself if it is there already, otherwise a copy: `module` never
-        changes.
+    It is the network itself if it is there already, otherwise a copy: `module` never
+    changes.
     """
     fits = all(
         parameter.device == compute.device and parameter.dtype == compute.dtype
@@ -57,13 +50,7 @@ def scale_rows(block: Tensor, scaling: Scaling) -> Tensor:
 
 
 def encode_rows(module: Autoencoder, scaled: Tensor) -> Tensor:
-    """Compute the codes (m, c) of scaled rows (m, d).
-
-    Raises
-    ------
-    ValueError
-        If a code is not finite.
-    """
+    """Compute the codes (m, c) of scaled rows (m, d); raise an error if not finite."""
     codes = module.encode(scaled)
     if not bool(codes.isfinite().all()):
         raise ValueError(
@@ -116,7 +103,7 @@ def reconstruction_error(module: Autoencoder, data: TrainingData) -> float:
 
     It is 0 if all rows are equal.
     """
-    step = max(1, len(data.rows) // UNTRAINED_TEST_ROWS)
+    step = max(1, len(data.rows) // constants.UNTRAINED_TEST_ROWS)
     some = data._replace(rows=data.rows[::step], weight=data.weight[::step])
     with torch.no_grad():
         errors = [
@@ -131,7 +118,7 @@ def reconstruction_error(module: Autoencoder, data: TrainingData) -> float:
 
 def linear_reconstruction_error(data: TrainingData, n_components: int) -> float:
     """Compute the error of principal components, in units of that of the mean."""
-    step = max(1, len(data.rows) // LINEAR_TEST_ROWS)
+    step = max(1, len(data.rows) // constants.LINEAR_TEST_ROWS)
     rows, weight = data.rows[::step].double(), data.weight[::step].double()
     weighted = rows * weight.sqrt()[:, None]  # (m, d)
     squares = torch.linalg.svdvals(weighted).square()  # (min(m, d),)

@@ -29,14 +29,7 @@ def should_recluster(epoch: int, config: ClusteringConfig) -> bool:
 
 
 def have_settled(label_changes: Sequence[float], config: ClusteringConfig) -> bool:
-    """Tell whether labels hardly changed in the last epochs.
-
-    Parameters
-    ----------
-    label_changes : sequence of float
-        Label change of every epoch so far.
-    config : ClusteringConfig
-    """
+    """Tell whether labels hardly changed in the last epochs, by the changes of all."""
     interval = config.reinit_interval or 0
     n_last = max(MIN_SETTLED_EPOCHS, interval)
     # A reset is there to change labels that have settled: epochs before the first reset
@@ -53,22 +46,10 @@ def recluster(
     data: TrainingData,
     config: ClusteringConfig,
 ) -> tuple[Tensor, Tensor]:
-    """Compute centers by K-means, in the order of the labels that they inherit.
+    """Compute centers (k, c) and their weights (k,) by K-means of codes (m, c).
 
-    Parameters
-    ----------
-    codes : Tensor of shape (m, c)
-    centers : Tensor of shape (k, c)
-        Start of K-means, unless the centers are grown.
-    labels : Tensor of shape (m,)
-        Labels to match.
-    data : TrainingData
-    config : ClusteringConfig
-
-    Returns
-    -------
-    centers : Tensor of shape (k, c)
-    cluster_weights : Tensor of shape (k,)
+    K-means starts from the centers given, unless it grows them. Their order is that of
+    the labels (m,) that they inherit.
     """
     start = None if config.grow_centers else centers
     k = config.n_clusters
@@ -86,15 +67,10 @@ def recluster_at_end(
     """
     if config.reinit_interval is None:
         return state
-    codes, centers, labels = (
-        state.summary.codes,
-        state.summary.centers,
-        state.summary.labels,
-    )
-    centers, weights = recluster(codes, centers, labels, data, config)
-    return state._replace(
-        summary=summarize_codes(codes, centers, weights, data, config)
-    )
+    codes, before = state.summary.codes, state.summary
+    centers, weights = recluster(codes, before.centers, before.labels, data, config)
+    summary = summarize_codes(codes, centers, weights, data, config)
+    return state._replace(summary=summary)
 
 
 def set_learned_centers(state: ClusteringState, centers: Tensor) -> None:
@@ -113,23 +89,14 @@ def reset_encoder(
     """Continue from partly reset weights, and from K-means on their codes.
 
     This happens before an epoch, so that a fit never ends with untrained weights.
-
-    Parameters
-    ----------
-    state : ClusteringState
-    data : TrainingData
-    config : ClusteringConfig
-    fraction : float
-        Fraction of the fresh draw in the reset weights.
     """
     reset_weights(state.module, state.generator, fraction)
     state.optimizer.state.clear()
     codes, before = encode_all(state.module, data), state.summary
     centers, weights = recluster(codes, before.centers, before.labels, data, config)
     set_learned_centers(state, centers)
-    return state._replace(
-        summary=summarize_codes(codes, centers, weights, data, config)
-    )
+    summary = summarize_codes(codes, centers, weights, data, config)
+    return state._replace(summary=summary)
 
 
 def reset_weights(
@@ -137,16 +104,8 @@ def reset_weights(
 ) -> None:
     """Move the encoder except its last layer toward a fresh draw (eq-weight-reset).
 
-    Frozen weights stay as they are.
-
-    Parameters
-    ----------
-    module : Module
-        Has an `encoder`.
-    generator : torch.Generator
-        On the CPU.
-    fraction : float
-        Fraction of the fresh draw in the result.
+    The result has the fraction `fraction` of the fresh draw. Frozen weights stay as
+    they are.
     """
     encoder, fresh = module.encoder, copy.deepcopy(module.encoder).cpu()
     initialize(fresh, generator)
@@ -160,7 +119,4 @@ def reset_weights(
 
 def resettable_layers(encoder: nn.Module) -> Sequence[nn.Module]:
     """List the layers of an encoder that a reset changes: all but the last."""
-    layers = [
-        layer for layer in encoder.modules() if isinstance(layer, RESETTABLE_LAYERS)
-    ]
-    return layers[:-1]
+    return [m for m in encoder.modules() if isinstance(m, RESETTABLE_LAYERS)][:-1]

@@ -16,27 +16,14 @@ from skrbf.nn.autoencoder import Autoencoder
 
 
 class CodeSummary(NamedTuple):
-    """All codes, and the centers, temperature and labels that belong to them.
+    """All codes, and the centers, temperature and labels that belong to them."""
 
-    Attributes
-    ----------
-    codes : Tensor of shape (m, c)
-    centers : Tensor of shape (k, c)
-    cluster_weights : Tensor of shape (k,)
-        Weight of the codes that each center is the mean of, in float64 if the device
-        has it.
-    variance : float
-        Total variance of the codes.
-    temperature : float
-    labels : Tensor of shape (m,), int64
-    """
-
-    codes: Tensor
-    centers: Tensor
-    cluster_weights: Tensor
-    variance: float
+    codes: Tensor  # (m, c)
+    centers: Tensor  # (k, c)
+    cluster_weights: Tensor  # (k,) of the codes that each center is the mean of
+    variance: float  # total, of the codes
     temperature: float
-    labels: Tensor
+    labels: Tensor  # (m,)
 
 
 class PretrainingState(NamedTuple):
@@ -50,33 +37,15 @@ class PretrainingState(NamedTuple):
 
 
 class ClusteringState(NamedTuple):
-    """State of a network and centers after some epochs of clustering.
-
-    Attributes
-    ----------
-    module : Autoencoder
-    optimizer : Optimizer
-    generator : Generator
-        On the CPU.
-    learned_centers : Parameter of shape (k, c) or None
-        Centers that the optimizer trains.
-    summary : CodeSummary
-    initial_variance : float
-        Variance of the codes at the start of clustering.
-    label_changes : tuple of float
-        Label change of every epoch so far.
-    epoch : int
-    record : Record
-        Log of the last epoch.
-    """
+    """State of a network and centers after some epochs of clustering."""
 
     module: Autoencoder
     optimizer: torch.optim.Optimizer
-    generator: torch.Generator
-    learned_centers: nn.Parameter | None
+    generator: torch.Generator  # on the CPU
+    learned_centers: nn.Parameter | None  # (k, c) centers that the optimizer trains
     summary: CodeSummary
-    initial_variance: float
-    label_changes: tuple[float, ...] = ()
+    initial_variance: float  # of the codes at the start of clustering
+    label_changes: tuple[float, ...] = ()  # of every epoch so far
     epoch: int = 0
     record: Record = Record("cluster")
 

@@ -9,16 +9,8 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.training_data import TrainingData
+from skrbf.engine.rbf import constants
 from skrbf.engine.rbf.config import RBFConfig, output_max_iter
-from skrbf.engine.rbf.constants import (
-    DIVERGENCE_MARGIN,
-    OUTPUT_PATIENCE,
-    OUTPUT_TOL,
-    PARTIAL_FIT_RATE_FACTOR,
-    SOLVED_MARGIN,
-    WARM_START_MARGIN,
-    WIDTH_RATE_FACTOR,
-)
 from skrbf.engine.rbf.objective import (
     Objective,
     fraction_blocks,
@@ -56,28 +48,21 @@ def fit(
     start: Network | RBFParameters,
     on_step: OnStep[Network],
 ) -> tuple[Descent[Network], float, bool]:
-    """Fit a network.
+    """Fit a network; return it, its validation score, and whether training diverged.
 
     Parameters
     ----------
     objective : Objective
     held_out : TrainingData or None
-        Rows for validation. Accuracy on them decides which state is best.
+        Rows for validation. Accuracy on them decides which state is best; without them
+        the score is NaN.
     config : RBFConfig
     start : Network or RBFParameters
-        Network of an earlier fit to resume, or new units without an output layer.
+        Network of an earlier fit to resume, or new units without an output layer. If
+        all losses of joint training are above that of its start, training has diverged
+        and the start of joint training is the result.
     on_step : callable
         ``on_step(record, network)`` after every step. The fit ends if it returns True.
-
-    Returns
-    -------
-    descent : Descent
-        The best network and its loss.
-    validation_score : float
-        Its accuracy on `held_out`; NaN without such rows.
-    diverged : bool
-        Whether all losses of joint training were above that of its start, which is
-        what the result is then.
     """
     seen: list[tuple[Record, bool]] = []
 
@@ -124,27 +109,14 @@ def fit(
 def fit_batch(
     objective: Objective, network: Network, moments: Moments | None, config: RBFConfig
 ) -> tuple[Network, Moments, float]:
-    """Train a network for one epoch of Adam on a batch of a stream.
+    """Train a network for an epoch of Adam on a batch; return moments and loss, too.
 
-    Parameters
-    ----------
-    objective : Objective
-    network : Network
-    moments : (first, second, n_steps) or None
-        Moments of earlier steps with the same kernel. They are not used if they are of
-        another number of parameters.
-    config : RBFConfig
-
-    Returns
-    -------
-    network : Network
-    moments : (first, second, n_steps)
-    loss : float
+    Moments of earlier steps are not used if they are of another number of parameters.
     """
     vector = whiten(network, objective.kernel)
     if moments is None or len(moments[0]) != len(vector):
         moments = no_moments(vector)
-    rate = PARTIAL_FIT_RATE_FACTOR * config.learning_rate
+    rate = constants.PARTIAL_FIT_RATE_FACTOR * config.learning_rate
     slow = config._replace(solver="adam", learning_rate=rate)
     steps = _adam(objective, network, (vector, moments), slow, constant_schedule)
     with _limited_threads(objective, slow):
@@ -167,7 +139,7 @@ def _fit_output(
         logistic(objective, network, factor),
         Step(network, loss(objective, network)),
         "output",
-        Stopping(max_iter, OUTPUT_TOL, OUTPUT_PATIENCE),
+        Stopping(max_iter, constants.OUTPUT_TOL, constants.OUTPUT_PATIENCE),
         on_step,
         validate,
     )
@@ -180,8 +152,7 @@ def _joint_steps(
     if config.solver == "adam":
         schedule = cosine_schedule(config.stopping.max_iter)
         return _adam(objective, network, start, config, schedule)
-    function = partial(whitened_loss_gradient, objective, network)
-    steps = lbfgs(function, start[0])
+    steps = lbfgs(partial(whitened_loss_gradient, objective, network), start[0])
     return (Step((step.state, start[1]), step.loss) for step in steps)
 
 
@@ -198,12 +169,8 @@ def _adam(
         partial(loss, objective, network),
         start,
         _rates(network, config.learning_rate),
-        partial(
-            shuffled_batches,
-            len(rows),
-            config.batch_size,
-            config.generator,
-            rows.device,
+        lambda: shuffled_batches(
+            len(rows), config.batch_size, config.generator, rows.device
         ),
         schedule,
     )
@@ -235,26 +202,16 @@ def _rates(network: Network, learning_rate: float) -> Tensor:
     scales = ones(units.log_scales)
     if units.log_widths.shape[1] > 1:  # redundant: each feature has its own widths
         scales = torch.zeros_like(scales)
+    factor = constants.WIDTH_RATE_FACTOR
     unit_factors = RBFParameters(
-        ones(units.centers),
-        WIDTH_RATE_FACTOR * ones(units.log_widths),
-        WIDTH_RATE_FACTOR * scales,
+        ones(units.centers), factor * ones(units.log_widths), factor * scales
     )
     factors = Network(unit_factors, ones(network.weight), ones(network.bias))
     return learning_rate * pack(factors)
 
 
 def _divergence_limit(objective: Objective, loss: float, resumed: bool) -> float:
-    """Compute the loss above which joint training has diverged from its start.
-
-    Parameters
-    ----------
-    objective : Objective
-    loss : float
-        Loss of the start.
-    resumed : bool
-        Whether the start was trained jointly before.
-    """
+    """Compute the loss above which joint training has diverged from a start."""
     data = objective.data
     zeros = data.weight.new_zeros(objective.n_classes)
     prior = zeros.index_add(0, data.labels, fractions(data))  # (q,)
@@ -267,9 +224,9 @@ def _divergence_limit(objective: Objective, loss: float, resumed: bool) -> float
         float(torch.special.entr(targets.lerp(uniform, objective.smoothing)).sum())
         for targets in (prior, one_hot)
     )
-    limit = loss + DIVERGENCE_MARGIN * entropy
-    limit += WARM_START_MARGIN * loss if resumed else 0.0
-    return max(limit, minimum + SOLVED_MARGIN * entropy)
+    limit = loss + constants.DIVERGENCE_MARGIN * entropy
+    limit += constants.WARM_START_MARGIN * loss if resumed else 0.0
+    return max(limit, minimum + constants.SOLVED_MARGIN * entropy)
 
 
 def _accuracy(data: TrainingData, activation: Activation, network: Network) -> float:

@@ -8,14 +8,8 @@ from torch import Tensor
 from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.kmeans.fit import fit_hard
+from skrbf.engine.rbf import constants
 from skrbf.engine.rbf.config import RBFConfig
-from skrbf.engine.rbf.constants import (
-    MIN_NEIGHBORS,
-    MIN_RELATIVE_WIDTH,
-    NEIGHBOR_FRACTION,
-    PLACEMENT_MAX_ITER,
-    PLACEMENT_SEED,
-)
 from skrbf.engine.rbf.objective import fractions
 from skrbf.engine.rbf.output_layer import choose_width_factor, scale_widths
 from skrbf.ops.rbf import Activation, RBFParameters, neighbor_widths
@@ -30,15 +24,7 @@ def initial_units(
 ) -> tuple[RBFParameters, float]:
     """Place units by K-means, and return them with the factor on their widths.
 
-    Parameters
-    ----------
-    data : TrainingData
-    config : RBFConfig
-    n_classes : int
-    activation : Activation
-    alpha : float
-        Penalty with which the width factor is chosen, relative to the mean loss of a
-        row.
+    The factor is chosen with the penalty `alpha`, relative to the mean loss of a row.
     """
     if config.per_class:
         centers = class_centers(data, n_classes, config.n_centers)
@@ -56,24 +42,17 @@ def initial_units(
 def kmeans_centers(
     rows: Tensor, weight: Tensor, n_centers: int, compute: Compute
 ) -> Tensor:
-    """Compute centers (k, d) by K-means, starting from k-means++ with a fixed seed.
+    """Compute centers (k, d) of distinct rows (n, d) by K-means.
 
-    Parameters
-    ----------
-    rows : Tensor of shape (n, d)
-    weight : Tensor of shape (n,)
-        Only the ratios count.
-    n_centers : int
-        At most the number of distinct rows.
-    compute : Compute
+    It starts from k-means++ with a fixed seed. Only ratios of the weights (n,) count.
     """
     fitted = fit_hard(
         compute.dense(rows),
         weight * (len(weight) / weight.sum()),
         n_centers,
         compute,
-        seed=PLACEMENT_SEED,
-        max_iter=PLACEMENT_MAX_ITER,
+        seed=constants.PLACEMENT_SEED,
+        max_iter=constants.PLACEMENT_MAX_ITER,
     )
     return fitted.centers
 
@@ -95,22 +74,18 @@ def class_centers(data: TrainingData, n_classes: int, n_centers: int) -> Tensor:
 
 
 def units_at(centers: Tensor, width: str, spread: float) -> RBFParameters:
-    """Build units at given centers, as wide as the distances to their neighbors.
+    """Build units at centers (k, d), as wide as the distances to their neighbors.
 
-    Parameters
-    ----------
-    centers : Tensor of shape (k, d)
-    width : {"per_center", "global", "per_feature"}
-    spread : float
-        Root mean squared norm of the rows: the width of a single unit.
+    The `spread`, the root mean squared norm of the rows, is the width of a single unit.
     """
-    n_neighbors = max(MIN_NEIGHBORS, int(NEIGHBOR_FRACTION * len(centers)))
+    n_neighbors = int(constants.NEIGHBOR_FRACTION * len(centers))
+    n_neighbors = max(constants.MIN_NEIGHBORS, n_neighbors)
     widths = neighbor_widths(centers, n_neighbors)  # (k,)
     if len(centers) == 1 and spread > 0:
         widths = torch.full_like(widths, spread)
     if width == "global":
         widths = widths.square().mean().sqrt()[None]  # (1,)
-    widths = widths.clamp_min(MIN_RELATIVE_WIDTH * float(widths.mean()))
+    widths = widths.clamp_min(constants.MIN_RELATIVE_WIDTH * float(widths.mean()))
     log_widths = widths.log()[:, None]  # (k, 1) or (1, 1)
     if width == "per_feature":
         log_widths = log_widths.repeat(1, centers.shape[1])  # (k, d)

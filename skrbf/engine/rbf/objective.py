@@ -18,33 +18,16 @@ from skrbf.ops.rbf import Activation, RBFParameters, log_activations
 
 
 class Objective(NamedTuple):
-    """Function that training minimizes (eq-objective).
-
-    Attributes
-    ----------
-    data : TrainingData
-    n_classes : int
-    activation : Activation
-    alpha : float
-        Penalty on the output, relative to the mean loss of a row.
-    center_penalty : float
-        Penalty on the mean squared distance of the centers from `anchor`.
-    smoothing : float
-        Label smoothing.
-    kernel : tuple of Tensor
-        Kernel matrix of the initial units, its root and inverse root, of `unit_kernel`.
-    anchor : Tensor of shape (k, d)
-        Centers before joint training.
-    """
+    """Function that training minimizes (eq-objective)."""
 
     data: TrainingData
     n_classes: int
     activation: Activation
-    alpha: float
-    center_penalty: float
-    smoothing: float
-    kernel: tuple[Tensor, Tensor, Tensor]
-    anchor: Tensor
+    alpha: float  # penalty on the output, relative to the mean loss of a row
+    center_penalty: float  # on the mean squared distance of the centers from `anchor`
+    smoothing: float  # of the labels
+    kernel: tuple[Tensor, Tensor, Tensor]  # `unit_kernel` of the initial units
+    anchor: Tensor  # (k, d) centers before joint training
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield rows, labels and fractions of the total weight."""
@@ -65,15 +48,7 @@ def fraction_blocks(
 
 
 def loss(objective: Objective, network: Network, vector: Tensor | None = None) -> float:
-    """Compute the objective.
-
-    Parameters
-    ----------
-    objective : Objective
-    network : Network
-    vector : Tensor of shape (p,), optional
-        Whitened parameters that replace those of `network`.
-    """
+    """Compute the objective, of whitened parameters (p,) instead if they are given."""
     if vector is not None:
         network = unwhiten(vector, network, objective.kernel)
     total = _penalty(objective, network)
@@ -127,18 +102,7 @@ def whitened_loss_gradient(
 def whitened_batch_gradient(
     objective: Objective, like: Network, vector: Tensor, index: Tensor
 ) -> Tensor:
-    """Estimate the gradient with respect to whitened parameters from a batch.
-
-    Parameters
-    ----------
-    objective : Objective
-    like : Network
-        Shapes of the parameters.
-    vector : Tensor of shape (p,)
-        Whitened parameters.
-    index : Tensor of shape (b,)
-        Rows of the batch.
-    """
+    """Estimate the gradient by whitened parameters (p,) from a batch of rows (b,)."""
     network, data = unwhiten(vector, like, objective.kernel), objective.data
     n_rows = len(data.weight)
     _, gradient = network_gradient(

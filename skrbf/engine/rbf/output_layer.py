@@ -8,18 +8,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from skrbf.engine.data.training_data import TrainingData
-from skrbf.engine.rbf.constants import (
-    ACTIVATION_ROUNDING,
-    ALPHA_CANDIDATES,
-    EMPTY_CLASS_WEIGHT,
-    LEAVE_ONE_OUT_PENALTIES,
-    LOGIT_FACTORS,
-    MAX_SELECTION_ROWS,
-    MIN_SELECTION_ROWS,
-    OUTPUT_LBFGS_MEMORY,
-    SELECTION_ROWS_PER_UNIT,
-    WIDTH_FACTORS,
-)
+from skrbf.engine.rbf import constants
+from skrbf.engine.rbf.constants import ALPHA_CANDIDATES, WIDTH_FACTORS
 from skrbf.engine.rbf.objective import Objective, fractions, loss, output_loss_gradient
 from skrbf.engine.training.lbfgs import lbfgs
 from skrbf.engine.training.loop import Step
@@ -31,12 +21,9 @@ from skrbf.ops.ridge import leave_one_out
 def ridge(objective: Objective, units: RBFParameters) -> tuple[Network, Tensor]:
     """Fit the output layer by ridge regression of the classes (eq-ridge).
 
-    Returns
-    -------
-    network : Network
-        The regression times the factor with the lowest objective, as logits.
-    factor : Tensor of shape (k, k), float64, on the CPU
-        Cholesky factor of the covariance of the activations, with the penalty.
+    Return the regression times the factor with the lowest objective, as logits, and the
+    Cholesky factor (k, k) of the covariance of the activations with the penalty, in
+    float64 on the CPU.
     """
     mean, covariance, cross = _activation_moments(objective, units)
     second_moment = float((covariance.diagonal() + mean.square()).mean())
@@ -46,17 +33,12 @@ def ridge(objective: Objective, units: RBFParameters) -> tuple[Network, Tensor]:
     data, like = objective.data, units.centers
     class_weight = mean.new_zeros(objective.n_classes)
     class_weight.index_add_(0, data.labels.cpu(), fractions(data).cpu().to(mean.dtype))
-    log_prior = class_weight.clamp_min(
-        EMPTY_CLASS_WEIGHT / len(data.rows)
-    ).log()  # (q,)
-    networks = [
-        Network(
-            units,
-            (scale * weight).to(like),
-            (log_prior - scale * (weight @ mean)).to(like),
-        )
-        for scale in (0.0, *LOGIT_FACTORS)
-    ]
+    least = constants.EMPTY_CLASS_WEIGHT / len(data.rows)
+    log_prior = class_weight.clamp_min(least).log()  # (q,)
+    networks = []
+    for scale in (0.0, *constants.LOGIT_FACTORS):
+        bias = log_prior - scale * (weight @ mean)
+        networks.append(Network(units, (scale * weight).to(like), bias.to(like)))
     return min(networks, key=lambda network: loss(objective, network)), factor
 
 
@@ -65,17 +47,11 @@ def logistic(
 ) -> Iterator[Step[Network]]:
     """Fit the output layer by multinomial logistic regression, with L-BFGS.
 
-    The optimizer works on parameters in which the covariance of the activations, with
-    the penalty of the ridge regression, is the identity. A few iterations come close to
-    the optimum unless units nearly coincide. In that case it takes many iterations, and
-    the first ones fit what separates the rows easily. Joint training starts from those.
-
-    Parameters
-    ----------
-    objective : Objective
-    start : Network
-    factor : Tensor of shape (k, k)
-        Second result of :func:`ridge`.
+    The optimizer works on parameters in which the covariance of the activations with
+    the penalty, of which `ridge` returns the `factor`, is the identity. A few
+    iterations come close to the optimum unless units nearly coincide. In that case it
+    takes many iterations, and the first ones fit what separates the rows easily. Joint
+    training starts from those.
     """
     like, shape = start.bias, start.weight.shape
     inverse = torch.linalg.inv(factor).to(like)  # (k, k)
@@ -90,7 +66,7 @@ def logistic(
 
     white = start.weight @ factor.to(like)  # (q, k)
     vector = torch.cat([white.reshape(-1), start.bias])
-    for step in lbfgs(function, vector, OUTPUT_LBFGS_MEMORY):
+    for step in lbfgs(function, vector, constants.OUTPUT_LBFGS_MEMORY):
         yield Step(network(step.state), step.loss)
 
 
@@ -104,26 +80,15 @@ def choose_width_factor(
 ) -> float:
     """Choose the factor on the widths with the lowest leave-one-out error.
 
-    The error is that of ridge regression (eq-leave-one-out), at the best of several
-    parts of the penalty.
-
-    Parameters
-    ----------
-    data : TrainingData
-    units : RBFParameters
-    n_classes : int
-    activation : Activation
-    alpha : float
-        Penalty relative to the mean loss of a row.
-    n_rows : int, optional
-        Rows to choose by. The default depends on the number of units.
+    The error is that of ridge regression on the first `n_rows` rows (eq-leave-one-out),
+    at the best of several parts of the penalty `alpha`, relative to the mean loss of a
+    row.
     """
     if n_classes == 1:
         return WIDTH_FACTORS[0]
     n_rows = n_selection_rows(data, units) if n_rows is None else n_rows
-    penalties = [
-        alpha * len(data.rows) / n_rows * part for part in LEAVE_ONE_OUT_PENALTIES
-    ]
+    parts = constants.LEAVE_ONE_OUT_PENALTIES
+    penalties = [alpha * len(data.rows) / n_rows * part for part in parts]
     errors = []
     for factor in WIDTH_FACTORS:
         z = log_activations(scale_widths(units, factor), data.rows[:n_rows])  # (k, m)
@@ -137,13 +102,8 @@ def choose_alpha(objective: Objective, units: RBFParameters) -> float:
     """Choose the one of `ALPHA_CANDIDATES` with the lowest leave-one-out error.
 
     The error is that of kernel ridge regression: with the penalty of the objective
-    (eq-unit-kernel) instead of a penalty on the squared norm of the weights.
-
-    Parameters
-    ----------
-    objective : Objective
-        Its `alpha` is that of the first candidate.
-    units : RBFParameters
+    (eq-unit-kernel), whose `alpha` is the first candidate, instead of a penalty on the
+    squared norm of the weights.
     """
     if objective.n_classes == 1:
         return ALPHA_CANDIDATES[0]
@@ -159,8 +119,9 @@ def choose_alpha(objective: Objective, units: RBFParameters) -> float:
 
 def n_selection_rows(data: TrainingData, units: RBFParameters) -> int:
     """Count the rows for choices: the first ones, since their order is arbitrary."""
-    n_rows = max(MIN_SELECTION_ROWS, SELECTION_ROWS_PER_UNIT * len(units.centers))
-    return min(n_rows, MAX_SELECTION_ROWS, len(data.rows))
+    n_rows = constants.SELECTION_ROWS_PER_UNIT * len(units.centers)
+    n_rows = max(constants.MIN_SELECTION_ROWS, n_rows)
+    return min(n_rows, constants.MAX_SELECTION_ROWS, len(data.rows))
 
 
 def _leave_one_out_errors(
@@ -173,9 +134,8 @@ def _leave_one_out_errors(
     weight = data.weight[:n_rows].cpu().double()
     weight = weight / weight.sum()
     rounding = _rounding(float((activations.square() @ weight).mean()))
-    return leave_one_out(
-        activations, codes, weight, activations.new_tensor(penalties) + rounding
-    )
+    penalty = activations.new_tensor(penalties) + rounding
+    return leave_one_out(activations, codes, weight, penalty)
 
 
 def scale_widths(units: RBFParameters, factor: float) -> RBFParameters:
@@ -185,7 +145,7 @@ def scale_widths(units: RBFParameters, factor: float) -> RBFParameters:
 
 def _rounding(second_moment: float) -> float:
     """Compute the smallest penalty that bounds a ridge regression."""
-    return ACTIVATION_ROUNDING * second_moment + 1e-12
+    return constants.ACTIVATION_ROUNDING * second_moment + 1e-12
 
 
 def _cholesky(covariance: Tensor, penalty: float, rounding: float) -> Tensor:
@@ -204,12 +164,8 @@ def _activation_moments(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute moments of the activations and the classes, in float64 on the CPU.
 
-    Returns
-    -------
-    mean : Tensor of shape (k,)
-    covariance : Tensor of shape (k, k)
-    cross : Tensor of shape (k, q)
-        Covariances with the codes of the classes.
+    Return the mean (k,) and covariance (k, k) of the activations, and their covariances
+    (k, q) with the codes of the classes.
     """
     k, q = len(units.centers), objective.n_classes
     zero = torch.zeros((), dtype=torch.float64, device="cpu")

@@ -3,31 +3,21 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from skrbf.engine.data.constants import MAX_SCALED_VALUE
-from skrbf.engine.data.rows import Rows
+from skrbf.engine.data.rows import Rows, as_dense
 from skrbf.ops.network import Network, logits
 from skrbf.ops.rbf import Activation, coordinate_limit, log_activations
 
 
 class RBFModel(NamedTuple):
-    """Fitted network in the dtype and on the device of the rows.
+    """Fitted network in the dtype and on the device of the rows."""
 
-    Attributes
-    ----------
-    network : Network
-        For rows that are centered and scaled.
-    activation : Activation
-    mean, scale : Tensor of shape (d,)
-        Center and scale of each feature.
-    """
-
-    network: Network
+    network: Network  # for scaled rows
     activation: Activation
-    mean: Tensor
-    scale: Tensor
+    mean: Tensor  # (d,) center of each feature
+    scale: Tensor  # (d,)
 
 
 def log_activation_blocks(
@@ -37,8 +27,7 @@ def log_activation_blocks(
     units = model.network.units
     limit = min(MAX_SCALED_VALUE, float(coordinate_limit(units)))
     for start, stop, block in rows.blocks(len(units.centers) + rows.n_features):
-        dense = block if block.layout == torch.strided else block.to_dense()
-        scaled = ((dense - model.mean) / model.scale).clamp(-limit, limit)
+        scaled = ((as_dense(block) - model.mean) / model.scale).clamp(-limit, limit)
         yield start, stop, log_activations(units, scaled)
 
 
@@ -65,10 +54,9 @@ def familiarity_blocks(
 def explanation_blocks(
     rows: Rows, model: RBFModel, n_units: int
 ) -> Iterator[dict[str, Tensor]]:
-    """Yield the units that contribute most to the logits of every block.
+    """Yield the largest contributions to the logits of every block (eq-contribution).
 
-    The entries of each dict are those of `RBFNetClassifier.explain`, with `label` as
-    the index of a class (eq-contribution).
+    The entries are those of `RBFNetClassifier.explain`, with `label` as an index.
     """
     weight, bias = model.network.weight, model.network.bias
     for _, _, activations in activation_blocks(rows, model):

@@ -22,7 +22,7 @@ def describe(
         Shares of the classes in the activation of each unit. A unit that no row
         activates has the shares of all rows.
     nearest : Tensor of shape (k, m), int64
-        Indices of the rows that activate each unit most, in descending order.
+        Rows that activate each unit most, in descending order.
     familiarity : Tensor of shape (l,)
         Quantiles, ascending, of the maximal log activation of a row.
     """

@@ -10,28 +10,18 @@ from skrbf.ops.rbf import RBFParameters
 def units_of_data(
     centers: Tensor, widths: Tensor, mean: Tensor, scale: Tensor
 ) -> RBFParameters:
-    """Build units for scaled rows from centers and widths in units of the data.
+    """Build units for scaled rows from centers and widths (k, d) in units of the data.
 
     Where each width is the product of a width of the unit and a scale of the feature,
-    the parameters are those: log activations then take one matrix product, not two.
-
-    Parameters
-    ----------
-    centers, widths : Tensor of shape (k, d), float64
-    mean, scale : Tensor of shape (d,), float64
-        Center and scale of each feature.
-
-    Returns
-    -------
-    RBFParameters
-        Its log-widths have the shape (1, 1) if all units have the same widths, (k, 1)
-        if widths are such products, and (k, d) otherwise.
+    the parameters are those: log activations then take one matrix product, not two. All
+    arguments are float64.
     """
-    # Halves, since the difference of two large numbers may overflow. In place, since
-    # every prediction does this.
-    scaled = (0.5 * centers).sub_(0.5 * mean).div_(0.5 * scale)  # (k, d)
+    # In few passes and copies, since every prediction does this.
     ratio = widths[:, :1] / widths[0, 0]  # (k, 1)
-    if not _is_one((ratio * widths[0]).div_(widths)):
+    is_product = _is_one((ratio * widths[0]).div_(widths))
+    # Halves, since the difference of two large numbers may overflow.
+    scaled = torch.add(-0.5 * mean, centers, alpha=0.5).div_(0.5 * scale)  # (k, d)
+    if not is_product:
         log_widths = (widths / scale).log_()  # (k, d)
         return RBFParameters(scaled, log_widths, torch.zeros_like(scale))
     log_scales = (widths[0] / scale).log()  # (d,)
@@ -52,11 +42,6 @@ def parametrize(units: RBFParameters, width: str) -> RBFParameters:
     """Give units the log-widths that training needs for a kind of width.
 
     Units whose widths are more diverse than `width` allows keep them.
-
-    Parameters
-    ----------
-    units : RBFParameters
-    width : {"per_center", "global", "per_feature"}
     """
     centers, log_widths, log_scales = units
     if width == "per_feature":
