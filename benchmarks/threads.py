@@ -32,7 +32,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
-from skrbf.engine.data import compute
+from skrbf.engine.data import device as compute
 
 
 def problems():

@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from skrbf._compat import CallbackSupportMixin
 from skrbf._convert import canonical_csr, tensor_to_array
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.scaling import Scaling
 
 _BYTES_PER_MIB = 1 << 20

@@ -10,8 +10,8 @@ from threadpoolctl import threadpool_limits
 from torch.overrides import TorchFunctionMode
 
 from skrbf import DeepCenteringClustering, RBFNetClassifier, SoftKMeans
-from skrbf.engine.data import compute as compute_module
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data import device as compute_module
+from skrbf.engine.data.device import Compute
 
 
 class Threads(TorchFunctionMode):

@@ -38,7 +38,7 @@ from skrbf.engine.deep.fit import fit_deep, have_collapsed
 from skrbf.engine.deep.predict import decode_codes, n_parameters
 from skrbf.engine.kmeans import predict as prediction
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.clustering import CENTERING_LOSSES
+from skrbf.ops.centering import CENTERING_LOSSES
 
 
 class DeepCenteringClustering(

@@ -11,7 +11,7 @@ from skrbf.engine.deep.predict import linear_reconstruction_error, reconstructio
 from skrbf.engine.deep.reclustering import resettable_layers
 from skrbf.engine.training.rng import draw_seed, scoped_rng
 from skrbf.nn import ConvAutoencoder, DenseAutoencoder
-from skrbf.ops.clustering import BOUNDED_CODE_LOSSES
+from skrbf.ops.centering import BOUNDED_CODE_LOSSES
 
 
 def build_module(estimator, n_features, generator):

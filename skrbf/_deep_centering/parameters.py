@@ -14,7 +14,7 @@ from skrbf.engine.deep.config import (
     augment_in_data_units,
 )
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.clustering import BOUNDED_CODE_LOSSES, CENTERING_LOSSES
+from skrbf.ops.centering import BOUNDED_CODE_LOSSES, CENTERING_LOSSES
 
 
 def training_config(estimator, data, pretrained):

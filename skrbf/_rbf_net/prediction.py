@@ -16,7 +16,7 @@ from skrbf._convert import (
 from skrbf.engine.rbf.objective import from_parts
 from skrbf.engine.rbf.predict import RBFModel, activation_blocks, logit_blocks
 from skrbf.engine.rbf.widths import units_of_data
-from skrbf.ops.rbf import ACTIVATIONS
+from skrbf.ops.rbf_units import ACTIVATIONS
 
 
 class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):

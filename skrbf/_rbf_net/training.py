@@ -20,8 +20,8 @@ from skrbf.engine.rbf.objective import Objective
 from skrbf.engine.rbf.output_layer import choose_alpha
 from skrbf.engine.rbf.widths import parametrize
 from skrbf.engine.training.loop import Stopping
-from skrbf.ops.kernel import unit_kernel
-from skrbf.ops.rbf import ACTIVATIONS, RBFParameters
+from skrbf.ops.rbf_units import ACTIVATIONS, RBFParameters
+from skrbf.ops.unit_kernel import unit_kernel
 
 # Parameters that determine the structure of a network: a fit that goes on cannot change
 # them.

@@ -26,7 +26,7 @@ from skrbf.engine.kmeans.online import update_online
 from skrbf.engine.kmeans.predict import Model
 from skrbf.engine.kmeans.problem import largest_variance, make_problem
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.schedule import critical_temperature
+from skrbf.ops.temperature import critical_temperature
 
 
 class SoftKMeans(

@@ -16,7 +16,12 @@ from skrbf.nn._arguments import (
 )
 from skrbf.ops.assignment import ASSIGNMENTS
 from skrbf.ops.precision import compute_dtype, full_precision
-from skrbf.ops.rbf import ACTIVATIONS, RBFParameters, coordinate_limit, log_activations
+from skrbf.ops.rbf_units import (
+    ACTIVATIONS,
+    RBFParameters,
+    coordinate_limit,
+    log_activations,
+)
 
 
 @full_precision

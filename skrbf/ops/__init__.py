@@ -6,8 +6,8 @@ overwritten. Half precision is computed in float32, its results are rounded, and
 autocast changes nothing.
 """
 
-from skrbf.ops.clustering import shrink_and_perturb
-from skrbf.ops.functional import (
+from skrbf.ops.centering import shrink_and_perturb
+from skrbf.ops.public import (
     centroid_loss,
     cluster_means,
     cluster_sums,
@@ -22,8 +22,8 @@ from skrbf.ops.functional import (
     sparsemax,
     squared_distances,
 )
-from skrbf.ops.rbf import neighbor_widths
-from skrbf.ops.schedule import critical_temperature, geometric_temperatures
+from skrbf.ops.rbf_units import neighbor_widths
+from skrbf.ops.temperature import critical_temperature, geometric_temperatures
 
 __all__ = [
     "centroid_loss",

@@ -70,7 +70,7 @@ def kmeans_plusplus(
     offset: Tensor,
     accumulate: torch.dtype = torch.float64,
 ) -> Tensor:
-    """Choose initial rows by k-means++, as :func:`skrbf.ops.kmeans_plusplus` does.
+    """Choose initial rows by k-means++, as :func:`skrbf.ops.seeding` does.
 
     Returns int64 row numbers (n_clusters,). The draws are the same wherever the rows
     are.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.kmeans.problem import make_problem
 
 

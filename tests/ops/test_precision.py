@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from skrbf import ops
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.clustering import CENTERING_LOSSES
-from skrbf.ops.network import Network
+from skrbf.ops.centering import CENTERING_LOSSES
 from skrbf.ops.precision import full_precision
-from skrbf.ops.rbf import ACTIVATIONS, RBFParameters
+from skrbf.ops.rbf_network import Network
+from skrbf.ops.rbf_units import ACTIVATIONS, RBFParameters
 from skrbf.ops.statistics import ClusterStatistics
 
 K, D, N, Q = 5, 3, 12, 4
@@ -34,7 +34,7 @@ def functions(module):
 
 KERNELS = {}
 for found in pkgutil.iter_modules(ops.__path__, "skrbf.ops."):
-    if found.name not in {"skrbf.ops.functional", "skrbf.ops.precision"}:
+    if found.name not in {"skrbf.ops.public", "skrbf.ops.precision"}:
         KERNELS |= functions(import_module(found.name))
 kernels = SimpleNamespace(**KERNELS)
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.constants import MIN_RELATIVE_WEIGHT, TRAINING_DTYPE
 from skrbf.engine.data.deduplicate import deduplicate
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.holdout import hold_out
 from skrbf.engine.data.rows import DenseRows
 from skrbf.engine.data.scaling import Scaling, apply_scaling, fit_scaling

@@ -12,10 +12,10 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.kmeans.fit import fit_hard
 from skrbf.ops import statistics
-from skrbf.ops.clustering import running_means
+from skrbf.ops.centering import running_means
 from skrbf.ops.statistics import soft_statistics
 
 # Takes centers, their weights, and the codes (b, c), responsibilities (k, b) and

@@ -10,7 +10,7 @@ from skrbf.engine.deep.state import CodeSummary
 from skrbf.engine.kmeans.predict import Model, labels
 from skrbf.nn.autoencoder import Autoencoder
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.clustering import total_and_leading_variance
+from skrbf.ops.centering import total_and_leading_variance
 from skrbf.ops.distances import squared_distances
 
 

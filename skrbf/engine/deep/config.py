@@ -8,7 +8,7 @@ from torch import Tensor
 
 from skrbf.engine.deep.center_updates import BatchUpdate, EpochUpdate
 from skrbf.ops.assignment import Assignment
-from skrbf.ops.clustering import CenteringLoss
+from skrbf.ops.centering import CenteringLoss
 
 
 class TrainingConfig(NamedTuple):

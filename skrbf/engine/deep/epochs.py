@@ -27,7 +27,7 @@ from skrbf.engine.training.batches import shuffled_batches
 from skrbf.engine.training.loop import Step
 from skrbf.engine.training.records import Record
 from skrbf.engine.training.rng import draw_seed, scoped_rng
-from skrbf.ops.clustering import assign_codes, finite_sample_correction, scale_penalty
+from skrbf.ops.centering import assign_codes, finite_sample_correction, scale_penalty
 
 
 def pretraining(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.constants import MAX_SCALED_VALUE
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.rows import Rows, as_dense
 from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData

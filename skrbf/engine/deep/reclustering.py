@@ -13,7 +13,7 @@ from skrbf.engine.deep.config import ClusteringConfig
 from skrbf.engine.deep.constants import MIN_SETTLED_EPOCHS
 from skrbf.engine.deep.state import ClusteringState
 from skrbf.nn.autoencoder import RESETTABLE_LAYERS, Autoencoder, initialize
-from skrbf.ops.clustering import shrink_and_perturb
+from skrbf.ops.centering import shrink_and_perturb
 
 
 def should_recluster(epoch: int, config: ClusteringConfig) -> bool:

@@ -11,8 +11,8 @@ from skrbf.engine.training.records import Descent, OnStep
 from skrbf.ops import statistics
 from skrbf.ops.assignment import Assignment
 from skrbf.ops.distances import relative_distances
-from skrbf.ops.schedule import geometric_temperatures, noise_temperature
 from skrbf.ops.statistics import ClusterStatistics
+from skrbf.ops.temperature import geometric_temperatures, noise_temperature
 
 # State of soft K-means: centers (k, d), and their temperature.
 SoftState = tuple[Tensor, float]

@@ -6,11 +6,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.number_range import times_power_of_two
 from skrbf.engine.data.rows import Rows, as_dense
 from skrbf.engine.kmeans.config import KMeansConfig
 from skrbf.engine.kmeans.constants import MIN_RELATIVE_GAIN
+from skrbf.engine.kmeans.doubtful import is_doubtful, loosest_mean
 from skrbf.engine.kmeans.em import (
     SoftState,
     anneal,
@@ -20,15 +21,14 @@ from skrbf.engine.kmeans.em import (
     is_soft,
     merge_coincident,
 )
-from skrbf.engine.kmeans.grow import grow
+from skrbf.engine.kmeans.growth import grow
 from skrbf.engine.kmeans.lloyd import assign, lloyd, step_record, update
 from skrbf.engine.kmeans.predict import Fitted, Model, order_empty_last, score
 from skrbf.engine.kmeans.problem import Problem, center_rows, make_problem, to_double
-from skrbf.engine.kmeans.refine import is_doubtful, loosest_mean
 from skrbf.engine.kmeans.split_merge import split_merge
 from skrbf.engine.training.records import Descent, OnStep, Record, never_stop
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.directions import fixed_direction
+from skrbf.ops.fixed_direction import fixed_direction
 from skrbf.ops.seeding import kmeans_plusplus
 
 

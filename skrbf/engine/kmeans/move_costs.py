@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.kmeans.problem import Problem
-from skrbf.engine.kmeans.split import Splits
+from skrbf.engine.kmeans.splits import Splits
 from skrbf.ops.distances import min_and_argmin, relative_distances
 from skrbf.ops.statistics import label_totals, weight_sums
 

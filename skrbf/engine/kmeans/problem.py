@@ -10,8 +10,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.constants import MAX_SCALE_EXPONENT
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.number_range import (
     check_variance,
     squares_fit,
@@ -19,8 +19,8 @@ from skrbf.engine.data.number_range import (
 )
 from skrbf.engine.data.rows import Rows, TransformedRows, as_dense
 from skrbf.engine.kmeans import constants
-from skrbf.ops.directions import fixed_direction
 from skrbf.ops.distances import inner_products, relative_distances, squared_norms
+from skrbf.ops.fixed_direction import fixed_direction
 from skrbf.ops.statistics import label_totals, weighted_sums
 
 _Sums = TypeVar("_Sums")

@@ -18,7 +18,7 @@ from skrbf.engine.kmeans.move_costs import (
     two_nearest,
 )
 from skrbf.engine.kmeans.problem import Problem, distortion_rounding
-from skrbf.engine.kmeans.split import Splits, split
+from skrbf.engine.kmeans.splits import Splits, split
 from skrbf.engine.kmeans.successive_halving import spread_starts, successive_halving
 from skrbf.engine.training.records import Descent, OnStep, never_stop
 from skrbf.ops.statistics import weight_sums

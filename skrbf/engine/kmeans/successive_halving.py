@@ -6,7 +6,7 @@ from torch import Tensor
 from skrbf.engine.kmeans.constants import MAX_SORTED_ROWS, SPREAD_SAMPLE
 from skrbf.engine.kmeans.lloyd import assign
 from skrbf.engine.kmeans.problem import Problem
-from skrbf.engine.kmeans.split import main_axes
+from skrbf.engine.kmeans.splits import main_axes
 from skrbf.ops.distances import (
     append_bias_column,
     augmented_centers,

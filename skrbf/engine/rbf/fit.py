@@ -34,8 +34,8 @@ from skrbf.engine.training.batches import shuffled_batches
 from skrbf.engine.training.lbfgs import lbfgs
 from skrbf.engine.training.loop import Step, Stopping, check_finite, train
 from skrbf.engine.training.records import Descent, OnStep, Record
-from skrbf.ops.network import Network, logits
-from skrbf.ops.rbf import Activation, RBFParameters, log_activations
+from skrbf.ops.rbf_network import Network, logits
+from skrbf.ops.rbf_units import Activation, RBFParameters, log_activations
 
 # Whitened parameters (p,), and the moments of Adam.
 _State = tuple[Tensor, Moments]

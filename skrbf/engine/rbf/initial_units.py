@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.kmeans.fit import fit_hard
 from skrbf.engine.rbf import constants
 from skrbf.engine.rbf.config import RBFConfig
 from skrbf.engine.rbf.objective import fractions
 from skrbf.engine.rbf.output_layer import choose_width_factor, scale_widths
-from skrbf.ops.rbf import Activation, RBFParameters, neighbor_widths
+from skrbf.ops.rbf_units import Activation, RBFParameters, neighbor_widths
 
 
 def initial_units(

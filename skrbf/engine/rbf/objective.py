@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.data.training_data import TrainingData
-from skrbf.ops.network import (
+from skrbf.ops.rbf_network import (
     Network,
     cross_entropy,
     logits,
     network_gradient,
     output_gradient,
 )
-from skrbf.ops.rbf import Activation, RBFParameters, log_activations
+from skrbf.ops.rbf_units import Activation, RBFParameters, log_activations
 
 
 class Objective(NamedTuple):

@@ -13,8 +13,8 @@ from skrbf.engine.rbf.constants import ALPHA_CANDIDATES, WIDTH_FACTORS
 from skrbf.engine.rbf.objective import Objective, fractions, loss, output_loss_gradient
 from skrbf.engine.training.lbfgs import lbfgs
 from skrbf.engine.training.loop import Step
-from skrbf.ops.network import Network
-from skrbf.ops.rbf import Activation, RBFParameters, log_activations
+from skrbf.ops.rbf_network import Network
+from skrbf.ops.rbf_units import Activation, RBFParameters, log_activations
 from skrbf.ops.ridge import leave_one_out
 
 

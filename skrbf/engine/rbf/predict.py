@@ -7,8 +7,8 @@ from torch import Tensor
 
 from skrbf.engine.data.constants import MAX_SCALED_VALUE
 from skrbf.engine.data.rows import Rows, as_dense
-from skrbf.ops.network import Network, logits
-from skrbf.ops.rbf import Activation, coordinate_limit, log_activations
+from skrbf.ops.rbf_network import Network, logits
+from skrbf.ops.rbf_units import Activation, coordinate_limit, log_activations
 
 
 class RBFModel(NamedTuple):

@@ -6,8 +6,8 @@ from torch.nn.functional import one_hot
 
 from skrbf.engine.rbf.constants import FAMILIARITY_LEVELS
 from skrbf.engine.rbf.objective import Objective, fractions
-from skrbf.ops.network import Network
-from skrbf.ops.rbf import log_activations
+from skrbf.ops.rbf_network import Network
+from skrbf.ops.rbf_units import log_activations
 from skrbf.ops.statistics import deterministic_cumsum, weight_sums
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from skrbf.engine.rbf.constants import WIDTH_RTOL
-from skrbf.ops.rbf import RBFParameters
+from skrbf.ops.rbf_units import RBFParameters
 
 
 def units_of_data(

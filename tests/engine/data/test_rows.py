@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.kmeans.problem import largest_variance
 
 
@@ -49,7 +49,7 @@ def test_blocks_grow_with_the_threads_that_share_them(monkeypatch):
     for n_threads in (1, 2, 8, 64):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
         monkeypatch.setattr(
-            "skrbf.engine.data.compute.usable_cpus", lambda n=n_threads: n
+            "skrbf.engine.data.device.usable_cpus", lambda n=n_threads: n
         )
         many = {"work": 1 << 60, "memory_bytes": 1 << 40}
         compute = Compute.resolve("cpu", torch.float32, **many)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from skrbf.engine.data.compute import Compute
 from skrbf.engine.data.deduplicate import deduplicate
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.holdout import hold_out
 from skrbf.engine.data.scaling import apply_scaling, fit_scaling
 from skrbf.ops.row_hashes import sort_keys

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.deep.codes import encode_all
@@ -16,7 +16,7 @@ from skrbf.engine.deep.epochs import clustering
 from skrbf.engine.deep.fit import start_clustering
 from skrbf.nn import DenseAutoencoder
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.clustering import CENTERING_LOSSES
+from skrbf.ops.centering import CENTERING_LOSSES
 
 N, D, C, K = 60, 6, 3, 4
 

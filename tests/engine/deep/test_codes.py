@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.deep.codes import (
     are_finite,
     encode_all,

@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.deep.center_updates import CENTER_UPDATES
 from skrbf.engine.deep.codes import encode_all
 from skrbf.engine.deep.epochs import clustering, pretraining
 from skrbf.engine.deep.state import start_pretraining
 from skrbf.nn import DenseAutoencoder
-from skrbf.ops.clustering import CENTERING_LOSSES
+from skrbf.ops.centering import CENTERING_LOSSES
 
 N, D, C, K = 60, 6, 3, 4
 RATE, WEIGHT = 0.01, 0.7  # as in conftest.py

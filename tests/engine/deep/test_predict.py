@@ -3,7 +3,7 @@
 import torch
 from numpy.testing import assert_array_equal
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.deep.predict import network_blocks
 
 

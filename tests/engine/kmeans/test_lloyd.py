@@ -77,7 +77,7 @@ def test_the_distortion_of_an_update_agrees_with_the_rows(seed, k):
 
 
 def _problem(X, weight):
-    from skrbf.engine.data.compute import Compute
+    from skrbf.engine.data.device import Compute
     from skrbf.engine.kmeans.problem import make_problem
 
     compute = Compute.resolve("cpu", torch.float64, work=0, memory_bytes=1 << 30)

@@ -6,7 +6,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 
 from skrbf.engine.kmeans.constants import MIN_RELATIVE_FALL
-from skrbf.engine.kmeans.grow import grow
+from skrbf.engine.kmeans.growth import grow
 from skrbf.engine.kmeans.lloyd import assign, lloyd, update
 from skrbf.engine.kmeans.move_costs import (
     drop_factors,
@@ -15,7 +15,6 @@ from skrbf.engine.kmeans.move_costs import (
     two_nearest,
 )
 from skrbf.engine.kmeans.problem import center_rows, distortion_rounding
-from skrbf.engine.kmeans.split import Splits, split
 from skrbf.engine.kmeans.split_merge import (
     _apply_moves,
     _disjoint,
@@ -24,6 +23,7 @@ from skrbf.engine.kmeans.split_merge import (
     _single_point_clusters,
     split_merge,
 )
+from skrbf.engine.kmeans.splits import Splits, split
 from skrbf.engine.training.records import never_stop
 
 

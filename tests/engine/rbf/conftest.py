@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrbf.engine.data.compute import Compute
+from skrbf.engine.data.device import Compute
 from skrbf.engine.data.scaling import Scaling
 from skrbf.engine.data.training_data import TrainingData
 from skrbf.engine.rbf.config import RBFConfig
@@ -10,8 +10,8 @@ from skrbf.engine.rbf.initial_units import kmeans_centers, units_at
 from skrbf.engine.rbf.objective import Objective
 from skrbf.engine.rbf.output_layer import ridge
 from skrbf.engine.training.loop import Stopping
-from skrbf.ops.kernel import unit_kernel
-from skrbf.ops.rbf import ACTIVATIONS
+from skrbf.ops.rbf_units import ACTIVATIONS
+from skrbf.ops.unit_kernel import unit_kernel
 
 
 @pytest.fixture

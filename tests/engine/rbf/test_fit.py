@@ -13,7 +13,7 @@ from skrbf.engine.rbf.config import output_max_iter, resolve_solver
 from skrbf.engine.rbf.initial_units import initial_units
 from skrbf.engine.training.loop import Stopping
 from skrbf.engine.training.records import never_stop
-from skrbf.ops.rbf import ACTIVATIONS
+from skrbf.ops.rbf_units import ACTIVATIONS
 
 WIDTHS = ["per_center", "global", "per_feature"]
 

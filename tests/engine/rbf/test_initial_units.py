@@ -6,7 +6,7 @@ import torch
 
 from skrbf.engine.rbf.initial_units import class_centers, kmeans_centers, units_at
 from skrbf.engine.rbf.widths import parametrize, units_of_data
-from skrbf.ops.rbf import inverse_squared_widths
+from skrbf.ops.rbf_units import inverse_squared_widths
 
 WIDTHS = ["per_center", "global", "per_feature"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from skrbf.engine.rbf import objective as net
-from skrbf.ops.rbf import log_activations
+from skrbf.ops.rbf_units import log_activations
 
 WIDTHS = ["per_center", "global", "per_feature"]
 

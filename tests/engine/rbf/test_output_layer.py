@@ -19,7 +19,7 @@ from skrbf.engine.rbf.output_layer import (
     ridge,
     scale_widths,
 )
-from skrbf.ops.rbf import ACTIVATIONS, log_activations
+from skrbf.ops.rbf_units import ACTIVATIONS, log_activations
 from skrbf.ops.ridge import leave_one_out
 
 WIDTHS = ["per_center", "global", "per_feature"]

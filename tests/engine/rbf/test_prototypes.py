@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from skrbf.engine.rbf.prototypes import describe
-from skrbf.ops.rbf import log_activations
+from skrbf.ops.rbf_units import log_activations
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 4096])

@@ -4,9 +4,9 @@ import torch
 from scipy import sparse
 from sklearn.cluster import KMeans
 
-from skrbf.engine.kmeans.grow import grow
+from skrbf.engine.kmeans.growth import grow
 from skrbf.engine.kmeans.lloyd import assign, update
-from skrbf.engine.kmeans.split import main_axes, split
+from skrbf.engine.kmeans.splits import main_axes, split
 
 
 def elongated(rng, n, d):

@@ -15,7 +15,7 @@ import entmax
 import torch
 from torch import Tensor
 
-from skrbf.ops import clustering, distances, rbf, seeding, statistics
+from skrbf.ops import centering, distances, rbf_units, seeding, statistics
 from skrbf.ops.assignment import check_assignment
 from skrbf.ops.precision import full_precision
 
@@ -252,8 +252,12 @@ def gaussian_rbf(rows: Tensor, centers: Tensor, widths: float | Tensor = 1.0) ->
     width = torch.as_tensor(widths, dtype=centers.dtype, device=centers.device)
     log_widths = width.log().reshape(1, 1) if width.ndim == 0 else width.log()
     middle = centers.detach().mean(0)  # (d,)
-    units = rbf.RBFParameters(centers - middle, log_widths, torch.zeros_like(middle))
-    return rbf.gaussian(rbf.log_activations(units, rows - middle)).t()  # (n, k)
+    units = rbf_units.RBFParameters(
+        centers - middle, log_widths, torch.zeros_like(middle)
+    )
+    return rbf_units.gaussian(
+        rbf_units.log_activations(units, rows - middle)
+    ).t()  # (n, k)
 
 
 @full_precision
@@ -526,4 +530,4 @@ def scale_penalty(
     (tensor(1.), tensor(0.))
     """
     weight = torch.ones_like(codes[:, 0]) if sample_weight is None else sample_weight
-    return clustering.scale_penalty(codes, weight, variance)
+    return centering.scale_penalty(codes, weight, variance)

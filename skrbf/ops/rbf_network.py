@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from skrbf.ops.precision import full_precision
-from skrbf.ops.rbf import (
+from skrbf.ops.rbf_units import (
     Activation,
     RBFParameters,
     log_activations,

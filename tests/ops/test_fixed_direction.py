@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from skrbf.ops.directions import fixed_direction
+from skrbf.ops.fixed_direction import fixed_direction
 
 
 def test_fixed_direction_has_no_symmetry():

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skrbf.nn import RBFLayer, RBFNetwork
-from skrbf.ops.network import Network, cross_entropy, logits, network_gradient
-from skrbf.ops.rbf import (
+from skrbf.ops.rbf_network import Network, cross_entropy, logits, network_gradient
+from skrbf.ops.rbf_units import (
     ACTIVATIONS,
     RBFParameters,
     gaussian,

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import rbf_kernel
 
-from skrbf.ops.kernel import unit_kernel
-from skrbf.ops.rbf import ACTIVATIONS, RBFParameters
+from skrbf.ops.rbf_units import ACTIVATIONS, RBFParameters
+from skrbf.ops.unit_kernel import unit_kernel
 
 
 @pytest.fixture

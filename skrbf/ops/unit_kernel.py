@@ -8,7 +8,7 @@ norm of kernel machines, in which every row is a unit.
 import torch
 from torch import Tensor
 
-from skrbf.ops.rbf import Activation, RBFParameters, log_activations
+from skrbf.ops.rbf_units import Activation, RBFParameters, log_activations
 
 # Ridge on the kernel matrix, in units of its mean eigenvalue. It bounds the output
 # weights of units that nearly coincide. Not measured by itself; the constant is part of

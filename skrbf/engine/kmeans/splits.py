@@ -14,8 +14,8 @@ from skrbf.engine.kmeans.constants import (
 )
 from skrbf.engine.kmeans.lloyd import Partition
 from skrbf.engine.kmeans.problem import Problem
-from skrbf.ops.directions import fixed_direction
 from skrbf.ops.distances import ALL_PRODUCTS_MAX_VECTORS, paired_products
+from skrbf.ops.fixed_direction import fixed_direction
 from skrbf.ops.statistics import (
     deterministic_cumsum,
     label_totals,

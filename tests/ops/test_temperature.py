@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skrbf.ops.schedule import (
+from skrbf.ops.temperature import (
     critical_temperature,
     geometric_temperatures,
     noise_temperature,

@@ -6,7 +6,7 @@ from torch import Tensor
 from skrbf.engine.kmeans.constants import GROWTH_COOLING
 from skrbf.engine.kmeans.lloyd import HardState, assign, step_record, update
 from skrbf.engine.kmeans.problem import Problem
-from skrbf.engine.kmeans.split import split
+from skrbf.engine.kmeans.splits import split
 from skrbf.engine.training.records import Descent, OnStep
 
 

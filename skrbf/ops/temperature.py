@@ -5,7 +5,7 @@ import math
 from skrbf.ops.assignment import ASSIGNMENTS, check_assignment
 
 # Rounding error allowed in a number of cooling steps before one more is taken. Tested
-# in tests/ops/test_schedule.py.
+# in tests/ops/test_temperature.py.
 _STEP_COUNT_ROUNDING = 1e-9
 
 

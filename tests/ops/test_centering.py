@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from skrbf.ops.assignment import ASSIGNMENTS
-from skrbf.ops.clustering import (
+from skrbf.ops.centering import (
     CENTERING_LOSSES,
     assign_codes,
     centroid_loss,
