@@ -89,9 +89,12 @@ def coordinate_limit(units: RBFParameters) -> Tensor:
     is finite. The narrower the units, the smaller the limit. For wide units the squares
     of the rows themselves must be finite.
     """
-    by_scale = torch.exp(-2.0 * units.log_scales.detach()).sum()  # ()
-    steepest = inverse_squared_widths(units).detach().sum(1).amax()  # ()
-    largest = torch.maximum(steepest, by_scale).clamp_min(1.0)
+    by_width = torch.exp(-2.0 * units.log_widths.detach())  # (k, 1), (1, 1) or (k, d)
+    by_scale = torch.exp(-2.0 * units.log_scales.detach())  # (d,)
+    sums = by_width * by_scale.sum()  # if widths belong to units
+    if by_width.shape[1] > 1:
+        sums = by_width @ by_scale  # (k,)
+    largest = torch.maximum(sums.amax(), by_scale.sum()).clamp_min(1.0)
     return (torch.finfo(largest.dtype).max / largest / _LOG_ACTIVATION_TERMS).sqrt()
 
 
