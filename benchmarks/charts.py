@@ -225,6 +225,31 @@ def threads(text):
     )
 
 
+def solvers(text):
+    """Plot the time of L-BFGS relative to that of skrbf."""
+    rows = blocks(text)[0]
+    own = {row["data"]: row for row in rows if row["solver"] == "skrbf"}
+    others = [row for row in rows if row["solver"] != "skrbf"]
+    colors = {"torch": ORANGE, "torch unwatched": PINK, "scipy": GREEN}
+    figure, (axis,) = panels([len(others)])
+    ratios = [row["seconds"] / own[row["data"]]["seconds"] for row in others]
+    axis.barh(
+        range(len(others)), ratios, color=[colors[row["solver"]] for row in others]
+    )
+    axis.axvline(1, color="k", lw=1)
+    name_rows(axis, [f"{row['data']}: {row['solver']}" for row in others])
+    axis.set_xlabel("time of L-BFGS / that of skrbf")
+    watched = [
+        row["evaluations"] / own[row["data"]]["evaluations"]
+        for row in others
+        if row["solver"] == "torch"
+    ]
+    return figure, (
+        "With a hook after every iteration, the L-BFGS of torch evaluates the function "
+        f"{mean(watched):.1f} times as often as that of skrbf."
+    )
+
+
 def memory(text):
     """Plot the growth of memory during a fit."""
     rows = blocks(text)[0]
@@ -358,6 +383,7 @@ PAGES = {
     "kmeans_quality": kmeans_quality,
     "kmeans_speed": kmeans_speed,
     "memory": memory,
+    "solvers": solvers,
     "threads": threads,
 }
 

@@ -10,7 +10,7 @@ class FitObserver:
     callbacks, ``attributes(record, state)`` returns the fitted attributes after a step.
     """
 
-    fields: tuple[str, ...] = ("phase", "temperature", "objective", "n_clusters")
+    fields: tuple[str, ...]  # of a record, in the history
     unit = "step"
 
     def __init__(self, estimator, X, y, metadata, attributes, max_steps=None):
@@ -23,10 +23,7 @@ class FitObserver:
 
     def format_record(self, record):
         """Format a record for `verbose`."""
-        return (
-            f"objective {record.objective:.6g}, temperature {record.temperature:.4g}, "
-            f"{record.n_clusters} clusters"
-        )
+        raise NotImplementedError
 
     def __call__(self, record, state):
         """Observe one step; return whether to stop."""

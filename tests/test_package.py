@@ -64,7 +64,7 @@ CONSTANT_NODES = (
 )
 
 
-def test_names_of_private_numeric_constants_are_unique():
+def test_names_of_numeric_constants_are_unique():
     """A reader who looks for a constant finds one definition."""
     defined = {}
     for path, tree in modules():
@@ -74,10 +74,22 @@ def test_names_of_private_numeric_constants_are_unique():
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = {n.id for t in targets for n in ast.walk(t) if hasattr(n, "id")}
             for name in names:
-                if name.startswith("_") and is_numeric(node.value):
+                if name.isupper() and is_numeric(node.value):
                     defined.setdefault(name, []).append(path.name)
     assert len(defined) > 20
     assert not {name: paths for name, paths in defined.items() if len(paths) > 1}
+
+
+def test_cited_pages_and_test_files_exist():
+    root = Path(__file__).parents[1]
+    cited = set()
+    for path, _ in modules():
+        text = re.sub(r"\n\s*#?\s*", "", path.read_text(encoding="utf-8"))
+        cited |= set(
+            re.findall(r"(?:benchmarks/results|tests)/[\w/]+\.(?:md|py)", text)
+        )
+    assert len(cited) > 10
+    assert not [name for name in cited if not (root / name).exists()]
 
 
 def test_docstrings_state_what_an_object_is_or_does():

@@ -637,7 +637,11 @@ class DeepCenteringClustering(
         X, compute, codes, model = self._check_and_encode(X)
         weight, _ = check_sample_weight(sample_weight, X)
         weight = np.ones(X.shape[0]) if weight is None else weight
-        unit = self._weight / self.code_variance_ if self.code_variance_ > 0 else 0.0
+        unit = (
+            self._clustering_weight / self.code_variance_
+            if self.code_variance_ > 0
+            else 0.0
+        )
         losses = np.empty(X.shape[0])
         with torch_modes(), compute.limited_threads():
             for start, stop, block, errors in codes.blocks_with_errors():

@@ -39,8 +39,8 @@ def attributes_at(estimator, X, data, config, network, state):
         "scale_": scale,
         "n_iter_": state.epoch if isinstance(state, ClusteringState) else 0,
         "_assignment": estimator.assignment,
-        "_weight": float(estimator.clustering_weight),
-        "_network": network,
+        "_clustering_weight": float(estimator.clustering_weight),
+        "_network_fingerprints": network,
     }
 
 

@@ -6,7 +6,7 @@ from skrbf._observe import FitObserver
 
 
 class EpochObserver(FitObserver):
-    """Follow the epochs of a deep fit, and write its checkpoint.
+    """Observer of the epochs of a deep fit, which writes the checkpoint.
 
     ``attributes(state)`` returns the fitted attributes, except `history_`.
     """

@@ -80,7 +80,7 @@ def _check_fit(estimator, n_samples, n_features, continues):
             f"X has {n_features} features, but warm_start=True continues a fit with "
             f"{len(estimator.mean_)}."
         )
-    check_same_network(estimator, estimator._network)
+    check_same_network(estimator, estimator._network_fingerprints)
 
 
 def open_checkpoint(estimator, data, module, pretrained):

@@ -5,7 +5,7 @@ from skrbf.engine.data.number_range import times_power_of_two
 
 
 class StepObserver(FitObserver):
-    """Follow a fit whose weights were divided by a power of two.
+    """Observer of a fit whose weights were divided by a power of two.
 
     Parameters
     ----------
@@ -17,6 +17,8 @@ class StepObserver(FitObserver):
         The weights as given are 2^weight_exponent times as large.
     """
 
+    fields = ("phase", "temperature", "objective", "n_clusters")
+
     def __init__(self, estimator, X, y, metadata, n_features, weight_exponent):
         super().__init__(estimator, X, y, metadata, self._attributes_after)
         self.n_features = n_features
@@ -26,6 +28,13 @@ class StepObserver(FitObserver):
         """See one step, with its objective in the unit of the weights as given."""
         objective = times_power_of_two(record.objective, self.weight_exponent)
         return super().__call__(record._replace(objective=objective), state)
+
+    def format_record(self, record):
+        """Format a record for `verbose`."""
+        return (
+            f"objective {record.objective:.6g}, temperature {record.temperature:.4g}, "
+            f"{record.n_clusters} clusters"
+        )
 
     def _attributes_after(self, record, centers):
         """Collect the fitted attributes that prediction needs after a step."""

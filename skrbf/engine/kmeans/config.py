@@ -13,5 +13,5 @@ class KMeansConfig(NamedTuple):
     assignment: Assignment
     max_iter: int
     tol: float
-    # Temperature at which all centers merge, for the assignment map: of soft K-means.
+    # Temperature at which all centers merge, for the assignment map; not used at 0.
     critical_temperature: float = 0.0

@@ -281,14 +281,18 @@ def largest_variance(problem: Problem) -> float:
     generic = fixed_direction(start)
     start += generic * (constants.GENERIC_START * start.norm() / generic.norm())
 
+    # ARPACK takes eigenvalues near the machine epsilon for 0. A power of two brings
+    # them to about 1, and rounds nothing.
+    exponent = math.frexp(problem.scatter / problem.weight_sum)[1]
+
     def multiply(vector: np.ndarray) -> np.ndarray:
         product = _times_covariance(problem, torch.tensor(vector).to(problem.mean))
-        return product.cpu().double().numpy()
+        return np.ldexp(product.cpu().double().numpy(), -exponent)
 
     covariance = LinearOperator((d, d), matvec=multiply, dtype=np.float64)
     tol = constants.EIGENVALUE_TOL
     values, _ = eigsh(covariance, 1, which="LA", v0=start.numpy(), tol=tol)
-    return max(float(values[0]), 0.0)
+    return max(math.ldexp(float(values[0]), exponent), 0.0)
 
 
 def _times_covariance(problem: Problem, vector: Tensor) -> Tensor:

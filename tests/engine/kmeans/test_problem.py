@@ -49,3 +49,11 @@ def test_few_rows_of_zeros_and_ones_in_single_precision(make, seed):
     rng = np.random.default_rng(seed)
     X = (rng.zipf(1.5, (20, 512)) % 3 == 0).astype(np.float32)
     assert largest_variance(make(X)) == pytest.approx(exact(X), rel=1e-4)
+
+
+@pytest.mark.parametrize("power", [-60, -30, 30, 60])
+@pytest.mark.parametrize("d", [5, 400])
+def test_a_power_of_two_multiplies_the_largest_variance(rng, make, d, power):
+    X = rng.normal(size=(90, d))
+    expected = np.ldexp(largest_variance(make(X)), 2 * power)
+    assert largest_variance(make(np.ldexp(X, power))) == expected
