@@ -198,17 +198,33 @@ assert not new & {"matplotlib", "pandas", "polars", "rich", "dask"}
     assert run(code) == b""
 
 
-def test_pickle_works_in_another_process():
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        skrbf.SoftKMeans(4, assignment="entmax15"),
+        skrbf.RBFNetClassifier(4, max_iter=3, random_state=0),
+        skrbf.DeepCenteringClustering(
+            2,
+            n_components=2,
+            hidden_layer_sizes=(4,),
+            pretrain_epochs=1,
+            max_iter=1,
+            random_state=0,
+        ),
+    ],
+)
+def test_pickle_works_in_another_process(estimator):
     X = np.random.default_rng(0).normal(size=(60, 3))
-    est = skrbf.SoftKMeans(4, assignment="entmax15").fit(X)
+    y = np.arange(60) % 2
+    est = estimator.fit(X, y)
     code = """
 import pickle, sys
-est, X = pickle.load(sys.stdin.buffer)
-sys.stdout.buffer.write(pickle.dumps((est.predict_proba(X), est.fit(X).inertia_)))
+est, X, y = pickle.load(sys.stdin.buffer)
+sys.stdout.buffer.write(pickle.dumps((est.predict_proba(X), est.fit(X, y).predict(X))))
 """
-    r, inertia = pickle.loads(run(code, input=pickle.dumps((est, X))))
+    r, labels = pickle.loads(run(code, input=pickle.dumps((est, X, y))))
     np.testing.assert_array_equal(r, est.predict_proba(X))
-    assert inertia == est.inertia_
+    np.testing.assert_array_equal(labels, est.predict(X))
 
 
 def test_pickle_contains_no_tensor():

@@ -9,6 +9,7 @@ from skrbf.engine.data.deduplicate import deduplicate
 from skrbf.engine.data.device import Compute
 from skrbf.engine.data.holdout import hold_out
 from skrbf.engine.data.scaling import apply_scaling, fit_scaling
+from skrbf.engine.data.training_data import prepare
 from skrbf.ops.row_hashes import sort_keys
 
 
@@ -201,3 +202,32 @@ def test_hold_out_leaves_a_row_of_every_class():
         ValueError, match=r"validation_fraction=0\.1 of 2 distinct rows"
     ):
         hold_out(torch.tensor([0, 1]), torch.ones(2), 0.1, torch.Generator())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_merged_sorted_and_scaled_by_one_number(dtype):
+    compute = Compute.resolve("cpu", torch.float64, work=0, memory_bytes=1 << 30)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 3)).astype(dtype) * 5 + 2
+    weight = rng.integers(0, 3, 20).astype(float)
+
+    def prepared(X, weight=None):
+        weight = None if weight is None else torch.from_numpy(weight)
+        rows = compute.dense(torch.from_numpy(X))
+        return prepare(rows, None, weight, compute)[0]
+
+    a = prepared(X, weight)
+    b = prepared(rng.permutation(X.repeat(weight.astype(int), 0)))
+    assert torch.equal(a.rows, b.rows)
+    assert torch.equal(a.weight, b.weight)
+    assert a.weight.mean() == pytest.approx(1)
+    assert len(a.rows) == (weight > 0).sum()
+    mean = np.average(X.astype(np.float64), axis=0, weights=weight)
+    scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weight).mean())
+    np.testing.assert_allclose(a.scaling.mean, mean)
+    np.testing.assert_allclose(a.scaling.scale, scale)
+    restored = a.rows.numpy() * scale + mean
+    expected = np.sort(X[weight > 0], 0)
+    np.testing.assert_allclose(np.sort(restored, 0), expected, rtol=1e-5, atol=1e-5)
+    other_unit = prepared((1024 * X).astype(dtype), weight)
+    assert torch.equal(other_unit.rows, a.rows)
