@@ -222,8 +222,9 @@ class RBFNetClassifier(
     the rows in single precision, which is dense even if the rows are sparse.
 
     Predictions follow from `centers_`, `widths_`, `coef_` and `intercept_`, which may
-    be edited, with `mean_` and `scale_` against rounding. These attributes are float64
-    for any `X`. Predictions are computed in the precision of the rows.
+    be edited, with `mean_` and `scale_` against rounding. Units may be removed, but
+    then the network cannot be trained further. These attributes are float64 for any
+    `X`. Predictions are computed in the precision of the rows.
 
     Equal rows of one class are merged, and rows are sorted, before anything is
     computed. So a row with weight 2 is the same as two equal rows, and the order of the
@@ -392,7 +393,8 @@ class RBFNetClassifier(
         ------
         ValueError
             If `classes` is missing in the first call or differs from earlier ones, if
-            `y` has other classes, and for the reasons of :meth:`fit`.
+            `y` has other classes, if `n_centers`, `assignment` or `width` are not as
+            before, and for the reasons of :meth:`fit`.
         """
         known = getattr(self, "classes_", None)
         if classes is not None:

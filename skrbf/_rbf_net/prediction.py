@@ -26,15 +26,21 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     probabilities equal, the predicted class has the first of the largest ones.
     """
 
+    # The mixins of scikit-learn are bases of this class, since `set_output` acts on a
+    # method only where a subclass of TransformerMixin defines it.
+
     @property
     def _n_features_out(self):
         return self.centers_.shape[0]
 
     def _network(self, like):
         """Build the network from the fitted attributes, like a tensor."""
-        parts = (self.centers_, self.widths_, self.mean_, self.scale_)
-        units = units_of_data(*map(_as_double, parts))
-        parts = (*units, _as_double(self.coef_), _as_double(self.intercept_))
+        names = ("centers_", "widths_", "coef_", "intercept_")
+        arrays = {name: _as_double(getattr(self, name)) for name in names}
+        _check_network(arrays, len(self.mean_), len(self.classes_))
+        centers, widths, weight, bias = arrays.values()
+        scaling = map(_as_double, (self.mean_, self.scale_))
+        parts = (*units_of_data(centers, widths, *scaling), weight, bias)
         # Convert before moving: a device may lack float64.
         return from_parts([part.to(like.dtype).to(like.device) for part in parts])
 
@@ -62,7 +68,10 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._collect_rows(X, logit_blocks, len(self.classes_))
 
     def decision_function(self, X):
-        """Compute the centered logits of the classes, or the difference of two.
+        """Compute the logits of the classes, or the difference of two.
+
+        The logits of a row sum to 0 over the classes, unless `coef_` or `intercept_`
+        were edited so that they do not.
 
         Parameters
         ----------
@@ -164,6 +173,20 @@ class RBFPredictions(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
 def _as_double(array):
     return tensor_from_numpy(np.ascontiguousarray(array, np.float64))
+
+
+def _check_network(arrays, n_features, n_classes):
+    """Check the shapes of the attributes that may be edited, and the widths."""
+    k = len(arrays["centers_"])
+    shapes = (k, n_features), (k, n_features), (n_classes, k), (n_classes,)
+    for (name, array), shape in zip(arrays.items(), shapes, strict=True):
+        if array.shape != shape:
+            raise ValueError(
+                f"{name} has the shape {tuple(array.shape)} instead of {shape}, for "
+                f"{k} rows of centers_, {n_features} features and {n_classes} classes."
+            )
+    if not arrays["widths_"].amin() > 0:  # nor NaN
+        raise ValueError("widths_ has entries that are not positive.")
 
 
 def _break_ties(values, label):

@@ -8,7 +8,11 @@ from sklearn.utils import Bunch, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skrbf._base import torch_modes, warn
-from skrbf.engine.rbf.constants import DEAD_LOG_ACTIVATION, N_NEAREST_ROWS
+from skrbf.engine.rbf.constants import (
+    DEAD_LOG_ACTIVATION,
+    FAMILIARITY_RTOL,
+    N_NEAREST_ROWS,
+)
 from skrbf.engine.rbf.predict import explanation_blocks, familiarity_blocks
 from skrbf.engine.rbf.prototypes import describe
 
@@ -64,7 +68,7 @@ class RBFPrototypes:
             `intercept_`. Features that do not separate the classes hardly count.
         """
         # A training row must not be less familiar than itself, in any precision.
-        familiarity = (1.0 - 1e-5) * self.score_samples(X)
+        familiarity = (1.0 - FAMILIARITY_RTOL) * self.score_samples(X)
         quantiles = self.familiarity_quantiles_
         n_below = np.searchsorted(quantiles, familiarity, side="right")
         return 1.0 - n_below / len(quantiles)

@@ -50,9 +50,11 @@ class RBFTraining:
         classes, labels = encode_labels(y, classes)
         if resume:
             self._check_resumable(X, classes)
+        structure = {name: getattr(self, name) for name in _STRUCTURE}
         with self._compute(X, self.n_centers).limited_threads():
-            batch = X, labels, classes, sample_weight
-            held_out, config, objective, start, begun = self._begin(batch, resume)
+            held_out, config, objective, start, initial = self._prepare(
+                X, labels, classes, sample_weight, resume
+            )
             max_steps = config.stopping.max_iter
             max_steps += 0 if resume else output_max_iter(max_steps)
 
@@ -60,6 +62,7 @@ class RBFTraining:
                 return {
                     "n_features_in_": X.shape[1],
                     "classes_": classes,
+                    "_structure": structure,
                     **self._network_attributes(network, objective.data.scaling),
                 }
 
@@ -70,7 +73,8 @@ class RBFTraining:
             written = {
                 **attributes(None, descent.state),
                 **self._describe(objective, descent.state),
-                **begun,
+                **initial,
+                "_moments": None,
                 "loss_": descent.objective,
                 "validation_score_": score,
                 "history_": observer.history(),
@@ -84,37 +88,41 @@ class RBFTraining:
         vars(self).update(written)
         return self
 
-    def _begin(self, batch, resume):
+    def _prepare(self, X, labels, classes, sample_weight, resume):
         """Prepare all that a fit needs but its observer."""
         generator, validation = self._generator(), None
         if self.early_stopping:
             validation = float(self.validation_fraction), generator
         scaling = self._scaling() if resume else None
-        data, held_out, weight_sum = self._training_data(
-            batch, self.n_centers, scaling, validation
+        weight, unit = row_weights(X, labels, classes, sample_weight, self.class_weight)
+        data, held_out = self._training_data(
+            X, labels, weight, self.n_centers, scaling, validation
         )
         config = self._config(data, generator)
         begin = self._resume if resume else self._start
-        return held_out, config, *begin(data, batch[2], config, weight_sum)
+        objective, start, initial = begin(data, classes, config, unit * data.weight_sum)
+        return held_out, config, objective, start, initial
 
     def _fit_batch(self, X, y, sample_weight):
         X, y = self._validate(X, check_known_labels(y), reset=False)
-        _, labels = encode_labels(y, self.classes_)
-        before = self._training_state
-        k = self._n_features_out
+        self._check_structure("partial_fit")
+        classes, k = self.classes_, self._n_features_out
+        _, labels = encode_labels(y, classes)
         with self._compute(X, k).limited_threads():
-            batch = X, labels, self.classes_, sample_weight
-            data, _, weight_sum = self._training_data(batch, k, self._scaling(), None)
-            config = self._config(data, self._generator())
-            objective, network, begun = self._resume(
-                data, self.classes_, config, before["weight_sum"] + weight_sum
+            weight, unit = row_weights(
+                X, labels, classes, sample_weight, self.class_weight
             )
-            moments = before["moments"]
+            data, _ = self._training_data(X, labels, weight, k, self._scaling(), None)
+            config = self._config(data, self._generator())
+            weight_sum = self._training_state["weight_sum"] + unit * data.weight_sum
+            objective, network, initial = self._resume(
+                data, classes, config, weight_sum
+            )
+            moments = self._moments
             if moments is not None:
                 moments = (*map(data.rows.new_tensor, moments[:2]), moments[2])
             network, moments, loss = rbf.fit_batch(objective, network, moments, config)
             first, second = (part.cpu().numpy().copy() for part in moments[:2])
-            begun["_training_state"]["moments"] = first, second, moments[2]
             record = {"phase": "batch", "loss": loss, "validation_score": np.nan}
             history = {
                 name: [*past, record[name]] for name, past in self.history_.items()
@@ -122,10 +130,11 @@ class RBFTraining:
             written = {
                 **self._network_attributes(network, data.scaling),
                 **self._describe(objective, network),
-                **begun,
+                **initial,
+                "_moments": (first, second, moments[2]),
                 "loss_": loss,
                 "history_": history,
-                "loss_curve_": history["loss"],
+                "loss_curve_": history["loss"].copy(),
                 "n_iter_": self.n_iter_ + 1,
             }
         vars(self).update(written)
@@ -134,12 +143,10 @@ class RBFTraining:
     def _generator(self):
         return torch.Generator().manual_seed(draw_seed(self.random_state))
 
-    def _training_data(self, batch, n_units, scaling, validation):
-        """Prepare rows for training and validation, and sum the weights as given."""
-        X, labels, classes, sample_weight = batch
-        weight, unit = row_weights(X, labels, classes, sample_weight, self.class_weight)
+    def _training_data(self, X, labels, weight, n_units, scaling, validation):
+        """Prepare rows for training and validation."""
         host = self._compute(X, 1, device="cpu")
-        data, held_out = prepare(
+        return prepare(
             to_rows(X.toarray() if issparse(X) else X, host),
             torch.from_numpy(labels.astype(np.int64)),
             None if weight is None else torch.from_numpy(weight),
@@ -148,7 +155,6 @@ class RBFTraining:
             per_feature=bool(self.scale),
             validation=validation,
         )
-        return data, held_out, unit * data.weight_sum
 
     def _config(self, data, generator):
         # The number of distinct rows decides, so that weights are repetitions.
@@ -180,21 +186,26 @@ class RBFTraining:
         objective = self._objective(data, classes, mean_alpha, units)
         if auto:
             alpha = choose_alpha(objective, units)
-            mean_alpha *= alpha / ALPHA_CANDIDATES[0]
-            objective = objective._replace(alpha=mean_alpha)
-        return objective, units, _begun(units, factor, alpha, weight_sum)
+            objective = objective._replace(alpha=_mean_alpha(alpha, weight_sum))
+        return objective, units, _initial_attributes(units, factor, alpha, weight_sum)
 
     def _resume(self, data, classes, config, weight_sum):
         """Create the objective of the fitted network, and the network for training."""
         alpha = self.alpha_ if self.alpha == "auto" else float(self.alpha)
         initial = self._training_state["initial_units"]
+        if len(self.centers_) != len(initial[0]):
+            raise ValueError(
+                f"centers_ has {len(self.centers_)} rows, but training goes on only "
+                f"with the {len(initial[0])} units of the fit."
+            )
         units = RBFParameters(*map(data.rows.new_tensor, initial))
         mean_alpha = _mean_alpha(alpha, weight_sum)
         objective = self._objective(data, classes, mean_alpha, units)
         network = self._network(data.rows)
         network = network._replace(units=parametrize(network.units, config.width))
         objective = objective._replace(anchor=network.units.centers)
-        return objective, network, _begun(units, self.width_factor_, alpha, weight_sum)
+        factor = self.width_factor_
+        return objective, network, _initial_attributes(units, factor, alpha, weight_sum)
 
     def _objective(self, data, classes, mean_alpha, units):
         return Objective(
@@ -219,12 +230,16 @@ class RBFTraining:
                 f"X has {X.shape[1]} features, but warm_start=True continues from a "
                 f"network with {self.centers_.shape[1]}."
             )
+        self._check_structure("warm_start=True")
+
+    def _check_structure(self, source):
+        """Check that the parameters are those of the network, which `source` trains."""
         for name, fitted in self._structure.items():
             value = getattr(self, name)
             if value != fitted:
                 raise ValueError(
-                    f"{name}={value!r}, but warm_start=True continues from a network "
-                    f"with {name}={fitted!r}; set warm_start=False to start anew."
+                    f"{name}={value!r}, but {source} continues from a network with "
+                    f"{name}={fitted!r}; call fit with warm_start=False to start anew."
                 )
 
     def _check_same_classes(self, classes):
@@ -246,7 +261,6 @@ class RBFTraining:
             widths = np.exp(log_widths + log_scales + np.zeros_like(centers))
         widths = unscale(widths, 0.0, scale, np.float64)
         return {
-            "_structure": {name: getattr(self, name) for name in _STRUCTURE},
             "mean_": mean,
             "scale_": scale,
             "centers_": unscale(centers, mean, scale, np.float64),
@@ -301,14 +315,13 @@ def _mean_alpha(alpha, weight_sum):
     return min(alpha / max(weight_sum, sys.float_info.min), MAX_MEAN_ALPHA)
 
 
-def _begun(units, factor, alpha, weight_sum):
+def _initial_attributes(units, factor, alpha, weight_sum):
     """Collect the attributes that are known before the training."""
     return {
         "width_factor_": factor,
         "alpha_": alpha,
         "_training_state": {
             "initial_units": tuple(part.cpu().numpy().copy() for part in units),
-            "moments": None,
             "weight_sum": weight_sum,
         },
     }

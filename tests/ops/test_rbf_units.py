@@ -42,7 +42,7 @@ def make_units(shape):
 
 
 def loop(units, rows):
-    """The log_activations by their definition."""
+    """Compute log activations by their definition."""
     z = np.zeros((K, N))
     width = np.broadcast_to(units.log_widths.numpy(), (K, D))
     for k in range(K):
@@ -55,7 +55,7 @@ def loop(units, rows):
 
 
 @all_widths
-def test_exponents_are_their_definition(rows, shape):
+def test_log_activations_are_their_definition(rows, shape):
     units = make_units(shape)
     np.testing.assert_allclose(
         log_activations(units, rows), loop(units, rows), rtol=1e-12
@@ -63,7 +63,7 @@ def test_exponents_are_their_definition(rows, shape):
 
 
 @all_widths
-def test_precisions(shape):
+def test_inverse_squared_widths_are_their_definition(shape):
     units = make_units(shape)
     sigma = np.exp(units.log_widths.numpy() + units.log_scales.numpy())
     expected = np.broadcast_to(1 / sigma**2, (K, D))
@@ -71,7 +71,7 @@ def test_precisions(shape):
 
 
 @all_widths
-def test_exponents_at_the_centers_are_zero_and_never_above(shape):
+def test_log_activations_at_the_centers_are_zero_and_never_above(shape):
     units = make_units(shape)
     for dtype in (torch.float32, torch.float64):
         cast = RBFParameters(*(part.to(dtype) for part in units))

@@ -500,6 +500,51 @@ def test_edited_attributes_may_have_any_dtype(rings, fitted):
     assert_allclose(est.decision_function(X), expected, atol=1e-9)
 
 
+WRONG_EDITS = {
+    "centers_": [lambda a: a[:, :1], lambda a: a[:, 0]],
+    "widths_": [
+        lambda a: a[:19],
+        lambda a: a.T,
+        lambda a: a[0],
+        lambda a: a * np.where(np.arange(a.size).reshape(a.shape) == 3, 0, 1),
+        lambda a: -a,
+        lambda a: np.where(np.arange(a.size).reshape(a.shape) == 3, np.nan, a),
+    ],
+    "coef_": [lambda a: a[:, :19], lambda a: a[:2], lambda a: a.T],
+    "intercept_": [lambda a: a[:2], lambda a: a[:, None], lambda a: a[0]],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"), [(n, e) for n, edits in WRONG_EDITS.items() for e in edits]
+)
+def test_an_edit_that_makes_no_network_is_named(rings, fitted, name, edit):
+    (X, y), est = rings, fitted("per_center")
+    setattr(est, name, edit(getattr(est, name)))
+    for method in (est.predict, est.transform, est.novelty, est.explain):
+        with pytest.raises(ValueError, match=f"^{name} has"):
+            method(X[:1])
+    with pytest.raises(ValueError, match=f"^{name} has"):
+        est.partial_fit(X, y)
+
+
+def test_units_may_be_removed_but_not_trained_then(rings, fitted):
+    (X, y), est = rings, fitted("per_center")
+    phi = est.transform(X)
+    est.centers_, est.widths_ = est.centers_[5:], est.widths_[5:]
+    with pytest.raises(ValueError, match=r"coef_ has the shape \(3, 20\) .* \(3, 15\)"):
+        est.predict(X)
+    est.coef_ = est.coef_[:, 5:]
+    assert_allclose(est.transform(X), phi[:, 5:], atol=1e-9)
+    expected = phi[:, 5:] @ est.coef_.T + est.intercept_
+    assert_allclose(est.decision_function(X), expected, atol=1e-6)
+    message = "centers_ has 15 rows, but training goes on only with the 20 units"
+    with pytest.raises(ValueError, match=message):
+        est.partial_fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        est.set_params(warm_start=True).fit(X, y)
+
+
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
 @pytest.mark.parametrize("width", ["per_center", "global", "per_feature"])
 def test_training_goes_on_from_edited_attributes(rings, fitted, width, fit):
@@ -547,6 +592,40 @@ def test_partial_fit_learns_from_a_stream(rings):
     assert est.history_["phase"].count("batch") == 32
     assert est.loss_curve_[-1] == est.loss_
     assert est.centers_.shape == (20, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n_centers", 50), ("width", "global"), ("assignment", "softmax")],
+)
+def test_partial_fit_keeps_the_structure(rings, fitted, fitted_state, name, value):
+    (X, y), est = rings, fitted("per_center")
+    before = getattr(est, name)
+    est.set_params(**{name: value})
+    state, message = fitted_state(est), f"{name}={value!r}, but partial_fit continues"
+    with pytest.raises(ValueError, match=f"{message} .* {name}={before!r}; call fit"):
+        est.partial_fit(X, y)
+    assert fitted_state(est) == state
+    est.set_params(**{name: before}).partial_fit(X, y)
+
+
+def test_partial_fit_goes_on_with_the_units_of_a_small_batch(rings):
+    X, y = rings
+    with pytest.warns(ConvergenceWarning, match="only 12 distinct rows"):
+        est = net().partial_fit(X[:12], y[:12], classes=np.unique(y))
+    est.partial_fit(X, y)
+    assert est.centers_.shape == (12, 2)
+    with pytest.raises(ValueError, match="n_centers=12, but partial_fit continues"):
+        est.set_params(n_centers=12).partial_fit(X, y)
+
+
+def test_lists_of_the_history_are_separate(rings):
+    X, y = rings
+    est = net(max_iter=0).fit(X, y)
+    for _ in range(2):
+        assert est.loss_curve_ == est.history_["loss"]
+        assert est.loss_curve_ is not est.history_["loss"]
+        est.partial_fit(X, y)
 
 
 def test_partial_fit_does_not_undo_a_fit(rings):

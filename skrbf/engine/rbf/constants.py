@@ -108,6 +108,8 @@ N_NEAREST_ROWS = 5
 # Largest log activation of a row below which no unit can be trained: its gradients are
 # about a millionth of the usual. Not measured; test_dead_units_warn.
 DEAD_LOG_ACTIVATION = -14.0
-
+# Relative difference of two familiarities that counts as rounding of single precision,
+# in which the quantiles are computed; test_novelty.
+FAMILIARITY_RTOL = 1e-5
 # Quantiles of the familiarity of the training rows: novelty has steps of 1 / 1000.
 FAMILIARITY_LEVELS = 1000

@@ -33,7 +33,7 @@ from skrbf.engine.training.adam import (
 from skrbf.engine.training.batches import shuffled_batches
 from skrbf.engine.training.lbfgs import lbfgs
 from skrbf.engine.training.loop import Step, Stopping, check_finite, train
-from skrbf.engine.training.records import Descent, OnStep, Record
+from skrbf.engine.training.records import Descent, OnStep
 from skrbf.ops.rbf_network import Network, logits
 from skrbf.ops.rbf_units import Activation, RBFParameters, log_activations
 
@@ -64,22 +64,16 @@ def fit(
     on_step : callable
         ``on_step(record, network)`` after every step. The fit ends if it returns True.
     """
-    seen: list[tuple[Record, bool]] = []
-
-    def observe(record: Record, network: Network) -> bool:
-        seen.append((record, bool(on_step(record, network))))
-        return seen[-1][1]
-
     validate = None
     if held_out is not None:
         validate = partial(_accuracy, held_out, objective.activation)
     if isinstance(start, Network):
         network = start
     else:
-        descent, score = _fit_output(objective, start, config, observe, validate)
-        if (seen and seen[-1][1]) or config.stopping.max_iter == 0:
-            return descent, score, False
-        network = descent.state
+        output, score = _fit_output(objective, start, config, on_step, validate)
+        if output.stopped or config.stopping.max_iter == 0:
+            return output, score, False
+        network = output.state
     vector = whiten(network, objective.kernel)
     first: Step[_State] = Step((vector, no_moments(vector)), loss(objective, network))
 
@@ -89,21 +83,19 @@ def fit(
         return unwhiten(state[0], network, objective.kernel)
 
     with _limited_threads(objective, config):
-        best, score = train(
+        best, score, least_loss = train(
             _joint_steps(objective, network, first.state, config),
             first,
             "joint",
             _joint_stopping(config, validate is not None),
-            lambda record, state: observe(record, decode(state)),
+            lambda record, state: on_step(record, decode(state)),
             None if validate is None else lambda state: validate(decode(state)),
         )
-    joint = [(record.loss, stop) for record, stop in seen if record.phase == "joint"]
     diverged = False
-    if best.state is first.state and joint and not joint[-1][1]:
+    if best.state is first.state and best.n_iter > 0 and not best.stopped:
         limit = _divergence_limit(objective, first.loss, isinstance(start, Network))
-        diverged = min(value for value, _ in joint) > limit
-    descent = Descent(decode(best.state), best.objective, best.n_iter, best.converged)
-    return descent, score, diverged
+        diverged = least_loss > limit
+    return Descent(decode(best.state), *best[1:]), score, diverged
 
 
 def fit_batch(
@@ -135,7 +127,7 @@ def _fit_output(
     """Fit the output layer on fixed units."""
     network, factor = ridge(objective, units)
     max_iter = output_max_iter(config.stopping.max_iter)
-    return train(
+    descent, score, _ = train(
         logistic(objective, network, factor),
         Step(network, loss(objective, network)),
         "output",
@@ -143,6 +135,7 @@ def _fit_output(
         on_step,
         validate,
     )
+    return descent, score
 
 
 def _joint_steps(

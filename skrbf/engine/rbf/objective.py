@@ -104,13 +104,16 @@ def whitened_batch_gradient(
 ) -> Tensor:
     """Estimate the gradient by whitened parameters (p,) from a batch of rows (b,)."""
     network, data = unwhiten(vector, like, objective.kernel), objective.data
+    # Fractions of the total weight, as in all blocks, times the number of such batches.
+    # `weight / len(index)` is the same, but rounds otherwise.
     n_rows = len(data.weight)
+    weight = data.weight[index] / n_rows * (n_rows / len(index))  # (b,)
     _, gradient = network_gradient(
         network,
         objective.activation,
         data.rows[index],
         data.labels[index],
-        data.weight[index] / n_rows * (n_rows / len(index)),
+        weight,
         objective.smoothing,
     )
     penalty = _penalty_gradient(objective, network)

@@ -54,7 +54,7 @@ def train(
     stopping: Stopping,
     on_step: OnStep[State],
     validate: Callable[[State], float] | None = None,
-) -> tuple[Descent[State], float]:
+) -> tuple[Descent[State], float, float]:
     """Follow an optimizer and keep its best state.
 
     Parameters
@@ -78,18 +78,20 @@ def train(
         the training ended before ``stopping.max_iter`` or was stopped by `on_step`.
     validation_score : float
         Score of that state; NaN without `validate`.
+    least_loss : float
+        Lowest loss of the steps, without that of the start; infinite without steps.
     """
     check_finite(start.loss, 0, phase)
     best, best_score = start, math.nan if validate is None else validate(start.state)
     n_waited, reference = 0, start.loss if validate is None else best_score
-    n_iter, ended = 0, False
+    n_iter, ended, stopped, least_loss = 0, False, False, math.inf
     for step in checked(steps, phase, stopping.max_iter):
-        n_iter += 1
+        n_iter, least_loss = n_iter + 1, min(least_loss, step.loss)
         score = math.nan if validate is None else validate(step.state)
         if _is_better(score, step.loss, best_score, best.loss):
             best, best_score = step, score
         record = Record(phase, loss=step.loss, validation_score=score)
-        if ended := on_step(record, step.state):
+        if stopped := bool(on_step(record, step.state)):
             break
         # Progress is measured from the last step that made enough of it, so that many
         # small steps count as well.
@@ -102,8 +104,9 @@ def train(
             n_waited, reference = 0, step.loss if validate is None else score
         if ended := n_waited >= stopping.patience:
             break
-    converged = bool(ended) or n_iter < stopping.max_iter
-    return Descent(best.state, best.loss, n_iter, converged), best_score
+    converged = ended or stopped or n_iter < stopping.max_iter
+    descent = Descent(best.state, best.loss, n_iter, converged, stopped)
+    return descent, best_score, least_loss
 
 
 def _is_better(score: float, loss: float, best_score: float, best_loss: float) -> bool:

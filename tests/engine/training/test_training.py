@@ -29,22 +29,26 @@ def steps_of(losses):
 
 def test_the_lowest_loss_is_kept():
     start = Step("state 0", 5.0)
-    descent, score = train(steps_of([4.0, 2.0, 3.0]), start, "joint", LONG, never_stop)
-    assert descent[:4] == ("state 2", 2.0, 3, True)
+    descent, score, least = train(
+        steps_of([4.0, 2.0, 3.0]), start, "joint", LONG, never_stop
+    )
+    assert descent == ("state 2", 2.0, 3, True, False)
     assert math.isnan(score)
+    assert least == 2.0
 
 
 def test_the_start_is_kept_if_nothing_is_better():
     start = Step("state 0", 5.0)
-    descent, _ = train(steps_of([6.0, 7.0]), start, "joint", LONG, never_stop)
+    descent, _, least = train(steps_of([6.0, 7.0]), start, "joint", LONG, never_stop)
     assert descent[:2] == ("state 0", 5.0)
+    assert least == 6.0
 
 
 def test_validation_decides_and_ties_go_to_the_lower_loss():
     scores = {"state 0": 0.1, "state 1": 0.8, "state 2": 0.8, "state 3": 0.5}
     start = Step("state 0", 9.0)
     steps = steps_of([4.0, 3.0, 1.0])
-    descent, score = train(steps, start, "p", LONG, never_stop, scores.get)
+    descent, score, _ = train(steps, start, "p", LONG, never_stop, scores.get)
     assert (descent.state, descent.objective, score) == ("state 2", 3.0, 0.8)
 
 
@@ -54,7 +58,7 @@ def test_training_ends_without_progress(tol, n_iter):
     losses = [max(10.0 - i, 1.0) - 1e-6 * i for i in range(1, 51)]
     stopping = Stopping(max_iter=50, tol=tol, patience=3)
     start = Step("start", 10.0)
-    descent, _ = train(steps_of(losses), start, "p", stopping, never_stop)
+    descent, *_ = train(steps_of(losses), start, "p", stopping, never_stop)
     assert descent.n_iter in (n_iter, n_iter - 1)
     assert descent.converged == (n_iter < 50)
 
@@ -64,7 +68,7 @@ def test_validation_without_progress_ends_the_training():
     scores = {f"state {i}": min(i, 3) for i in range(10)}
     stopping = Stopping(max_iter=9, tol=0.5, patience=2)
     steps = steps_of([9.0 - i for i in range(9)])
-    descent, score = train(
+    descent, score, _ = train(
         steps, Step("state 0", 10.0), "p", stopping, never_stop, scores.get
     )
     assert (descent.n_iter, descent.converged, score) == (5, True, 3)
@@ -74,7 +78,7 @@ def test_many_small_steps_are_progress():
     losses = [1.0 - 0.004 * i for i in range(1, 51)]
     stopping = Stopping(max_iter=50, tol=0.01, patience=5)
     start = Step("s", 1.0)
-    descent, _ = train(steps_of(losses), start, "p", stopping, never_stop)
+    descent, *_ = train(steps_of(losses), start, "p", stopping, never_stop)
     assert descent.n_iter == 50
 
 
@@ -86,12 +90,12 @@ def test_the_hook_sees_every_step_and_stops():
         return len(seen) == 2
 
     start = Step("s", 5.0)
-    descent, _ = train(steps_of([4.0, 3.0, 2.0]), start, "joint", LONG, on_step)
+    descent, *_ = train(steps_of([4.0, 3.0, 2.0]), start, "joint", LONG, on_step)
     assert [(r.phase, r.loss, s) for r, s in seen] == [
         ("joint", 4.0, "state 1"),
         ("joint", 3.0, "state 2"),
     ]
-    assert descent[:4] == ("state 2", 3.0, 2, True)
+    assert descent == ("state 2", 3.0, 2, True, True)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -107,8 +111,11 @@ def test_a_loss_that_is_not_finite_is_an_error(bad):
 
 def test_a_training_of_no_steps_keeps_the_start():
     stopping = LONG._replace(max_iter=0)
-    descent, _ = train(steps_of([1.0]), Step("s", 5.0), "p", stopping, never_stop)
-    assert descent[:4] == ("s", 5.0, 0, False)
+    descent, _, least = train(
+        steps_of([1.0]), Step("s", 5.0), "p", stopping, never_stop
+    )
+    assert descent == ("s", 5.0, 0, False, False)
+    assert least == math.inf
 
 
 @pytest.mark.parametrize(("max_iter", "expected"), [(9, 3), (3, 3), (2, 2), (0, 0)])
