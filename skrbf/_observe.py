@@ -1,9 +1,11 @@
 """Observation of a fit: its history, `verbose` and the callbacks of scikit-learn."""
 
+from abc import ABC, abstractmethod
+
 from skrbf._compat import begin_callbacks
 
 
-class FitObserver:
+class FitObserver(ABC):
     """Observer of a fit: keeps its history, prints it, and runs callbacks.
 
     The engine calls the observer after every step; the answer True ends the fit. For
@@ -21,9 +23,9 @@ class FitObserver:
         self._attributes = attributes
         self._context = begin_callbacks(estimator, X, y, metadata, max_steps)
 
+    @abstractmethod
     def format_record(self, record):
         """Format a record for `verbose`."""
-        raise NotImplementedError
 
     def __call__(self, record, state):
         """Observe one step; return whether to stop."""

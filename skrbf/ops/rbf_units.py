@@ -60,8 +60,8 @@ def inverse_squared_widths(units: RBFParameters) -> Tensor:
 def log_activations(units: RBFParameters, rows: Tensor) -> Tensor:
     """Compute the log activations (k, n), never positive (:eq:`eq-exponent`).
 
-    Rows (n, d) are centered: digits are lost where the mean of a feature is much larger
-    than its standard deviation.
+    Rows (n, d) should be centered. If the mean of a feature is much larger than its
+    standard deviation, digits are lost.
 
     O(k n d): one matrix product where widths belong to units, two where they belong to
     units and features. No tensor is larger than the result.

@@ -15,9 +15,9 @@ from skrbf.ops.statistics import deterministic_cumsum, widest_float
 # golden ratio (from set to set) and of the plastic number (from center to center).
 _GOLDEN_RATIO_STEP, _PLASTIC_NUMBER_STEP = 0.6180339887498949, 0.7548776662466927
 
-# Groups of rows whose shares are summed at a time. torch copies a sum's argument to the
-# dtype of the sum, so this bounds memory. Not on a results page.
-_SHARE_GROUPS_PER_SUM = 256
+# Groups of rows whose chances are summed at a time. torch copies a sum's argument to
+# the dtype of the sum, so this bounds memory. Not on a results page.
+_CHANCE_GROUPS_PER_SUM = 256
 
 
 class RowSource(Protocol):
@@ -95,17 +95,19 @@ def kmeans_plusplus(
     closest = torch.full_like(square, math.inf)  # (n,)
     prior = torch.ones_like(square) if sample_weight is None else sample_weight  # (n,)
     chosen = _draw_rows(prior, 1, generator, accumulate)  # (1,)
-    del prior  # free a vector before the shares are made
+    del prior  # free a vector before the chances are computed
     _add_best_row(rows, sample_weight, chosen, offset, square, closest, accumulate)
     n_trials = 2 + int(math.log(n_clusters))
     while chosen.shape[0] < n_clusters:
-        share = closest if sample_weight is None else sample_weight * closest  # (n,)
-        if not float(share.sum()) > 0.0:  # no rows with weight are left but duplicates
+        chances = closest if sample_weight is None else sample_weight * closest  # (n,)
+        if (
+            not float(chances.sum()) > 0.0
+        ):  # no rows with weight are left but duplicates
             prior = torch.ones_like(square) if sample_weight is None else sample_weight
-            share = prior.index_fill(0, chosen, 0.0)
-            if not float(share.sum()) > 0.0:
-                share = prior
-        trials = _draw_rows(share, n_trials, generator, accumulate)  # (t,)
+            chances = prior.index_fill(0, chosen, 0.0)
+            if not float(chances.sum()) > 0.0:
+                chances = prior
+        trials = _draw_rows(chances, n_trials, generator, accumulate)  # (t,)
         best = _add_best_row(
             rows, sample_weight, trials, offset, square, closest, accumulate
         )
@@ -129,11 +131,11 @@ def quasi_random_kmeans_plusplus(
     square = squared_norms(rows)  # (n,)
     weight = sample_weight.to(widest_float(rows.device))  # (n,)
     number = torch.arange(n_sets, device=rows.device).to(weight)  # (s,)
-    share = weight.expand(n_sets, -1)  # (s, n)
+    chances = weight.expand(n_sets, -1)  # (s, n)
     closest = torch.full_like(square, math.inf).expand(n_sets, -1)  # (s, n)
     chosen: list[Tensor] = []  # each (s, d)
     for step in range(n_clusters):
-        ends = deterministic_cumsum(share, 1)  # (s, n)
+        ends = deterministic_cumsum(chances, 1)  # (s, n)
         shift = 0.0 if step == 0 else step * _PLASTIC_NUMBER_STEP
         factor, divisor = (_GOLDEN_RATIO_STEP, 1) if step else (1.0, n_sets)
         uniform = ((number * factor + 0.5) / divisor + shift) % 1.0  # (s,)
@@ -142,7 +144,7 @@ def quasi_random_kmeans_plusplus(
         chosen.append(picked)
         distance = (relative_distances(picked, rows) + square).clamp_min_(0.0)
         closest = torch.minimum(closest, distance)  # (s, n)
-        share = closest * weight
+        chances = closest * weight
     return torch.stack(chosen, 1)
 
 
@@ -180,30 +182,30 @@ def _add_best_row(
 
 
 def _draw_rows(
-    share: Tensor, n_draws: int, generator: torch.Generator, accumulate: torch.dtype
+    chances: Tensor, n_draws: int, generator: torch.Generator, accumulate: torch.dtype
 ) -> Tensor:
-    """Draw row numbers with probability proportional to their share, not all zero.
+    """Draw row numbers with probability proportional to `chances`, not all zero.
 
     Inverts the distribution function in two levels of sqrt(n) entries: no sum is long,
     and a draw touches only one group of rows.
     """
     uniform = torch.rand(
         n_draws, generator=generator, dtype=torch.float64, device=generator.device
-    ).to(share.device, accumulate)
-    n_rows = share.shape[0]
+    ).to(chances.device, accumulate)
+    n_rows = chances.shape[0]
     width = math.isqrt(n_rows - 1) + 1
     n_grouped = n_rows // width * width
-    groups = share[:n_grouped].view(-1, width).split(_SHARE_GROUPS_PER_SUM)
+    groups = chances[:n_grouped].view(-1, width).split(_CHANCE_GROUPS_PER_SUM)
     sums = [
-        part.sum(1, dtype=accumulate) for part in (*groups, share[None, n_grouped:])
+        part.sum(1, dtype=accumulate) for part in (*groups, chances[None, n_grouped:])
     ]
     ends = deterministic_cumsum(torch.cat(sums))
     value = uniform * ends[-1]  # (t,)
     group = torch.searchsorted(ends, value, right=True)  # (t,)
     group = group.clamp(max=torch.searchsorted(ends, ends[-1]))
     value = value - torch.nn.functional.pad(ends, (1, 0))[group]  # (t,)
-    index = group[:, None] * width + torch.arange(width, device=share.device)
-    inner = share[index.clamp(max=n_rows - 1)].masked_fill(index >= n_rows, 0.0)
+    index = group[:, None] * width + torch.arange(width, device=chances.device)
+    inner = chances[index.clamp(max=n_rows - 1)].masked_fill(index >= n_rows, 0.0)
     inner = deterministic_cumsum(inner, 1, accumulate)  # (t, width)
     column = torch.searchsorted(inner, value[:, None], right=True)  # (t, 1)
     column = column.minimum(torch.searchsorted(inner, inner[:, -1:].contiguous()))

@@ -5,6 +5,8 @@ A function of the units, :math:`\sum_k v_k \phi_k`, has the squared norm
 norm of kernel machines, in which every row is a unit.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -16,9 +18,15 @@ from skrbf.ops.rbf_units import Activation, RBFParameters, log_activations
 _KERNEL_RIDGE = 1e-2
 
 
-def unit_kernel(
-    units: RBFParameters, activation: Activation
-) -> tuple[Tensor, Tensor, Tensor]:
+class UnitKernel(NamedTuple):
+    """Kernel matrix between units, with its root."""
+
+    matrix: Tensor  # (k, k), positive definite
+    root: Tensor  # (k, k), symmetric; its square is the matrix
+    inverse_root: Tensor  # (k, k)
+
+
+def unit_kernel(units: RBFParameters, activation: Activation) -> UnitKernel:
     """Compute the kernel matrix between units and its root (:eq:`eq-unit-kernel`).
 
     The kernel has the activations of the units at each other's centers, made symmetric:
@@ -26,7 +34,6 @@ def unit_kernel(
     negative eigenvalues, which are set to 0. Then a hundredth of the mean eigenvalue is
     added to all.
 
-    Returns the matrix (k, k), its symmetric square root and the inverse of the root.
     O(k^3): one eigendecomposition, in float64 on the CPU.
     """
     centers = units.centers
@@ -38,8 +45,7 @@ def unit_kernel(
     values = values.clamp_min(0.0)
     mean = float(values.mean())
     values = values + _KERNEL_RIDGE * (mean if mean > 0 else 1.0)  # (k,)
-    matrix, root, inverse_root = (
-        ((vectors * power) @ vectors.t()).to(centers)
-        for power in (values, values.sqrt(), values.rsqrt())
+    powers = values, values.sqrt(), values.rsqrt()
+    return UnitKernel(
+        *(((vectors * power) @ vectors.t()).to(centers) for power in powers)
     )
-    return matrix, root, inverse_root

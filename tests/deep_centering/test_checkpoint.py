@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from helpers import Interrupting
+from helpers import Interrupting, poor_autoencoder
 from skrbf import DeepCenteringClustering
 from skrbf.nn import Autoencoder, DenseAutoencoder, RandomAffine
 
@@ -110,16 +110,6 @@ def test_a_resumed_fit_with_a_larger_tol_ends_at_once(path, interval):
     assert_array_equal(settled.labels_, uninterrupted.labels_)
 
 
-def poor(n_features, n_components):
-    """Make a network that adds a standard deviation to the mean, for all codes."""
-    module = Autoencoder(
-        nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
-    )
-    nn.init.zeros_(module.decoder.weight)
-    nn.init.ones_(module.decoder.bias)
-    return module
-
-
 def warned_when_done(est, path):
     """Interrupt a fit by a warning after its last epoch, and keep the checkpoint."""
     est.set_params(checkpoint=path)
@@ -135,7 +125,7 @@ def warned_when_done(est, path):
 @pytest.mark.filterwarnings("ignore:In its last epoch the network")
 def test_max_iter_may_change_when_a_fit_resumes(path, done, wanted):
     """The result is that of an uninterrupted fit with this max_iter."""
-    params = {"encoder": poor, "learning_rate": 1e-6, "reinit_interval": 3}
+    params = {"encoder": poor_autoencoder, "learning_rate": 1e-6, "reinit_interval": 3}
     uninterrupted = net(max_iter=wanted, augment=Interrupting(), **params).fit(GOOD)
     if done == 2:
         est = interrupted(path, 8 + 2 * 2, **params)  # two epochs of two batches

@@ -416,7 +416,7 @@ def test_rows_without_weight_do_not_count_as_a_cluster():
 def test_several_problems_give_several_warnings():
     X = np.repeat(GOOD[:2], 5, axis=0)
     with pytest.warns(ConvergenceWarning) as warned:
-        net(encoder=poor, pretrain_epochs=1, max_iter=0).fit(X)
+        net(encoder=poor_autoencoder, pretrain_epochs=1, max_iter=0).fit(X)
     words = " ".join(str(each.message) for each in warned)
     assert "no better than their mean" in words
     assert "distinct clusters (2)" in words
@@ -518,16 +518,6 @@ def test_a_warm_start_does_not_change_the_last_network(fitted, monkeypatch):
     fitted.set_params(learning_rate=0.01).fit(GOOD)
     assert has_changed(fitted.autoencoder_)
     assert not has_changed(held)
-
-
-def poor(n_features, n_components):
-    """Make a network that adds a standard deviation to the mean, for all codes."""
-    module = Autoencoder(
-        nn.Linear(n_features, n_components), nn.Linear(n_components, n_features)
-    )
-    nn.init.zeros_(module.decoder.weight)
-    nn.init.ones_(module.decoder.bias)
-    return module
 
 
 def test_a_network_without_trainable_parameters_is_an_error():

@@ -54,4 +54,4 @@ def test_units_of_almost_no_width_have_a_kernel(rng, log_width):
     units = RBFParameters(centers, torch.full((1, 1), log_width), torch.zeros(3))
     kernel = unit_kernel(units, ACTIVATIONS["gaussian"])
     assert all(bool(part.isfinite().all()) for part in kernel)
-    assert (kernel[0].diagonal() > 0).all()
+    assert (kernel.matrix.diagonal() > 0).all()

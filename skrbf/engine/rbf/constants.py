@@ -74,8 +74,8 @@ PARTIAL_FIT_RATE_FACTOR = 0.25
 BATCHES_PER_EPOCH = 32
 MIN_BATCH_SIZE = 32
 MAX_BATCH_SIZE = 256
-# max_iter="auto": epochs of Adam, at least as many as make so many steps, or iterations
-# of L-BFGS. classifiers.md has the accuracy and time with them.
+# max_iter="auto": least number of epochs of Adam, and least number of its steps in all
+# epochs; or iterations of L-BFGS. classifiers.md has the accuracy and time with them.
 ADAM_EPOCHS = 20
 ADAM_MIN_STEPS = 500
 LBFGS_MAX_ITER = 150

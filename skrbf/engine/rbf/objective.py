@@ -15,6 +15,7 @@ from skrbf.ops.rbf_network import (
     output_gradient,
 )
 from skrbf.ops.rbf_units import Activation, RBFParameters, log_activations
+from skrbf.ops.unit_kernel import UnitKernel
 
 
 class Objective(NamedTuple):
@@ -26,7 +27,7 @@ class Objective(NamedTuple):
     alpha: float  # penalty on the output, relative to the mean loss of a row
     center_penalty: float  # on the mean squared distance of the centers from `anchor`
     smoothing: float  # of the labels
-    kernel: tuple[Tensor, Tensor, Tensor]  # `unit_kernel` of the initial units
+    kernel: UnitKernel  # of the initial units
     anchor: Tensor  # (k, d) centers before joint training
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -141,7 +142,7 @@ def _penalty_gradient(objective: Objective, network: Network) -> Network:
 
 
 def _output_penalty_gradient(objective: Objective, network: Network) -> Tensor:
-    return objective.alpha * (network.weight @ objective.kernel[0])  # (q, k)
+    return objective.alpha * (network.weight @ objective.kernel.matrix)  # (q, k)
 
 
 def parts(network: Network) -> tuple[Tensor, ...]:
@@ -173,19 +174,17 @@ def unpack(vector: Tensor, like: Network) -> Network:
 # hardly move in the others.
 
 
-def whiten(network: Network, kernel: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def whiten(network: Network, kernel: UnitKernel) -> Tensor:
     """Compute the whitened parameters (p,) of a network."""
-    return pack(network._replace(weight=network.weight @ kernel[1]))
+    return pack(network._replace(weight=network.weight @ kernel.root))
 
 
-def unwhiten(
-    vector: Tensor, like: Network, kernel: tuple[Tensor, Tensor, Tensor]
-) -> Network:
+def unwhiten(vector: Tensor, like: Network, kernel: UnitKernel) -> Network:
     """Compute the network of whitened parameters (p,): the inverse of `whiten`."""
     network = unpack(vector, like)
-    return network._replace(weight=network.weight @ kernel[2])
+    return network._replace(weight=network.weight @ kernel.inverse_root)
 
 
-def whiten_gradient(gradient: Network, kernel: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def whiten_gradient(gradient: Network, kernel: UnitKernel) -> Tensor:
     """Transform a gradient by the parameters to one by the whitened parameters."""
-    return pack(gradient._replace(weight=gradient.weight @ kernel[2]))
+    return pack(gradient._replace(weight=gradient.weight @ kernel.inverse_root))

@@ -21,10 +21,10 @@ class Record(NamedTuple):
     reconstruction_loss: float = math.nan
     clustering_loss: float = math.nan
     scale_penalty: float = math.nan
-    label_change: float = math.nan  # share of the weight
+    label_change: float = math.nan  # fraction of the weight
     center_shift: float = math.nan  # root mean square, in deviations of the codes
     code_variance: float = math.nan
-    largest_cluster: float = math.nan  # share of the weight
+    largest_cluster: float = math.nan  # fraction of the weight
     temperature: float = math.nan
     learning_rate: float = math.nan
     seconds: float = math.nan

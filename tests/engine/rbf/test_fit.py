@@ -68,7 +68,7 @@ def test_the_first_step_is_in_whitened_parameters(ridge_start, make_config, solv
 
     config = make_config(solver=solver, batch_size=90)
     rbf.fit(objective, None, config, network, stop_at_once)
-    root = fractional_matrix_power(objective.kernel[0].double().numpy(), 0.5)
+    root = fractional_matrix_power(objective.kernel.matrix.double().numpy(), 0.5)
     move = (seen[0][1].weight - network.weight).double().numpy() @ root
     _, gradient = net.loss_gradient(objective, network)
     slope = gradient.weight.double().numpy() @ np.linalg.inv(root)

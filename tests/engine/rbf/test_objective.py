@@ -27,7 +27,7 @@ def test_the_loss_and_its_gradient_over_blocks(ridge_start, compute, width, memo
     losses = torch.nn.functional.cross_entropy(
         f, data.labels, reduction="none", label_smoothing=0.1
     )
-    norm = torch.trace(moving.weight @ objective.kernel[0] @ moving.weight.t())
+    norm = torch.trace(moving.weight @ objective.kernel.matrix @ moving.weight.t())
     expected = (losses * data.weight).mean() + 0.5e-3 * norm
     expected = expected + 0.25 * (moving.units.centers - anchor).square().mean()
     expected.backward()
@@ -55,7 +55,7 @@ def test_whitened_parameters_have_the_norm_of_the_kernel(ridge_start):
     kernel = objective.kernel
     vector = net.whiten(network, kernel)
     white = net.unpack(vector, network).weight
-    norm = torch.trace(network.weight @ kernel[0] @ network.weight.t())
+    norm = torch.trace(network.weight @ kernel.matrix @ network.weight.t())
     assert float(white.square().sum()) == pytest.approx(float(norm), rel=1e-4)
     back = net.pack(net.unwhiten(vector, network, kernel))
     torch.testing.assert_close(back, net.pack(network), rtol=1e-3, atol=1e-4)

@@ -103,7 +103,7 @@ def test_alpha_is_that_of_the_best_kernel_ridge_regression(
         units = units_at(kmeans_centers(X, data.weight, 30, data.compute), "global", 1)
         objective = objective_of(data, units, activation=ACTIVATIONS[name])
         activations = objective.activation.function(log_activations(units, X))
-        inverse = np.linalg.inv(objective.kernel[0].double().numpy())
+        inverse = np.linalg.inv(objective.kernel.matrix.double().numpy())
         features = activations.double().numpy().T @ np.linalg.cholesky(inverse)
         errors = []
         for factor in (1.0, 3.0, 10.0, 30.0):
@@ -145,7 +145,7 @@ def test_ridge_is_ridge_regression(ridge_start):
 
 def by_scikit_learn(objective, network):
     """Solve the same problem: a penalty on V K V^T is one on the rows of V K^(1/2)."""
-    matrix, data = objective.kernel[0].double().numpy(), objective.data
+    matrix, data = objective.kernel.matrix.double().numpy(), objective.data
     inverse_root = fractional_matrix_power(matrix, -0.5)
     phi = log_activations(network.units, data.rows).exp().t().numpy()
     model = LogisticRegression(C=1 / 1e-3, tol=1e-8, max_iter=1000)
